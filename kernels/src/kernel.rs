@@ -1,0 +1,331 @@
+//! What an instruction set has to provide, and how its steps are put together.
+//!
+//! Every vector kernel has the same shape, with one output column per vector
+//! lane:
+//!
+//! * `direct` is for a few rows, where reading the weights is what costs: they
+//!   are unpacked in registers and used at once;
+//! * for more rows, `pack` unpacks a panel of weights into scratch memory that
+//!   stays in the first-level cache, lane by lane, and `tiles` multiplies all
+//!   rows with it.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use crate::isa::Isa;
+use crate::layout::{BLOCK, QuantizedMatrix};
+use crate::limits::Peak;
+use crate::quantize::Rows;
+use crate::scalar;
+
+/// The steps of one instruction set, and the sizes they work on.
+pub(crate) struct Kernel {
+    /// Output columns per vector.
+    pub(crate) lanes: usize,
+    /// Output columns per packed panel, a multiple of `lanes`.
+    pub(crate) panel: usize,
+    /// Rows that are multiplied together.
+    pub(crate) tile_rows: usize,
+    /// The most rows for which `direct` is used.
+    pub(crate) direct_rows: usize,
+    /// How fast it could be; unknown for the portable one.
+    pub(crate) peak: Option<Peak>,
+    steps: Steps,
+}
+
+enum Steps {
+    Portable,
+    #[cfg_attr(
+        not(any(target_arch = "x86_64", target_arch = "aarch64")),
+        allow(dead_code)
+    )]
+    Vector(Vector),
+}
+
+/// The functions of a vector kernel. All of them need the instruction set to
+/// be available, and indices that are inside the rows and the matrix.
+pub(crate) struct Vector {
+    /// Blocks per chunk, such that a chunk of a panel stays in the cache.
+    pub(crate) chunk: usize,
+    pub(crate) direct: Direct,
+    pub(crate) pack: Pack,
+    pub(crate) tiles: Tiles,
+}
+
+/// Computes the sums of `rows_range` (at most `direct_rows`) with the columns
+/// `column .. column + lanes`, those beyond the matrix excepted, and writes
+/// `lanes` values per row to `sums`, rows `width` apart.
+pub(crate) type Direct = unsafe fn(
+    rows: &Rows<'_>,
+    rows_range: Range<usize>,
+    matrix: &QuantizedMatrix<'_>,
+    column: usize,
+    sums: &mut [f32],
+    width: usize,
+);
+
+/// Unpacks the weights and scales of `blocks` in the columns
+/// `column .. column + lanes`; a lane beyond the matrix repeats its last column.
+///
+/// `quants` has room for `lanes * 32` bytes per block, `scales` for `lanes`
+/// values per block. Both begin on a line of 64 bytes.
+pub(crate) type Pack = unsafe fn(
+    matrix: &QuantizedMatrix<'_>,
+    column: usize,
+    blocks: Range<usize>,
+    quants: &mut [u8],
+    scales: &mut [f32],
+);
+
+/// Continues the sums of `rows_range` with the `blocks` of a packed panel of
+/// `groups` times `lanes` columns. `sums` has `width` values per row and begins
+/// on a line of 64 bytes.
+pub(crate) type Tiles = unsafe fn(
+    rows: &Rows<'_>,
+    rows_range: Range<usize>,
+    blocks: Range<usize>,
+    panel: &Panel<'_>,
+    sums: &mut [f32],
+    width: usize,
+);
+
+/// A packed piece of a matrix: `groups` times what `pack` writes.
+pub(crate) struct Panel<'a> {
+    pub(crate) bits: crate::Bits,
+    pub(crate) groups: usize,
+    pub(crate) quants: &'a [u8],
+    pub(crate) scales: &'a [f32],
+}
+
+static PORTABLE: Kernel = Kernel {
+    lanes: 1,
+    panel: 32,
+    tile_rows: 1,
+    direct_rows: 0,
+    peak: None,
+    steps: Steps::Portable,
+};
+
+impl Kernel {
+    /// The kernel of an instruction set that is available.
+    pub(crate) fn of(isa: Isa) -> &'static Self {
+        Self::for_rows(isa, usize::MAX)
+    }
+
+    /// The kernel that suits a number of rows.
+    pub(crate) fn for_rows(isa: Isa, rows: usize) -> &'static Self {
+        match isa {
+            // Tiles that are not full are slower than vectors.
+            #[cfg(target_arch = "x86_64")]
+            Isa::AmxInt8 if rows >= 8 => &crate::x86::amx::KERNEL,
+            #[cfg(target_arch = "x86_64")]
+            Isa::AmxInt8 => &crate::x86::avx512::KERNEL,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => &crate::x86::avx2::PLAIN,
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni => &crate::x86::avx2::VNNI,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => &crate::x86::avx512::KERNEL,
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Isa::NeonDotprod => &crate::arm::dotprod::KERNEL,
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Isa::NeonI8mm => &crate::arm::i8mm::KERNEL,
+            _ => &PORTABLE,
+        }
+    }
+
+    pub(crate) const fn vector(
+        lanes: usize,
+        groups: usize,
+        tile_rows: usize,
+        direct_rows: usize,
+        peak: Peak,
+        vector: Vector,
+    ) -> Self {
+        Self {
+            lanes,
+            panel: lanes * groups,
+            tile_rows,
+            direct_rows,
+            peak: Some(peak),
+            steps: Steps::Vector(vector),
+        }
+    }
+}
+
+/// Computes the sums of a rectangle of outputs and gives them to `write`, row
+/// by row.
+///
+/// `kernel` must be one of [`Kernel::of`] for an available instruction set.
+pub(crate) fn with_sums(
+    kernel: &Kernel,
+    rows: &Rows<'_>,
+    rows_range: Range<usize>,
+    matrix: &QuantizedMatrix<'_>,
+    columns: Range<usize>,
+    mut write: impl FnMut(usize, &[f32]),
+) {
+    assert!(rows_range.end <= rows.m && columns.end <= matrix.n());
+    assert_eq!(rows.blocks, matrix.blocks());
+    SCRATCH.with_borrow_mut(|scratch| {
+        let width = columns.len().next_multiple_of(kernel.lanes);
+        scratch.sums.grow(rows_range.len() * width);
+        match &kernel.steps {
+            Steps::Portable => {
+                let sums = scratch.sums.values();
+                scalar::sums(
+                    rows,
+                    rows_range.clone(),
+                    matrix,
+                    columns.clone(),
+                    sums,
+                    width,
+                );
+            }
+            Steps::Vector(vector) if rows_range.len() <= kernel.direct_rows => {
+                let sums = scratch.sums.values();
+                for offset in (0..width).step_by(kernel.lanes) {
+                    let column = columns.start + offset;
+                    // SAFETY: the kernel's instruction set is available, rows
+                    // and column are inside by the assertions above, and the
+                    // sums have room for whole lanes.
+                    unsafe {
+                        (vector.direct)(
+                            rows,
+                            rows_range.clone(),
+                            matrix,
+                            column,
+                            &mut sums[offset..],
+                            width,
+                        );
+                    }
+                }
+            }
+            Steps::Vector(vector) => {
+                packed(
+                    kernel,
+                    vector,
+                    rows,
+                    rows_range.clone(),
+                    matrix,
+                    &columns,
+                    scratch,
+                );
+            }
+        }
+        let sums = scratch.sums.values();
+        for (sums, row) in sums.chunks(width).zip(rows_range) {
+            write(row, &sums[..columns.len()]);
+        }
+    });
+}
+
+fn packed(
+    kernel: &Kernel,
+    vector: &Vector,
+    rows: &Rows<'_>,
+    rows_range: Range<usize>,
+    matrix: &QuantizedMatrix<'_>,
+    columns: &Range<usize>,
+    scratch: &mut Scratch,
+) {
+    let lanes = kernel.lanes;
+    let groups = columns.len().div_ceil(lanes);
+    let width = groups * lanes;
+    let Scratch {
+        quants,
+        scales,
+        sums,
+    } = scratch;
+    quants.grow(width * BLOCK * vector.chunk);
+    scales.grow(width * vector.chunk);
+    let sums = &mut sums.values()[..rows_range.len() * width];
+    sums.fill(0.0);
+    for start in (0..rows.blocks).step_by(vector.chunk) {
+        let blocks = start..rows.blocks.min(start + vector.chunk);
+        let (quants, scales) = (quants.values(), scales.values());
+        let (group_quants, group_scales) = (lanes * BLOCK * blocks.len(), lanes * blocks.len());
+        for group in 0..groups {
+            // SAFETY: the kernel's instruction set is available; the caller
+            // has checked columns and blocks; both targets have the room of
+            // one group, and begin on lines since a group's size is a
+            // multiple of one.
+            unsafe {
+                (vector.pack)(
+                    matrix,
+                    columns.start + group * lanes,
+                    blocks.clone(),
+                    &mut quants[group * group_quants..][..group_quants],
+                    &mut scales[group * group_scales..][..group_scales],
+                );
+            }
+        }
+        let panel = Panel {
+            bits: matrix.bits(),
+            groups,
+            quants: &quants[..groups * group_quants],
+            scales: &scales[..groups * group_scales],
+        };
+        // SAFETY: as above; the panel holds these blocks of these columns, and
+        // the sums have `width` values for every row of the range.
+        unsafe { (vector.tiles)(rows, rows_range.clone(), blocks, &panel, sums, width) };
+    }
+}
+
+thread_local! {
+    /// Kept from call to call, so that a product allocates nothing here.
+    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch {
+        quants: Buffer::new(),
+        scales: Buffer::new(),
+        sums: Buffer::new(),
+    }) };
+}
+
+struct Scratch {
+    quants: Buffer<u8>,
+    scales: Buffer<f32>,
+    sums: Buffer<f32>,
+}
+
+/// A buffer of plain numbers that begins on a line of 64 bytes.
+struct Buffer<T> {
+    lines: Vec<Line>,
+    number: std::marker::PhantomData<T>,
+}
+
+#[repr(C, align(64))]
+#[derive(Clone, Copy)]
+struct Line([u8; 64]);
+
+/// Numbers for which every pattern of bits is a value.
+///
+/// # Safety
+/// Any bytes must be a valid value of the type, whose alignment divides 64.
+unsafe trait Plain: Copy {}
+// SAFETY: any byte is a `u8`.
+unsafe impl Plain for u8 {}
+// SAFETY: any four bytes are an `f32`.
+unsafe impl Plain for f32 {}
+
+impl<T: Plain> Buffer<T> {
+    const fn new() -> Self {
+        Self {
+            lines: Vec::new(),
+            number: std::marker::PhantomData,
+        }
+    }
+
+    fn grow(&mut self, values: usize) {
+        let lines = (values * size_of::<T>()).div_ceil(64);
+        if lines > self.lines.len() {
+            self.lines.resize(lines, Line([0; 64]));
+        }
+    }
+
+    fn values(&mut self) -> &mut [T] {
+        let count = self.lines.len() * 64 / size_of::<T>();
+        // SAFETY: the lines are initialised bytes, aligned to 64, and by the
+        // trait's contract any bytes are values of `T`.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), count) }
+    }
+}

@@ -1,0 +1,99 @@
+//! What this machine can do at most, measured.
+//!
+//! A time says little without the limit it is compared with: the integer
+//! operations that the processor can start when nothing has to be fetched, and
+//! the bytes that it can read from memory when nothing has to be computed.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use crate::kernel::Kernel;
+use crate::pool::Pool;
+
+/// The limits of one machine for one number of threads.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// 8-bit multiplications and additions per second, counted as two
+    /// operations; zero where the instruction set is the portable one.
+    pub int8_ops: f64,
+    /// Bytes per second read from memory.
+    pub read_bytes: f64,
+}
+
+/// Larger than the last-level cache of the boards, and of most servers.
+const BUFFER: usize = 512 << 20;
+/// What is read at a time: long enough for a clock, short enough to find a
+/// moment without interruption.
+const WINDOW: usize = 32 << 20;
+
+impl Limits {
+    /// Measures the limits with the threads and the instruction set of a pool.
+    /// Takes about a second and half a gibibyte.
+    #[must_use]
+    pub fn measure(pool: &Pool) -> Self {
+        Self {
+            int8_ops: int8_ops(pool),
+            read_bytes: read_bytes(pool),
+        }
+    }
+}
+
+fn int8_ops(pool: &Pool) -> f64 {
+    // Short runs and many of them: one that nothing interrupts is enough.
+    const ROUNDS: usize = 50_000;
+    let Some(peak) = Kernel::of(pool.isa()).peak else {
+        return 0.0;
+    };
+    let threads = pool.threads();
+    let best = best_of(1000, |_| {
+        pool.run(threads, |_| {
+            // SAFETY: the pool's instruction set is available.
+            black_box(unsafe { (peak.run)(ROUNDS) });
+        });
+    });
+    (2 * peak.products * ROUNDS * threads) as f64 / best.as_secs_f64()
+}
+
+fn read_bytes(pool: &Pool) -> f64 {
+    // Written, so that every page is a page of its own.
+    let buffer = vec![1_u64; BUFFER / size_of::<u64>()];
+    let windows: Vec<&[u64]> = buffer.chunks_exact(WINDOW / size_of::<u64>()).collect();
+    let pieces = 8 * pool.threads();
+    let best = best_of(4 * windows.len(), |run| {
+        let window = windows[run % windows.len()];
+        let piece = window.len() / pieces;
+        pool.run(pieces, |index| {
+            let (lines, _) = window[index * piece..(index + 1) * piece].as_chunks::<32>();
+            let mut sums = [0_u64; 32];
+            for line in lines {
+                for (sum, value) in sums.iter_mut().zip(line) {
+                    *sum ^= value;
+                }
+            }
+            black_box(sums);
+        });
+    });
+    WINDOW as f64 / best.as_secs_f64()
+}
+
+/// The shortest of several runs.
+fn best_of(runs: usize, mut work: impl FnMut(usize)) -> Duration {
+    (0..runs)
+        .map(|run| {
+            let start = Instant::now();
+            work(run);
+            start.elapsed()
+        })
+        .min()
+        .unwrap_or_default()
+}
+
+/// The multiplication instruction of a kernel in a loop, with operands that
+/// never leave the registers.
+#[derive(Clone, Copy)]
+pub(crate) struct Peak {
+    /// Needs the kernel's instruction set.
+    pub(crate) run: unsafe fn(rounds: usize) -> i32,
+    /// Multiplications of 8-bit numbers per round.
+    pub(crate) products: usize,
+}

@@ -1,0 +1,218 @@
+//! Products of activations and quantised weights: the entry points.
+
+use crate::disjoint::Disjoint;
+use crate::error::ShapeError;
+use crate::kernel::{self, Kernel};
+use crate::layout::{QuantizedMatrix, check_length};
+use crate::pool::Pool;
+use crate::quantize::QuantizedRows;
+
+/// What is added to a product before it is written: `(sum + bias) + residual`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Epilogue<'a> {
+    /// One value per output column.
+    pub bias: Option<&'a [f32]>,
+    /// One value per output, `[M, N]`.
+    pub residual: Option<&'a [f32]>,
+}
+
+/// One of several products that share their activations.
+#[derive(Debug)]
+pub struct Product<'a> {
+    /// The weights.
+    pub weights: QuantizedMatrix<'a>,
+    /// What is added.
+    pub epilogue: Epilogue<'a>,
+    /// Where the result goes, `[M, N]`.
+    pub out: &'a mut [f32],
+}
+
+/// `out = x * weights^T + epilogue` for `x` of `M` rows; `M` follows from its
+/// length.
+pub fn matmul(
+    pool: &Pool,
+    x: &[f32],
+    weights: &QuantizedMatrix<'_>,
+    epilogue: Epilogue<'_>,
+    out: &mut [f32],
+) -> Result<(), ShapeError> {
+    let rows = QuantizedRows::quantize(pool, x, weights.k())?;
+    matmul_rows(pool, &rows, weights, epilogue, out)
+}
+
+/// The same for activations that are already quantised.
+pub fn matmul_rows(
+    pool: &Pool,
+    rows: &QuantizedRows,
+    weights: &QuantizedMatrix<'_>,
+    epilogue: Epilogue<'_>,
+    out: &mut [f32],
+) -> Result<(), ShapeError> {
+    matmul_many(
+        pool,
+        rows,
+        &mut [Product {
+            weights: *weights,
+            epilogue,
+            out,
+        }],
+    )
+}
+
+/// Several products over the same activations, as one job of the pool.
+///
+/// Nothing is written if any of the shapes does not fit.
+pub fn matmul_many(
+    pool: &Pool,
+    rows: &QuantizedRows,
+    products: &mut [Product<'_>],
+) -> Result<(), ShapeError> {
+    for product in products.iter() {
+        check(rows, product)?;
+    }
+    if rows.m() == 0 {
+        return Ok(());
+    }
+    let kernel = Kernel::for_rows(pool.isa(), rows.m());
+    let mut plans = Vec::with_capacity(products.len());
+    let mut tasks = 0;
+    for product in products {
+        let grid = Grid::new(rows.m(), product.weights.n(), kernel, pool.threads());
+        plans.push(Plan {
+            first: tasks,
+            grid,
+            weights: product.weights,
+            epilogue: product.epilogue,
+            out: Disjoint::new(&mut *product.out),
+        });
+        tasks += grid.tasks();
+    }
+    pool.run(tasks, |index| {
+        let plan = match plans.binary_search_by_key(&index, |plan| plan.first) {
+            Ok(exact) => &plans[exact],
+            Err(after) => &plans[after - 1],
+        };
+        plan.run(kernel, rows, index - plan.first);
+    });
+    Ok(())
+}
+
+fn check(rows: &QuantizedRows, product: &Product<'_>) -> Result<(), ShapeError> {
+    let weights = &product.weights;
+    if rows.k() != weights.k() {
+        return Err(ShapeError::InnerMismatch {
+            rows: rows.k(),
+            weights: weights.k(),
+        });
+    }
+    let outputs = rows
+        .m()
+        .checked_mul(weights.n())
+        .ok_or(ShapeError::Overflow)?;
+    check_length("output", outputs, product.out.len())?;
+    if let Some(bias) = product.epilogue.bias {
+        check_length("bias", weights.n(), bias.len())?;
+    }
+    if let Some(residual) = product.epilogue.residual {
+        check_length("residual", outputs, residual.len())?;
+    }
+    Ok(())
+}
+
+/// One product, and its share of the job's tasks.
+struct Plan<'a> {
+    first: usize,
+    grid: Grid,
+    weights: QuantizedMatrix<'a>,
+    epilogue: Epilogue<'a>,
+    out: Disjoint<'a, f32>,
+}
+
+impl Plan<'_> {
+    fn run(&self, kernel: &Kernel, rows: &QuantizedRows, task: usize) {
+        let rows = rows.ordered(self.weights.bits());
+        let (row_range, column_range) = self.grid.part(task);
+        let n = self.weights.n();
+        kernel::with_sums(
+            kernel,
+            &rows,
+            row_range.clone(),
+            &self.weights,
+            column_range.clone(),
+            |row, sums| {
+                let outputs = row * n + column_range.start..row * n + column_range.end;
+                // SAFETY: the tasks of a grid cover disjoint rectangles of the
+                // output, and a rectangle is written by one task, row by row.
+                let out = unsafe { self.out.part(outputs.clone()) };
+                let bias = self.epilogue.bias.map(|bias| &bias[column_range.clone()]);
+                let residual = self.epilogue.residual.map(|residual| &residual[outputs]);
+                finish(sums, bias, residual, out);
+            },
+        );
+    }
+}
+
+fn finish(sums: &[f32], bias: Option<&[f32]>, residual: Option<&[f32]>, out: &mut [f32]) {
+    let out = out.iter_mut().zip(sums);
+    match (bias, residual) {
+        (None, None) => out.for_each(|(out, sum)| *out = *sum),
+        (Some(bias), None) => out.zip(bias).for_each(|((out, sum), b)| *out = sum + b),
+        (None, Some(residual)) => out.zip(residual).for_each(|((out, sum), r)| *out = sum + r),
+        (Some(bias), Some(residual)) => out
+            .zip(bias.iter().zip(residual))
+            .for_each(|((out, sum), (b, r))| *out = (sum + b) + r),
+    }
+}
+
+/// How the output of one product is cut into tasks.
+///
+/// The cut depends on the number of threads; the results do not, since every
+/// output is computed whole by one task.
+#[derive(Clone, Copy, Debug)]
+struct Grid {
+    m: usize,
+    n: usize,
+    rows: usize,
+    columns: usize,
+}
+
+/// Rows beyond this are another task, which unpacks the weights again.
+const MOST_ROWS: usize = 192;
+/// Tasks per thread, so that a thread that is interrupted holds up little.
+const TASKS_PER_THREAD: usize = 4;
+
+impl Grid {
+    fn new(m: usize, n: usize, kernel: &Kernel, threads: usize) -> Self {
+        let row_parts = m.div_ceil(MOST_ROWS);
+        let rows = m.div_ceil(row_parts).next_multiple_of(kernel.tile_rows);
+        let columns = if m <= kernel.direct_rows {
+            // Each column is read once: long runs, but enough of them.
+            let share = n.div_ceil(threads * TASKS_PER_THREAD);
+            share
+                .next_multiple_of(kernel.lanes)
+                .clamp(kernel.lanes, 8 * kernel.panel)
+        } else {
+            kernel.panel
+        };
+        Self {
+            m,
+            n,
+            rows,
+            columns,
+        }
+    }
+
+    fn tasks(&self) -> usize {
+        self.m.div_ceil(self.rows) * self.n.div_ceil(self.columns)
+    }
+
+    /// Tasks that share rows follow each other, as these rows are then warm.
+    fn part(&self, task: usize) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
+        let across = self.n.div_ceil(self.columns);
+        let (row, column) = (task / across * self.rows, task % across * self.columns);
+        (
+            row..self.m.min(row + self.rows),
+            column..self.n.min(column + self.columns),
+        )
+    }
+}
