@@ -1,0 +1,87 @@
+//! A radio board between a companion computer and the radio.
+//!
+//! To the companion computer (UART1) it is the ground, to the ground (UART0) it is the board. What
+//! comes from one goes to the other; a ping from the ground it answers itself. A message is accepted
+//! from one side only when it is in the storage of the other, so the relay loses none.
+
+#![no_std]
+#![no_main]
+
+mod uart;
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use cortex_m::peripheral::syst::SystClkSource;
+use cortex_m_rt::{entry, exception};
+use deltavlm_link::{
+    Config, Endpoint, Event, Instant, Role, io,
+    message::Message,
+    pacing::Pacing,
+    storage::{MemoryStorage, Storage},
+};
+use panic_halt as _;
+
+use uart::Uart;
+
+/// Cycles of the system clock in a millisecond.
+const CYCLES: u32 = 25_000;
+
+/// Milliseconds since the start, up to 49 days; the link takes the step back to zero in its stride.
+static MILLIS: AtomicU32 = AtomicU32::new(0);
+
+#[exception]
+fn SysTick() {
+    MILLIS.store(MILLIS.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+}
+
+#[entry]
+fn main() -> ! {
+    let Some(mut core) = cortex_m::Peripherals::take() else { loop {} };
+    core.SYST.set_clock_source(SystClkSource::Core);
+    core.SYST.set_reload(CYCLES - 1);
+    core.SYST.clear_current();
+    core.SYST.enable_counter();
+    core.SYST.enable_interrupt();
+
+    let (mut radio, mut companion) = (Uart::radio(), Uart::companion());
+    let Ok(mut to_ground) = Endpoint::new(config(Role::Board, 960), MemoryStorage::<2048>::new()) else { loop {} };
+    let Ok(mut to_companion) = Endpoint::new(config(Role::Ground, 11_000), MemoryStorage::<2048>::new()) else {
+        loop {}
+    };
+    loop {
+        let now = Instant::from_millis(MILLIS.load(Ordering::Relaxed).into());
+        serve(&mut to_ground, &mut radio, now);
+        serve(&mut to_companion, &mut companion, now);
+        relay(&mut to_ground, &mut to_companion, now);
+        relay(&mut to_companion, &mut to_ground, now);
+    }
+}
+
+fn config(role: Role, rate: u32) -> Config {
+    Config { mtu: 128, pacing: Pacing::at_rate(rate), seed: 0x5EED, ..Config::new(role) }
+}
+
+/// Moves bytes between an end and its UART, as many as there are.
+fn serve<S: Storage>(endpoint: &mut Endpoint<S>, uart: &mut Uart, now: Instant) {
+    while uart.has_input() {
+        let Ok(_) = io::receive(endpoint, uart, now);
+    }
+    let Ok(_) = io::transmit(endpoint, uart, now);
+}
+
+/// Passes on what came from one side.
+fn relay<S: Storage>(from: &mut Endpoint<S>, to: &mut Endpoint<S>, now: Instant) {
+    while let Some(event) = from.poll_event() {
+        let Event::Message { id, message, .. } = event else { continue };
+        let passed = match message {
+            Message::Ping(number) => from.send(&Message::Pong(number), now),
+            message => to.send(&message, now),
+        };
+        if passed.is_err() {
+            // There is no room now. It stays in storage and comes again.
+            from.defer(id);
+            return;
+        }
+        from.accept(id);
+    }
+}

@@ -1,0 +1,194 @@
+//! Authentication: AES-128-CCM with an 8-byte tag, with or without encryption.
+//!
+//! CCM because it signs and encrypts with one block cipher that most microcontrollers have in
+//! hardware, because its tag may be cut to 8 bytes by specification (RFC 3610, M = 8), and because
+//! signing alone is the same computation with the payload as associated data.
+//!
+//! The nonce is never sent: sending end (1 byte), key id (4, little-endian), counter (8,
+//! little-endian). It repeats only if a counter does, and counters never repeat under a key.
+
+use core::fmt;
+
+use aes::Aes128Enc;
+use ccm::{
+    Ccm, KeyInit,
+    aead::AeadInOut,
+    consts::{U8, U13},
+};
+
+use crate::config::Role;
+
+/// Length of the authentication tag.
+pub const TAG: usize = 8;
+
+type Cipher = Ccm<Aes128Enc, U8, U13>;
+
+/// What protects the frames of one direction. A later one is stronger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(u8)]
+pub enum Protection {
+    /// A CRC-32C against noise; nothing against an attacker.
+    #[default]
+    Plain = 0,
+    /// A tag: readable by all, written only by those who hold the key.
+    Signed = 1,
+    /// A tag, and the payload encrypted.
+    Encrypted = 2,
+}
+
+impl Protection {
+    /// Bytes at the end of a frame that check it.
+    pub const fn check_bytes(self) -> usize {
+        match self {
+            Self::Plain => 4,
+            Self::Signed | Self::Encrypted => TAG,
+        }
+    }
+}
+
+/// A shared key and its name.
+#[derive(Clone)]
+pub struct Key {
+    id: u32,
+    cipher: Cipher,
+}
+
+impl Key {
+    /// The key `secret` under the name `id`. The lowest bit of the id is its slot.
+    pub fn new(id: u32, secret: &[u8; 16]) -> Self {
+        Self { id, cipher: Cipher::new(secret.into()) }
+    }
+
+    /// Its name.
+    pub const fn id(&self) -> u32 {
+        self.id
+    }
+
+    const fn slot(&self) -> u8 {
+        (self.id & 1) as u8
+    }
+
+    fn nonce(&self, sender: Role, counter: u64) -> [u8; 13] {
+        let mut nonce = [0; 13];
+        nonce[0] = sender as u8;
+        nonce[1..5].copy_from_slice(&self.id.to_le_bytes());
+        nonce[5..].copy_from_slice(&counter.to_le_bytes());
+        nonce
+    }
+
+    /// Computes the tag over both parts, and encrypts `hidden`.
+    pub(crate) fn seal(&self, sender: Role, counter: u64, clear: &[u8], hidden: &mut [u8]) -> [u8; TAG] {
+        let nonce = self.nonce(sender, counter);
+        match self.cipher.encrypt_inout_detached(&nonce.into(), clear, hidden.into()) {
+            Ok(tag) => tag.into(),
+            // CCM fails only on lengths over 64 KiB, and a frame has 255 bytes.
+            Err(_) => unreachable!("a frame is shorter than CCM's limit"),
+        }
+    }
+
+    /// Decrypts `hidden` when the tag fits both parts; otherwise leaves no plain text behind.
+    pub(crate) fn open(&self, sender: Role, counter: u64, clear: &[u8], hidden: &mut [u8], tag: &[u8; TAG]) -> bool {
+        let nonce = self.nonce(sender, counter);
+        self.cipher.decrypt_inout_detached(&nonce.into(), clear, hidden.into(), &(*tag).into()).is_ok()
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Two slots for keys, so that a new one can be in place before the old one goes.
+///
+/// Frames name the slot. To roll over: install the new key (its id one higher, so in the other
+/// slot) at both ends, then [`activate`](Keys::activate) it at both, then remove the old one.
+#[derive(Debug, Clone, Default)]
+pub struct Keys {
+    slots: [Option<Key>; 2],
+    active: u8,
+}
+
+impl Keys {
+    /// One key, and active.
+    pub fn single(key: Key) -> Self {
+        let mut keys = Self::default();
+        keys.active = key.slot();
+        keys.install(key);
+        keys
+    }
+
+    /// Puts the key into its slot; what was there is gone.
+    pub fn install(&mut self, key: Key) {
+        let slot = usize::from(key.slot());
+        self.slots[slot] = Some(key);
+    }
+
+    /// Signs with the key of this id from now on. False, and nothing happens, if it is not there.
+    pub fn activate(&mut self, id: u32) -> bool {
+        let slot = (id & 1) as u8;
+        let found = self.slot(slot).is_some_and(|key| key.id == id);
+        if found {
+            self.active = slot;
+        }
+        found
+    }
+
+    /// Removes the key of this id. False, and nothing happens, if it is not there or active.
+    pub fn remove(&mut self, id: u32) -> bool {
+        let slot = (id & 1) as u8;
+        let found = slot != self.active && self.slot(slot).is_some_and(|key| key.id == id);
+        if found {
+            self.slots[usize::from(slot)] = None;
+        }
+        found
+    }
+
+    /// Whether there is no key to sign with.
+    pub fn is_empty(&self) -> bool {
+        self.active().is_none()
+    }
+
+    pub(crate) fn active(&self) -> Option<&Key> {
+        self.slot(self.active)
+    }
+
+    pub(crate) const fn active_slot(&self) -> u8 {
+        self.active
+    }
+
+    pub(crate) fn slot(&self, slot: u8) -> Option<&Key> {
+        self.slots[usize::from(slot & 1)].as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rollover_keeps_both_keys_until_the_old_one_is_removed() {
+        let mut keys = Keys::single(Key::new(6, &[1; 16]));
+        assert!(!keys.activate(7));
+        keys.install(Key::new(7, &[2; 16]));
+        assert!(!keys.remove(6), "the active key stays");
+        assert!(keys.activate(7));
+        assert!(keys.slot(0).is_some());
+        assert!(keys.remove(6));
+        assert!(keys.slot(0).is_none());
+    }
+
+    #[test]
+    fn a_tag_fits_one_sender_counter_key_and_content() {
+        let key = Key::new(6, &[1; 16]);
+        let mut hidden = *b"alert";
+        let tag = key.seal(Role::Board, 9, b"head", &mut hidden);
+        assert_ne!(&hidden, b"alert");
+        let opens = |key: &Key, sender, counter, clear: &[u8]| key.open(sender, counter, clear, &mut hidden.clone(), &tag);
+        assert!(opens(&key, Role::Board, 9, b"head"));
+        assert!(!opens(&key, Role::Ground, 9, b"head"));
+        assert!(!opens(&key, Role::Board, 10, b"head"));
+        assert!(!opens(&key, Role::Board, 9, b"hexd"));
+        assert!(!opens(&Key::new(8, &[1; 16]), Role::Board, 9, b"head"));
+    }
+}

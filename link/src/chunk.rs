@@ -1,0 +1,357 @@
+//! What a frame's payload is made of.
+
+use crate::message::Class;
+
+const HELLO: u8 = 0x01;
+const FLOOR: u8 = 0x02;
+const REJECT: u8 = 0x03;
+const CANCEL: u8 = 0x04;
+const REPAIR: u8 = 0x05;
+const BASE: u8 = 0x06;
+const DENIAL: u8 = 0x07;
+const ACK: u8 = 0x10;
+const ACK_LAST: u8 = 0x18;
+const SIZED_CONTROL: u8 = 0x20;
+const FORM: u8 = 0xC0;
+const CONTROL: u8 = 0x00;
+const SIZED: u8 = 0x40;
+const REST: u8 = 0x80;
+const KIND: u8 = 0x3F;
+const LAST: u16 = 0x8000;
+
+/// Bytes that a whole message takes on top of its body, when it is the last of its frame.
+pub(crate) const MESSAGE_HEAD: usize = 3;
+/// Bytes that a fragment takes on top of its part of the body.
+pub(crate) const FRAGMENT_HEAD: usize = 5;
+/// Bytes of a greeting.
+pub(crate) const HELLO_BYTES: usize = 7;
+/// Bytes of a floor.
+pub(crate) const FLOOR_BYTES: usize = 9;
+/// Bytes of a rejection.
+pub(crate) const REJECT_BYTES: usize = 5;
+/// Bytes of a cancellation.
+pub(crate) const CANCEL_BYTES: usize = 4;
+/// Bytes of a denial.
+pub(crate) const DENIAL_BYTES: usize = 2;
+/// Bytes of a base.
+pub(crate) const BASE_BYTES: usize = 6;
+/// Bytes of a repair chunk on top of its data.
+pub(crate) const REPAIR_HEAD: usize = 4;
+
+/// One item of a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Chunk<'a> {
+    /// Who is speaking.
+    Hello(Hello),
+    /// The sender accepts no counter below this one.
+    Floor(u64),
+    /// The sender will not take this message.
+    Reject { class: Class, sequence: u16, reason: u8 },
+    /// This message will never come.
+    Cancel { class: Class, sequence: u16 },
+    /// Frames of the receiver do not pass the sender's authentication.
+    Denial(u8),
+    /// Messages of the class before this one are done with.
+    Base { class: Class, sequence: u32 },
+    /// Repairs lost frames of a group.
+    Repair(Repair<'a>),
+    /// Bit `n` of `missing`: the frame `n` before `newest` did not come.
+    Ack { newest: u16, missing: u64 },
+    /// A whole message.
+    Message { kind: u8, sequence: u16, body: &'a [u8] },
+    /// Part of a message; `last` says that it ends with this part.
+    Fragment { kind: u8, sequence: u16, offset: u16, last: bool, part: &'a [u8] },
+    /// Something of a later version.
+    Unknown,
+}
+
+/// Who is speaking, and whom it heard last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hello {
+    /// Names this start of the sender.
+    pub(crate) start: u16,
+    /// The peer's start that the sender knows of; zero for none.
+    pub(crate) echo: u16,
+    /// Names the sender's storage.
+    pub(crate) storage: u16,
+}
+
+/// A repair of frames `first..first + group`, the `index`-th of its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Repair<'a> {
+    /// The low half of the counter of the group's first frame.
+    pub(crate) first: u16,
+    pub(crate) group: u8,
+    pub(crate) index: u8,
+    pub(crate) data: &'a [u8],
+}
+
+/// A payload ends within a chunk, or holds a value that no version uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
+/// The chunks of a payload; ends after the first malformed one.
+pub(crate) struct Chunks<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Iterator for Chunks<'a> {
+    type Item = Result<Chunk<'a>, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let chunk = self.parse().ok_or(Malformed);
+        if chunk.is_err() {
+            self.0 = &[];
+        }
+        Some(chunk)
+    }
+}
+
+impl<'a> Chunks<'a> {
+    fn parse(&mut self) -> Option<Chunk<'a>> {
+        let first = self.byte()?;
+        let kind = first & KIND;
+        Some(match first & FORM {
+            CONTROL => self.control(first)?,
+            SIZED => {
+                let sequence = self.word()?;
+                let length = self.byte()?;
+                Chunk::Message { kind, sequence, body: self.take(usize::from(length))? }
+            }
+            REST => Chunk::Message { kind, sequence: self.word()?, body: core::mem::take(&mut self.0) },
+            _ => {
+                let sequence = self.word()?;
+                let offset = self.word()?;
+                let part = core::mem::take(&mut self.0);
+                Chunk::Fragment { kind, sequence, offset: offset & !LAST, last: offset & LAST != 0, part }
+            }
+        })
+    }
+
+    fn control(&mut self, id: u8) -> Option<Chunk<'a>> {
+        Some(match id {
+            HELLO => Chunk::Hello(Hello { start: self.word()?, echo: self.word()?, storage: self.word()? }),
+            FLOOR => Chunk::Floor(u64::from_le_bytes(*self.take(8)?.first_chunk()?)),
+            REJECT => {
+                let class = Class::from_number(self.byte()?)?;
+                Chunk::Reject { class, sequence: self.word()?, reason: self.byte()? }
+            }
+            CANCEL => Chunk::Cancel { class: Class::from_number(self.byte()?)?, sequence: self.word()? },
+            DENIAL => Chunk::Denial(self.byte()?),
+            BASE => {
+                let class = Class::from_number(self.byte()?)?;
+                Chunk::Base { class, sequence: u32::from_le_bytes(*self.take(4)?.first_chunk()?) }
+            }
+            REPAIR => {
+                let first = self.word()?;
+                let shape = self.byte()?;
+                let data = core::mem::take(&mut self.0);
+                Chunk::Repair(Repair { first, group: shape >> 4, index: shape & 0xF, data })
+            }
+            ACK..=ACK_LAST => {
+                let newest = self.word()?;
+                let mut missing = [0; 8];
+                let given = self.take(usize::from(id - ACK))?;
+                missing[..given.len()].copy_from_slice(given);
+                Chunk::Ack { newest, missing: u64::from_le_bytes(missing) }
+            }
+            SIZED_CONTROL.. => {
+                let length = self.byte()?;
+                self.take(usize::from(length))?;
+                Chunk::Unknown
+            }
+            _ => return None,
+        })
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        let (&byte, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(byte)
+    }
+
+    fn word(&mut self) -> Option<u16> {
+        self.take(2)?.first_chunk().map(|bytes| u16::from_le_bytes(*bytes))
+    }
+
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+}
+
+/// Writes chunks into a payload of limited length.
+pub(crate) struct Writer<'a> {
+    payload: &'a mut [u8],
+    length: usize,
+    /// Where the last chunk begins, if it is a whole message without a length.
+    open: Option<usize>,
+    /// A fragment or repair takes the rest: nothing can follow it.
+    closed: bool,
+}
+
+impl<'a> Writer<'a> {
+    /// A writer for as many bytes as `payload` has.
+    pub(crate) fn new(payload: &'a mut [u8]) -> Self {
+        Self { payload, length: 0, open: None, closed: false }
+    }
+
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Bytes that one more chunk may take.
+    pub(crate) fn room(&self) -> usize {
+        if self.closed {
+            return 0;
+        }
+        // A message in front must be given its length first.
+        (self.payload.len() - self.length).saturating_sub(usize::from(self.open.is_some()))
+    }
+
+    pub(crate) fn hello(&mut self, hello: Hello) {
+        self.put(&[&[HELLO], &hello.start.to_le_bytes(), &hello.echo.to_le_bytes(), &hello.storage.to_le_bytes()]);
+    }
+
+    pub(crate) fn floor(&mut self, floor: u64) {
+        self.put(&[&[FLOOR], &floor.to_le_bytes()]);
+    }
+
+    pub(crate) fn reject(&mut self, class: Class, sequence: u16, reason: u8) {
+        self.put(&[&[REJECT, class as u8], &sequence.to_le_bytes(), &[reason]]);
+    }
+
+    pub(crate) fn cancel(&mut self, class: Class, sequence: u16) {
+        self.put(&[&[CANCEL, class as u8], &sequence.to_le_bytes()]);
+    }
+
+    pub(crate) fn denial(&mut self, reason: u8) {
+        self.put(&[&[DENIAL, reason]]);
+    }
+
+    pub(crate) fn base(&mut self, class: Class, sequence: u32) {
+        self.put(&[&[BASE, class as u8], &sequence.to_le_bytes()]);
+    }
+
+    /// Bytes of an acknowledgement of these frames.
+    pub(crate) fn ack_bytes(missing: u64) -> usize {
+        3 + Self::bitmap_bytes(missing)
+    }
+
+    pub(crate) fn ack(&mut self, newest: u16, missing: u64) {
+        let bytes = Self::bitmap_bytes(missing);
+        self.put(&[&[ACK + bytes as u8], &newest.to_le_bytes(), &missing.to_le_bytes()[..bytes]]);
+    }
+
+    fn bitmap_bytes(missing: u64) -> usize {
+        (64 - missing.leading_zeros() as usize).div_ceil(8)
+    }
+
+    /// Returns the place for the body, for the caller to fill.
+    pub(crate) fn message(&mut self, kind: u8, sequence: u16, length: usize) -> &mut [u8] {
+        self.put(&[&[REST | kind], &sequence.to_le_bytes()]);
+        self.open = Some(self.length - MESSAGE_HEAD);
+        self.extend(length)
+    }
+
+    /// Returns the place for the part, for the caller to fill.
+    pub(crate) fn fragment(&mut self, kind: u8, sequence: u16, offset: u16, last: bool, length: usize) -> &mut [u8] {
+        let offset = if last { offset | LAST } else { offset };
+        self.put(&[&[FORM | kind], &sequence.to_le_bytes(), &offset.to_le_bytes()]);
+        self.closed = true;
+        self.extend(length)
+    }
+
+    /// Returns the place for the data, for the caller to fill.
+    pub(crate) fn repair(&mut self, first: u16, group: u8, index: u8, length: usize) -> &mut [u8] {
+        self.put(&[&[REPAIR], &first.to_le_bytes(), &[group << 4 | index]]);
+        self.closed = true;
+        self.extend(length)
+    }
+
+    fn extend(&mut self, length: usize) -> &mut [u8] {
+        let start = self.length;
+        self.length += length;
+        &mut self.payload[start..start + length]
+    }
+
+    fn put(&mut self, parts: &[&[u8]]) {
+        if let Some(start) = self.open.take() {
+            let body = start + MESSAGE_HEAD;
+            self.payload.copy_within(body..self.length, body + 1);
+            self.payload[body] = (self.length - body) as u8;
+            self.payload[start] = self.payload[start] & KIND | SIZED;
+            self.length += 1;
+        }
+        for part in parts {
+            self.payload[self.length..self.length + part.len()].copy_from_slice(part);
+            self.length += part.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn chunks_come_back_in_order() {
+        let mut payload = [0; 100];
+        let mut writer = Writer::new(&mut payload);
+        let hello = Hello { start: 1, echo: 2, storage: 3 };
+        writer.hello(hello);
+        writer.floor(99);
+        writer.ack(7, 0x0102);
+        writer.reject(Class::Text, 5, 1);
+        writer.cancel(Class::Chip, 6);
+        writer.message(1, 300, 3).copy_from_slice(b"one");
+        writer.message(2, 301, 3).copy_from_slice(b"two");
+        writer.fragment(40, 302, 960, true, 4).copy_from_slice(b"tail");
+        assert_eq!(writer.room(), 0);
+        let length = writer.length();
+        assert_eq!(length, HELLO_BYTES + FLOOR_BYTES + 5 + REJECT_BYTES + CANCEL_BYTES + 7 + 7 + 9);
+        let chunks: Vec<_> = Chunks(&payload[..length]).map(Result::unwrap).collect();
+        assert_eq!(
+            chunks,
+            [
+                Chunk::Hello(hello),
+                Chunk::Floor(99),
+                Chunk::Ack { newest: 7, missing: 0x0102 },
+                Chunk::Reject { class: Class::Text, sequence: 5, reason: 1 },
+                Chunk::Cancel { class: Class::Chip, sequence: 6 },
+                Chunk::Message { kind: 1, sequence: 300, body: b"one" },
+                Chunk::Message { kind: 2, sequence: 301, body: b"two" },
+                Chunk::Fragment { kind: 40, sequence: 302, offset: 960, last: true, part: b"tail" },
+            ]
+        );
+    }
+
+    #[test]
+    fn control_chunks_of_later_versions_are_stepped_over() {
+        let mut chunks = Chunks(&[0x3A, 2, 9, 9, REST | 1, 0, 0, 5]);
+        assert_eq!(chunks.next(), Some(Ok(Chunk::Unknown)));
+        assert_eq!(chunks.next(), Some(Ok(Chunk::Message { kind: 1, sequence: 0, body: &[5] })));
+        assert_eq!(chunks.next(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_payload_ends(payload in proptest::collection::vec(any::<u8>(), 0..250)) {
+            let chunks = Chunks(&payload);
+            prop_assert!(chunks.count() <= payload.len());
+        }
+
+        #[test]
+        fn acknowledgements_come_back(newest: u16, missing: u64) {
+            let mut payload = [0; 16];
+            let mut writer = Writer::new(&mut payload);
+            writer.ack(newest, missing);
+            let length = writer.length();
+            prop_assert_eq!(length, Writer::ack_bytes(missing));
+            prop_assert_eq!(Chunks(&payload[..length]).next(), Some(Ok(Chunk::Ack { newest, missing })));
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! How one end of a link is set up.
+
+use crate::{
+    auth::{Keys, Protection},
+    pacing::Pacing,
+    time::Duration,
+};
+
+/// Which end this is. Frames carry it, so a frame that comes back is known as one's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// On board: sends alerts and answers, takes commands.
+    Board,
+    /// On the ground: takes alerts and answers, sends commands.
+    Ground,
+}
+
+impl Role {
+    /// The other end.
+    pub const fn peer(self) -> Self {
+        match self {
+            Self::Board => Self::Ground,
+            Self::Ground => Self::Board,
+        }
+    }
+}
+
+/// Whether the ground can answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Mode {
+    /// Both ends send: everything is acknowledged.
+    #[default]
+    Duplex,
+    /// The board only sends, the ground only receives: nothing is acknowledged, every message is
+    /// sent several times and in frames that repair each other.
+    Simplex(Simplex),
+}
+
+/// How a board that hears nothing makes up for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Simplex {
+    /// How often each message is sent: 1 to 15.
+    pub repeats: u8,
+    /// How many frames are protected together: 1 to 8.
+    pub group: u8,
+    /// How many repair frames follow each group: 0 to 4. Any `repairs` lost frames of the
+    /// `group + repairs` can be lost without harm.
+    pub repairs: u8,
+    /// A message is not sent again sooner than this.
+    pub pause: Duration,
+}
+
+/// How one end of a link is set up. Start from [`Config::new`].
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Which end this is.
+    pub role: Role,
+    /// Whether the ground can answer. Both ends must agree.
+    pub mode: Mode,
+    /// The longest frame in bytes on the air, everything included: 32 to 255. The ends may differ.
+    pub mtu: u8,
+    /// What protects frames to the board. Both ends must agree.
+    pub uplink: Protection,
+    /// What protects frames to the ground. Both ends must agree.
+    pub downlink: Protection,
+    /// The shared keys; needed where a direction is not plain.
+    pub keys: Keys,
+    /// How fast and when to send.
+    pub pacing: Pacing,
+    /// How long a received frame may wait for its acknowledgement.
+    pub ack_delay: Duration,
+    /// Acknowledge after this many frames at the latest: 1 to 32.
+    pub ack_every: u8,
+    /// The retransmission timer never runs shorter.
+    pub min_timeout: Duration,
+    /// The retransmission timer, and the pause between probes, never run longer.
+    pub max_timeout: Duration,
+    /// After this many timeouts in a row without a sign of the peer, only probes are sent.
+    pub park_after: u8,
+    /// How long messages of each class (in the order of [`Class::ALL`](crate::message::Class::ALL))
+    /// may wait; `None` is for ever.
+    pub lifetimes: [Option<Duration>; 5],
+    /// How often a class (in the same order) is passed over before it gets a turn.
+    pub patience: [u8; 5],
+    /// Commands that the board takes in a minute; zero for no limit.
+    pub commands_per_minute: u16,
+    /// Any number that differs between devices and starts, to spread timers.
+    pub seed: u32,
+}
+
+impl Config {
+    /// A plain duplex link at an MTU of 128 bytes, without a limit on speed.
+    pub fn new(role: Role) -> Self {
+        Self {
+            role,
+            mode: Mode::Duplex,
+            mtu: 128,
+            uplink: Protection::Plain,
+            downlink: Protection::Plain,
+            keys: Keys::default(),
+            pacing: Pacing::default(),
+            ack_delay: Duration::from_millis(100),
+            ack_every: 8,
+            min_timeout: Duration::from_millis(100),
+            max_timeout: Duration::from_secs(30),
+            park_after: 8,
+            lifetimes: [None, Some(Duration::from_secs(7 * 86_400)), Some(Duration::from_secs(3_600)), None, None],
+            patience: [0, 4, 8, 16, 32],
+            commands_per_minute: 0,
+            seed: 1,
+        }
+    }
+
+    /// What protects the frames that this end sends.
+    pub const fn sending(&self) -> Protection {
+        match self.role {
+            Role::Board => self.downlink,
+            Role::Ground => self.uplink,
+        }
+    }
+
+    /// What the frames that this end receives must be protected by.
+    pub const fn receiving(&self) -> Protection {
+        match self.role {
+            Role::Board => self.uplink,
+            Role::Ground => self.downlink,
+        }
+    }
+
+    /// Everything that is wrong with it: the first of these, if any.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.mtu < crate::frame::MIN_MTU {
+            return Err(ConfigError::Mtu);
+        }
+        if self.ack_every == 0 || self.ack_every > 32 {
+            return Err(ConfigError::AckEvery);
+        }
+        if self.min_timeout == Duration::ZERO || self.min_timeout > self.max_timeout {
+            return Err(ConfigError::Timeouts);
+        }
+        if self.park_after == 0 {
+            return Err(ConfigError::ParkAfter);
+        }
+        if let Mode::Simplex(simplex) = self.mode
+            && !((1..=15).contains(&simplex.repeats) && (1..=8).contains(&simplex.group) && simplex.repairs <= 4)
+        {
+            return Err(ConfigError::Simplex);
+        }
+        if self.keys.is_empty() && (self.uplink != Protection::Plain || self.downlink != Protection::Plain) {
+            return Err(ConfigError::NoKey);
+        }
+        self.pacing.check()
+    }
+}
+
+/// What is wrong with a [`Config`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// `mtu` is under 32.
+    Mtu,
+    /// `ack_every` is not between 1 and 32.
+    AckEvery,
+    /// `min_timeout` is zero or over `max_timeout`.
+    Timeouts,
+    /// `park_after` is zero.
+    ParkAfter,
+    /// A field of `Simplex` is outside its range.
+    Simplex,
+    /// A direction is to be protected and there is no key.
+    NoKey,
+    /// `pacing.rate` is zero.
+    Rate,
+    /// `pacing.duty_cycle` has an empty window.
+    DutyCycle,
+    /// `pacing.contacts` are empty, overlap, or are out of order.
+    Contacts,
+}
+
+impl core::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Mtu => "mtu must be 32 to 255",
+            Self::AckEvery => "ack_every must be 1 to 32",
+            Self::Timeouts => "min_timeout must be over zero and at most max_timeout",
+            Self::ParkAfter => "park_after must be at least 1",
+            Self::Simplex => "simplex needs 1 to 15 repeats, a group of 1 to 8, and at most 4 repairs",
+            Self::NoKey => "a protected direction needs a key",
+            Self::Rate => "the rate must be over zero",
+            Self::DutyCycle => "the duty cycle needs a window over zero",
+            Self::Contacts => "contacts must each end after they begin, in order and without overlap",
+        })
+    }
+}
+
+impl core::error::Error for ConfigError {}

@@ -1,0 +1,285 @@
+//! Frames: from bytes on the air to a checked payload, and back.
+//!
+//! ```text
+//! COBS code | control | length | counter | payload ......... | check  | 0
+//!     1     |    1    |   1    |    2    |    length          | 4 or 8 | 1
+//! ```
+//!
+//! Control, from the highest bit: version (2 bits, 01), sender (1, set on frames of the ground), key slot
+//! (1), protection (2), greeting (1), zero (1). The counter is the low half of a 64-bit frame
+//! counter; a greeting begins its payload with the 48 bits above it. The check is a CRC-32C, or in
+//! its place an authentication tag. A tag is not joined by a CRC: it is the stronger check, and
+//! the four bytes would be an eighth of an alert.
+
+use crate::{
+    auth::{Keys, Protection, TAG},
+    cobs,
+    config::Role,
+    crc::crc32c,
+};
+
+/// The shortest MTU a link may have.
+pub const MIN_MTU: u8 = 32;
+/// The longest MTU a link may have, and the size of every frame buffer.
+pub const MAX_MTU: usize = 255;
+/// Bytes in front of the payload, after the COBS code.
+const HEADER: usize = 4;
+/// The COBS code in front and the zero behind.
+const STUFFING: usize = 2;
+/// What a greeting puts in front of its payload: the upper 48 bits of the counter.
+const WIDE: usize = 6;
+
+const VERSION: u8 = 0b01;
+
+/// Bytes that a frame takes on top of its payload.
+pub const fn overhead(protection: Protection) -> usize {
+    STUFFING + HEADER + protection.check_bytes()
+}
+
+/// The longest payload of a frame of `mtu` bytes.
+pub const fn capacity(mtu: u8, protection: Protection, greeting: bool) -> usize {
+    mtu as usize - overhead(protection) - if greeting { WIDE } else { 0 }
+}
+
+/// Where the payload begins in a frame buffer.
+pub(crate) const fn payload_at(greeting: bool) -> usize {
+    1 + HEADER + if greeting { WIDE } else { 0 }
+}
+
+/// Why a frame is not accepted, from the outermost check to the innermost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// Longer than any frame, or COBS codes that do not add up, or too short to be a frame.
+    Stuffing,
+    /// Another version of the protocol, or bits set that this version keeps zero.
+    Version,
+    /// The length inside is not the length outside.
+    Length,
+    /// The CRC does not fit.
+    Checksum,
+    /// A frame that this end could have sent itself.
+    Reflected,
+    /// Less protection than this direction demands.
+    Unprotected,
+    /// No key in the slot that the frame names.
+    UnknownKey,
+    /// The tag does not fit.
+    Authentication,
+    /// The counter was seen before, or is too old to tell.
+    Replayed,
+}
+
+/// What a frame says about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) sender: Role,
+    pub(crate) protection: Protection,
+    pub(crate) greeting: bool,
+    pub(crate) counter: u64,
+}
+
+/// Closes a frame in `buffer`, whose payload of `length` bytes lies at [`payload_at`].
+///
+/// Returns the bytes to send. The caller has made sure that the active key exists where one is
+/// needed.
+pub(crate) fn seal<'a>(buffer: &'a mut [u8; MAX_MTU + 1], length: usize, head: Head, keys: &Keys) -> &'a [u8] {
+    let slot = if head.protection == Protection::Plain { 0 } else { keys.active_slot() };
+    let inner = length + if head.greeting { WIDE } else { 0 };
+    buffer[1] = VERSION << 6
+        | (head.sender as u8) << 5
+        | slot << 4
+        | (head.protection as u8) << 2
+        | u8::from(head.greeting) << 1;
+    buffer[2] = inner as u8;
+    let counter = head.counter.to_le_bytes();
+    buffer[3..5].copy_from_slice(&counter[..2]);
+    if head.greeting {
+        buffer[5..5 + WIDE].copy_from_slice(&counter[2..]);
+    }
+    let end = 1 + HEADER + inner;
+    let check = head.protection.check_bytes();
+    match (head.protection, keys.active()) {
+        (Protection::Signed, Some(key)) => {
+            let tag = key.seal(head.sender, head.counter, &buffer[1..end], &mut []);
+            buffer[end..end + TAG].copy_from_slice(&tag);
+        }
+        (Protection::Encrypted, Some(key)) => {
+            let (clear, hidden) = buffer[1..end].split_at_mut(payload_at(head.greeting) - 1);
+            let tag = key.seal(head.sender, head.counter, clear, hidden);
+            buffer[end..end + TAG].copy_from_slice(&tag);
+        }
+        _ => {
+            let crc = crc32c(&buffer[1..end]);
+            buffer[end..end + 4].copy_from_slice(&crc.to_le_bytes());
+        }
+    }
+    let sent = cobs::encode_in_place(buffer, HEADER + inner + check);
+    &buffer[..sent]
+}
+
+/// Checks the bytes between two zeros and returns the payload.
+///
+/// `expected` is the counter that should come next; the 16 bits in the frame mean the counter
+/// nearest to it.
+pub(crate) fn open<'a>(
+    block: &'a mut [u8],
+    role: Role,
+    demanded: Protection,
+    keys: &Keys,
+    expected: u64,
+) -> Result<(Head, &'a [u8]), FrameError> {
+    let content = cobs::decode_in_place(block).ok_or(FrameError::Stuffing)?;
+    let &mut [control, length, low0, low1, ..] = content else { return Err(FrameError::Stuffing) };
+    let protection = match control >> 2 & 3 {
+        0 => Protection::Plain,
+        1 => Protection::Signed,
+        2 => Protection::Encrypted,
+        _ => return Err(FrameError::Version),
+    };
+    if control >> 6 != VERSION || control & 1 != 0 || (protection == Protection::Plain && control & 0x10 != 0) {
+        return Err(FrameError::Version);
+    }
+    if content.len() != HEADER + usize::from(length) + protection.check_bytes() {
+        return Err(FrameError::Length);
+    }
+    let greeting = control & 2 != 0;
+    let sender = if control & 0x20 == 0 { Role::Board } else { Role::Ground };
+    let (body, check) = content.split_at_mut(HEADER + usize::from(length));
+    let counter = if greeting {
+        let Some(&[a, b, c, d, e, f]) = body.get(HEADER..).and_then(|rest| rest.first_chunk()) else {
+            return Err(FrameError::Length);
+        };
+        u64::from_le_bytes([low0, low1, a, b, c, d, e, f])
+    } else {
+        nearest(expected, u16::from_le_bytes([low0, low1]))
+    };
+    let head = Head { sender, protection, greeting, counter };
+    if protection == Protection::Plain {
+        if check != crc32c(body).to_le_bytes() {
+            return Err(FrameError::Checksum);
+        }
+    }
+    if sender == role {
+        return Err(FrameError::Reflected);
+    }
+    if protection < demanded {
+        return Err(FrameError::Unprotected);
+    }
+    let start = payload_at(greeting) - 1;
+    if protection != Protection::Plain {
+        let key = keys.slot(control >> 4 & 1).ok_or(FrameError::UnknownKey)?;
+        let tag: &[u8; TAG] = check.first_chunk().ok_or(FrameError::Length)?;
+        let (clear, hidden) = body.split_at_mut(if protection == Protection::Encrypted { start } else { body.len() });
+        if !key.open(sender, counter, clear, hidden, tag) {
+            return Err(FrameError::Authentication);
+        }
+    }
+    Ok((head, &body[start..]))
+}
+
+/// The number nearest to `expected` that ends in the 16 bits `low`.
+pub(crate) fn nearest(expected: u64, low: u16) -> u64 {
+    let ahead = low.wrapping_sub(expected as u16) as i16;
+    match expected.checked_add_signed(i64::from(ahead)) {
+        Some(number) => number,
+        None => u64::from(low),
+    }
+}
+
+/// Collects bytes until a zero ends a frame.
+#[derive(Debug, Clone)]
+pub struct Deframer {
+    buffer: [u8; MAX_MTU],
+    /// Bytes since the last zero; more than the buffer holds means that they are being dropped.
+    length: usize,
+}
+
+impl Default for Deframer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Deframer {
+    /// Waits for the first byte.
+    pub const fn new() -> Self {
+        Self { buffer: [0; MAX_MTU], length: 0 }
+    }
+
+    /// Takes one byte. Returns the stuffed frame when the byte ends one, `None` for an empty one,
+    /// and an error when more came than a frame can hold.
+    pub fn push(&mut self, byte: u8) -> Option<Result<&mut [u8], FrameError>> {
+        if byte != 0 {
+            if let Some(place) = self.buffer.get_mut(self.length) {
+                *place = byte;
+            }
+            self.length = (self.length + 1).min(MAX_MTU + 1);
+            return None;
+        }
+        let length = core::mem::take(&mut self.length);
+        match length {
+            0 => None,
+            1..MAX_MTU => Some(Ok(&mut self.buffer[..length])),
+            _ => Some(Err(FrameError::Stuffing)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::Key;
+    use proptest::prelude::*;
+
+    fn keys() -> Keys {
+        Keys::single(Key::new(3, b"0123456789abcdef"))
+    }
+
+    fn protection() -> impl Strategy<Value = Protection> {
+        prop_oneof![Just(Protection::Plain), Just(Protection::Signed), Just(Protection::Encrypted)]
+    }
+
+    proptest! {
+        #[test]
+        fn a_frame_opens_to_what_was_sealed(
+            protection in protection(),
+            greeting: bool,
+            payload in proptest::collection::vec(any::<u8>(), 0..=200),
+            counter in 0u64..1 << 60,
+            drift in -30_000i64..30_000,
+        ) {
+            let mut buffer = [0; MAX_MTU + 1];
+            let at = payload_at(greeting);
+            buffer[at..at + payload.len()].copy_from_slice(&payload);
+            let head = Head { sender: Role::Board, protection, greeting, counter };
+            let sent = seal(&mut buffer, payload.len(), head, &keys());
+            let extra = if greeting { WIDE } else { 0 };
+            prop_assert_eq!(sent.len(), payload.len() + overhead(protection) + extra);
+            let mut deframer = Deframer::new();
+            let (last, inside) = sent.split_last().unwrap();
+            for &byte in inside {
+                prop_assert!(deframer.push(byte).is_none());
+            }
+            let block = deframer.push(*last).unwrap().unwrap();
+            let expected = counter.saturating_add_signed(if greeting { 0 } else { drift });
+            let opened = open(block, Role::Ground, protection, &keys(), expected).unwrap();
+            prop_assert_eq!(opened, (head, &payload[..]));
+        }
+    }
+
+    #[test]
+    fn overhead_is_within_the_specified_bounds() {
+        assert_eq!(overhead(Protection::Plain), 10);
+        assert_eq!(overhead(Protection::Signed), 14);
+        assert_eq!(overhead(Protection::Encrypted), 14);
+    }
+
+    #[test]
+    fn the_nearest_counter_is_found_on_both_sides() {
+        assert_eq!(nearest(0x1_0005, 0xFFFF), 0xFFFF);
+        assert_eq!(nearest(0xFFFE, 0x0003), 0x1_0003);
+        assert_eq!(nearest(5, 0xFFFF), 0xFFFF, "there is nothing below zero");
+        assert_eq!(nearest(u64::MAX, 3), 3, "and nothing above the last");
+    }
+}
