@@ -1,0 +1,236 @@
+//! `dvlm ask`: one pair, one or more answers.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::{ArgGroup, Args};
+use deltavlm_runtime::tile::Tiling;
+use deltavlm_runtime::{
+    Answer, Body, Error, Instruction, Model, Pair, Picture, Request, Timing, Turn,
+};
+use serde_json::{Value, json};
+
+use crate::common::{DecodingArguments, EngineArguments, print};
+use crate::json;
+
+/// Asks about one pair of pictures.
+#[derive(Args)]
+#[command(group(ArgGroup::new("asked").required(true).multiple(true).args(["instruction", "question"])))]
+pub(crate) struct Arguments {
+    /// The bundle directory.
+    #[arg(long, value_name = "DIR")]
+    bundle: PathBuf,
+    /// The picture from the earlier pass.
+    #[arg(long, value_name = "IMG")]
+    before: PathBuf,
+    /// The picture from the later pass.
+    #[arg(long, value_name = "IMG")]
+    after: PathBuf,
+    /// A fixed instruction; survey asks all of them.
+    #[arg(long, value_name = "classify|count|localize|caption|survey", value_parser = fixed)]
+    instruction: Option<Fixed>,
+    /// An open question; later ones are follow-up turns.
+    #[arg(long, value_name = "TEXT")]
+    question: Vec<String>,
+    /// Give questions to both tokenizers untouched.
+    #[arg(long)]
+    raw_prompt: bool,
+    /// Cut frames larger than this into square tiles.
+    #[arg(long, value_name = "PIXELS")]
+    tile: Option<u32>,
+    /// Pixels that neighbouring tiles share.
+    #[arg(long, value_name = "PIXELS", default_value_t = 0, requires = "tile")]
+    overlap: u32,
+    /// Give up after this many milliseconds.
+    #[arg(long, value_name = "MS")]
+    deadline: Option<u64>,
+    #[command(flatten)]
+    engine: EngineArguments,
+    #[command(flatten)]
+    decoding: DecodingArguments,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Fixed {
+    One(Instruction),
+    Survey,
+}
+
+fn fixed(name: &str) -> Result<Fixed, String> {
+    if name == "survey" {
+        return Ok(Fixed::Survey);
+    }
+    let instruction = Instruction::ALL.into_iter().find(|instruction| instruction.name() == name);
+    let instruction = if name == "localise" { Some(Instruction::Localize) } else { instruction };
+    instruction
+        .map(Fixed::One)
+        .ok_or_else(|| format!("`{name}` is none of classify, count, localize, caption, survey"))
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let started = Instant::now();
+    // A picture that cannot be read is told before a model is loaded for it.
+    let limits = arguments.engine.options().limits;
+    let before = Picture::open(&arguments.before, &limits)?;
+    let after = Picture::open(&arguments.after, &limits)?;
+    let decoding_ms = started.elapsed().as_secs_f64() * 1e3;
+    if before.size() != after.size() {
+        return Err(Error::SizesDiffer {
+            before: before.size(),
+            after: after.size(),
+        });
+    }
+    let mut model = Model::open(&arguments.bundle, &arguments.engine.options())?;
+    let mut timing = Timing {
+        load: model.load_ms(),
+        preprocess: decoding_ms,
+        ..Timing::default()
+    };
+    let (width, height) = before.size();
+    match arguments.tile {
+        Some(tile) if width > tile || height > tile => {
+            frame(arguments, &mut model, &before, &after, Tiling::new(tile, arguments.overlap)?, timing)
+        }
+        _ => {
+            let pair = model.pair(&before, &after)?;
+            timing.add(&pair.timing());
+            single(arguments, &mut model, &pair, timing)
+        }
+    }
+}
+
+fn single(arguments: &Arguments, model: &mut Model, pair: &Pair, mut timing: Timing) -> Result<(), Error> {
+    let mut answers = Vec::new();
+    if let Some(asked) = arguments.instruction {
+        let requests: Vec<Request> = instructions(asked, model).into_iter().map(Request::fixed).collect();
+        let requests: Vec<Request> = requests.into_iter().map(|request| settings(arguments, request)).collect();
+        let (given, taken) = model.ask_all(pair, &requests)?;
+        timing.add(&taken);
+        answers.extend(given);
+    }
+    let mut history = first_turn(arguments, &answers);
+    for question in &arguments.question {
+        let request = if arguments.raw_prompt {
+            Request::raw(question)
+        } else {
+            Request::follow_up(history.clone(), question)
+        };
+        let (answer, taken) = model.ask_timed(pair, &settings(arguments, request))?;
+        if answer.trimmed_turns > 0 {
+            log::warn!("the {} oldest turns did not fit and were left out", answer.trimmed_turns);
+        }
+        timing.add(&taken);
+        history.push(answer.as_turn(question));
+        answers.push(answer);
+    }
+
+    if arguments.json {
+        let document = json!({
+            "model": json::model(model),
+            "answers": answers.iter().map(json::answer).collect::<Vec<_>>(),
+            "timing_ms": json::timing(&timing),
+            "before_cached": pair.before_was_cached(),
+            "peak_rss_mib": json::peak_rss(),
+        });
+        return print(&document.to_string());
+    }
+    for answer in &answers {
+        print(&line(answer))?;
+    }
+    Ok(())
+}
+
+fn frame(
+    arguments: &Arguments,
+    model: &mut Model,
+    before: &Picture,
+    after: &Picture,
+    tiling: Tiling,
+    mut timing: Timing,
+) -> Result<(), Error> {
+    let asked = arguments.instruction.map(|asked| instructions(asked, model)).unwrap_or_default();
+    let mut names: Vec<String> = asked.iter().map(|instruction| instruction.name().to_owned()).collect();
+    let mut requests: Vec<Request> = asked.into_iter().map(Request::fixed).collect();
+    for question in &arguments.question {
+        names.push("question".to_owned());
+        requests.push(if arguments.raw_prompt { Request::raw(question) } else { Request::question(question) });
+    }
+    let requests: Vec<Request> = requests.into_iter().map(|request| settings(arguments, request)).collect();
+    let answers = model.ask_frame(before, after, tiling, &requests)?;
+    timing.add(&answers.timing);
+    let tiles: Vec<Value> = answers
+        .tiles
+        .iter()
+        .map(|tile| {
+            json!({
+                "rect": json::rect(&tile.rect),
+                "answers": tile.answers.iter().map(json::answer).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    let merged: Vec<Value> =
+        names.iter().zip(&answers.merged).map(|(name, merged)| json::merged(name, merged)).collect();
+    if arguments.json {
+        let document = json!({
+            "model": json::model(model),
+            "answers": merged,
+            "tiles": tiles,
+            "timing_ms": json::timing(&timing),
+            "peak_rss_mib": json::peak_rss(),
+        });
+        return print(&document.to_string());
+    }
+    for value in &merged {
+        print(&value.to_string())?;
+    }
+    Ok(())
+}
+
+fn instructions(asked: Fixed, model: &Model) -> Vec<Instruction> {
+    match asked {
+        Fixed::One(instruction) => vec![instruction],
+        Fixed::Survey => Instruction::ALL
+            .into_iter()
+            .filter(|&instruction| model.manifest().instruction(instruction).is_some())
+            .collect(),
+    }
+}
+
+fn settings(arguments: &Arguments, request: Request) -> Request {
+    let mut request = request.decoding(arguments.decoding.decoding).beams(arguments.decoding.beams);
+    if let Some(tokens) = arguments.decoding.max_tokens {
+        request = request.max_tokens(tokens);
+    }
+    if let Some(ms) = arguments.deadline {
+        request = request.deadline(Instant::now() + std::time::Duration::from_millis(ms));
+    }
+    request
+}
+
+/// A single fixed instruction is the first turn of the dialogue that follows it.
+fn first_turn(arguments: &Arguments, answers: &[Answer]) -> Vec<Turn> {
+    match (arguments.instruction, answers) {
+        (Some(Fixed::One(instruction)), [answer]) => vec![answer.as_turn(instruction.prompt())],
+        _ => Vec::new(),
+    }
+}
+
+fn line(answer: &Answer) -> String {
+    let sure = format!("{:.0} %", 100.0 * answer.confidence);
+    match &answer.body {
+        Body::Classify { changed } => format!("classify: {} ({sure})", if *changed { "changed" } else { "not changed" }),
+        Body::Count { roads, buildings } => {
+            format!("count: {} roads, {} buildings ({sure})", roads.number, buildings.number)
+        }
+        Body::Localize { roads, buildings } => {
+            format!("localize: roads {}  buildings {} ({sure})", roads.grid, buildings.grid)
+        }
+        Body::Unparsed { instruction } => {
+            format!("{}: the answer does not parse: {}", instruction.name(), answer.text)
+        }
+        body => format!("{}: {}", body.instruction_name(), answer.text),
+    }
+}

@@ -1,0 +1,56 @@
+//! `dvlm`: asks, measures and inspects bundles from the command line. A thin user
+//! of `deltavlm-runtime`: whatever it can do, a program can do through the library.
+
+mod ask;
+mod bench;
+mod common;
+mod eval;
+mod info;
+mod json;
+mod prepare;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Answers questions about a before and an after picture.
+#[derive(Parser)]
+#[command(name = "dvlm", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Asks about one pair of pictures.
+    Ask(ask::Arguments),
+    /// Measures answers against ChangeChat-105k annotations.
+    Eval(eval::Arguments),
+    /// Says what a bundle holds and what would run it here.
+    Info(info::Arguments),
+    /// Measures the segments of a bundle on this machine.
+    Bench(bench::Arguments),
+    /// Builds what an engine would otherwise build at its first start.
+    Prepare(prepare::Arguments),
+}
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn"))
+        .filter_module("tract_onnx", log::LevelFilter::Error)
+        .init();
+    let result = match Arguments::parse().command {
+        Command::Ask(arguments) => ask::run(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments),
+        Command::Info(arguments) => info::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Prepare(arguments) => prepare::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

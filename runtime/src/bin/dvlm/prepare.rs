@@ -1,0 +1,45 @@
+//! `dvlm prepare`: builds what an engine would otherwise build at its first start.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use deltavlm_runtime::{Error, Model, Picture};
+
+use crate::common::{EngineArguments, print, spinner};
+
+/// Builds what an engine would otherwise build at its first start.
+///
+/// TensorRT builds an engine for every segment, which takes minutes on a board;
+/// afterwards a start takes seconds. Other providers have nothing to build: for
+/// them this checks that the bundle loads and answers.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The bundle directory.
+    #[arg(long, value_name = "DIR")]
+    bundle: PathBuf,
+    #[command(flatten)]
+    engine: EngineArguments,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let progress = spinner(format!("preparing {}", arguments.bundle.display()));
+    let mut model = Model::open(&arguments.bundle, &arguments.engine.options())?;
+    progress.set_message(format!("{}: running every segment once", model.id()));
+    let side = model.manifest().model.vision.image_size as u32;
+    let grey = Picture::from_rgb("grey", side, side, vec![128; (side * side * 3) as usize])?;
+    let pair = model.pair(&grey, &grey)?;
+    model.survey(&pair)?;
+    model.change_map(&pair)?;
+    progress.finish_and_clear();
+    let report = model.engine();
+    for rejection in &report.rejected {
+        eprintln!("not on {rejection}");
+    }
+    print(&format!(
+        "{} is ready on {} ({}), loaded in {:.1} s",
+        model.id(),
+        report.name,
+        report.provider,
+        model.load_ms() / 1e3
+    ))
+}

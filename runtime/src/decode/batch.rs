@@ -1,0 +1,203 @@
+//! Greedy decoding of several prompts at once, each within its grammar or freely.
+
+use std::time::Instant;
+
+use super::{Automaton, Choice, Decoded, argmax, log_softmax, penalise, sequences::Sequences};
+use crate::bundle::Bundle;
+use crate::engine::Engine;
+use crate::timing::timed;
+use crate::{Error, Guard, Timing};
+
+/// One prompt to continue.
+pub(crate) struct Job<'a> {
+    /// Embeddings of queries and prompt, `[positions, width]`.
+    pub(crate) prompt: Vec<f32>,
+    pub(crate) policy: Policy<'a>,
+    /// Generated tokens at most. For a grammar this is all that there are positions
+    /// for: it ends by itself, and a cut answer would not parse.
+    pub(crate) max_tokens: usize,
+}
+
+/// How tokens are chosen.
+#[derive(Clone, Copy)]
+pub(crate) enum Policy<'a> {
+    /// The most probable token that the grammar allows.
+    Grammar(&'a Automaton),
+    /// The most probable token after the repetition penalty, as published.
+    Free,
+}
+
+/// Decodes all jobs in one batch.
+pub(crate) fn run(
+    engine: &mut dyn Engine,
+    bundle: &Bundle,
+    jobs: &[Job<'_>],
+    guard: &Guard,
+    started: Instant,
+    timing: &mut Timing,
+) -> Result<Vec<Decoded>, Error> {
+    let vocabulary = bundle.manifest.model.llm.vocab_size;
+    let mut rows: Vec<Row<'_>> = jobs.iter().enumerate().map(|(index, job)| Row::new(index, job)).collect();
+    let mut finished: Vec<Option<Decoded>> = vec![None; jobs.len()];
+
+    guard.check(started, "reading the prompt")?;
+    let prompts: Vec<&[f32]> = jobs.iter().map(|job| job.prompt.as_slice()).collect();
+    let mut sequences = Sequences::start(engine, jobs.len(), bundle.embedding.width(), vocabulary)?;
+    let mut logits = timed(&mut timing.prefill, || sequences.feed(&prompts))?;
+
+    loop {
+        for (row, logits) in rows.iter_mut().zip(logits.chunks_exact(vocabulary)) {
+            row.choose(bundle, logits);
+        }
+        let going: Vec<usize> = (0..rows.len()).filter(|&row| !rows[row].done).collect();
+        if going.len() < rows.len() {
+            let mut kept = Vec::with_capacity(going.len());
+            for row in rows {
+                if row.done {
+                    let index = row.index;
+                    finished[index] = Some(row.finish(bundle));
+                } else {
+                    kept.push(row);
+                }
+            }
+            rows = kept;
+            if rows.is_empty() {
+                return Ok(finished.into_iter().flatten().collect());
+            }
+            sequences.select(&going)?;
+        }
+        guard.check(started, "writing the answer")?;
+        let chunks: Vec<Vec<f32>> = rows.iter_mut().map(|row| row.take_pending(bundle)).collect();
+        let chunks: Vec<&[f32]> = chunks.iter().map(Vec::as_slice).collect();
+        logits = timed(&mut timing.decode, || sequences.feed(&chunks))?;
+    }
+}
+
+struct Row<'a> {
+    index: usize,
+    policy: Policy<'a>,
+    max_tokens: usize,
+    /// State of the automaton; unused in free decoding.
+    state: usize,
+    ids: Vec<u32>,
+    choices: Vec<Choice>,
+    /// How many of the ids the model has read.
+    fed: usize,
+    done: bool,
+    complete: bool,
+}
+
+impl<'a> Row<'a> {
+    fn new(index: usize, job: &Job<'a>) -> Self {
+        Self {
+            index,
+            policy: job.policy,
+            max_tokens: job.max_tokens,
+            state: Automaton::START,
+            ids: Vec::new(),
+            choices: Vec::new(),
+            fed: 0,
+            done: false,
+            complete: false,
+        }
+    }
+
+    /// Chooses one token, and every token after it that leaves no choice.
+    fn choose(&mut self, bundle: &Bundle, logits: &[f32]) {
+        match self.policy {
+            Policy::Grammar(automaton) => self.choose_within(bundle, automaton, logits),
+            Policy::Free => self.choose_freely(bundle, logits),
+        }
+        if !self.done && self.ids.len() >= self.max_tokens {
+            self.done = true;
+        }
+    }
+
+    fn choose_freely(&mut self, bundle: &Bundle, logits: &[f32]) {
+        let generation = &bundle.manifest.generation;
+        let mut scores = logits.to_vec();
+        penalise(&mut scores, &self.ids, generation);
+        let best = argmax(&scores);
+        let probability = log_softmax(logits)[best].exp();
+        let id = u32::try_from(best).unwrap_or(generation.eos_id);
+        if generation.stop_ids.contains(&id) {
+            self.end(probability, Vec::new());
+        } else {
+            self.push(bundle, id, probability, Vec::new());
+        }
+    }
+
+    fn choose_within(&mut self, bundle: &Bundle, automaton: &Automaton, logits: &[f32]) {
+        let eos = bundle.manifest.generation.eos_id;
+        let surface = |id| bundle.sentencepiece.surface(id).unwrap_or_default();
+        let mut fresh = Some(logits);
+        loop {
+            let state = automaton.state(self.state);
+            // Edges first, then the end.
+            let mut ids: Vec<u32> = state.edges.iter().map(|edge| edge.token).collect();
+            if state.accepting {
+                ids.push(eos);
+            }
+            let (best, probabilities) = if ids.len() == 1 {
+                (0, vec![1.0])
+            } else if let Some(logits) = fresh.take() {
+                let allowed: Vec<f32> = ids.iter().map(|&id| logits[id as usize]).collect();
+                let probabilities: Vec<f32> = log_softmax(&allowed).into_iter().map(f32::exp).collect();
+                (argmax(&allowed), probabilities)
+            } else {
+                // The next choice needs the logits after what was forced.
+                return;
+            };
+            let alternatives = ids
+                .iter()
+                .enumerate()
+                .filter(|&(index, _)| index != best)
+                .map(|(index, &id)| {
+                    let text = if index == state.edges.len() { Vec::new() } else { surface(id) };
+                    (text, probabilities[index])
+                })
+                .collect();
+            match state.edges.get(best) {
+                Some(edge) => {
+                    self.state = edge.next;
+                    self.push(bundle, edge.token, probabilities[best], alternatives);
+                }
+                None => return self.end(probabilities[best], alternatives),
+            }
+        }
+    }
+
+    fn push(&mut self, bundle: &Bundle, id: u32, probability: f32, alternatives: Vec<(Vec<u8>, f32)>) {
+        self.ids.push(id);
+        self.choices.push(Choice {
+            surface: bundle.sentencepiece.surface(id).unwrap_or_default(),
+            probability,
+            alternatives,
+        });
+    }
+
+    fn end(&mut self, probability: f32, alternatives: Vec<(Vec<u8>, f32)>) {
+        self.choices.push(Choice {
+            surface: Vec::new(),
+            probability,
+            alternatives,
+        });
+        self.done = true;
+        self.complete = true;
+    }
+
+    /// Embeddings of the tokens that the model has not read yet.
+    fn take_pending(&mut self, bundle: &Bundle) -> Vec<f32> {
+        let mut rows = Vec::new();
+        for &id in &self.ids[self.fed..] {
+            bundle.embedding.append(id, &mut rows);
+        }
+        self.fed = self.ids.len();
+        rows
+    }
+
+    fn finish(self, bundle: &Bundle) -> Decoded {
+        let constrained = matches!(self.policy, Policy::Grammar(_));
+        Decoded::new(bundle, self.ids, self.choices, self.complete, constrained)
+    }
+}

@@ -1,0 +1,245 @@
+//! Choosing tokens: within a grammar, or freely as published.
+
+mod batch;
+mod beam;
+mod grammar;
+mod sequences;
+
+pub(crate) use batch::{Job, Policy, run};
+pub(crate) use beam::search;
+pub(crate) use grammar::Automaton;
+
+use std::ops::Range;
+
+use deltavlm_bundle::Generation;
+
+use crate::bundle::Bundle;
+
+/// A finished answer.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Decoded {
+    /// Generated tokens, the ending one not included.
+    pub(crate) ids: Vec<u32>,
+    /// Their text, stripped.
+    pub(crate) text: String,
+    /// One entry per token, and one for the end.
+    pub(crate) choices: Vec<Choice>,
+    /// Bytes of the first tokens that the text does not show (a leading space).
+    pub(crate) skipped: usize,
+    /// Whether it ended by itself.
+    pub(crate) complete: bool,
+    /// Whether a grammar restricted it.
+    pub(crate) constrained: bool,
+}
+
+/// How one token was chosen.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Choice {
+    /// What the token adds to the text; empty for the end.
+    pub(crate) surface: Vec<u8>,
+    /// Its probability among the alternatives; 1 when there was none.
+    pub(crate) probability: f32,
+    /// What else the grammar allowed, with probabilities; empty in free text.
+    pub(crate) alternatives: Vec<(Vec<u8>, f32)>,
+}
+
+impl Decoded {
+    pub(crate) fn new(bundle: &Bundle, ids: Vec<u32>, choices: Vec<Choice>, complete: bool, constrained: bool) -> Self {
+        let text = bundle.sentencepiece.decode(&ids);
+        let raw: Vec<u8> = choices.iter().flat_map(|choice| choice.surface.iter().copied()).collect();
+        let skipped = raw.iter().take_while(|&&byte| byte == b' ').count();
+        Self {
+            text: text.trim().to_owned(),
+            ids,
+            choices,
+            skipped,
+            complete,
+            constrained,
+        }
+    }
+
+    /// Constrained: probability of the whole answer. Free: geometric mean by token.
+    pub(crate) fn confidence(&self) -> f32 {
+        let product: f64 = self.choices.iter().map(|choice| f64::from(choice.probability).max(1e-30).ln()).sum();
+        let exponent = if self.constrained {
+            product
+        } else {
+            product / self.choices.len().max(1) as f64
+        };
+        exponent.exp() as f32
+    }
+
+    /// Probability of the choices that made a part of the text.
+    pub(crate) fn probability_of(&self, span: &Range<usize>) -> f32 {
+        self.placed()
+            .filter(|(at, _)| at.start < span.end && at.end > span.start)
+            .map(|(_, choice)| choice.probability)
+            .product()
+    }
+
+    /// At most how probable it was that `word` would be an item of the list whose
+    /// inside is `inside`, where in fact it is not.
+    pub(crate) fn could_have_said(&self, word: &str, inside: &Range<usize>) -> f32 {
+        let text = self.text.as_bytes();
+        let mut never = 1.0;
+        for (at, choice) in self.placed() {
+            // The choice right after the list still belongs to it: it closed it.
+            if at.start < inside.start || at.start > inside.end {
+                continue;
+            }
+            let item = text[inside.start..at.start]
+                .iter()
+                .rposition(|&byte| byte == b',')
+                .map_or(inside.start, |comma| inside.start + comma + 1);
+            let begun = &text[item..at.start];
+            let here: f32 = choice
+                .alternatives
+                .iter()
+                .filter(|(surface, _)| may_begin(begun, surface, word.as_bytes()))
+                .map(|(_, probability)| probability)
+                .sum();
+            never *= 1.0 - here.min(1.0);
+        }
+        1.0 - never
+    }
+
+    /// Each choice with the part of the text that it made.
+    fn placed(&self) -> impl Iterator<Item = (Range<usize>, &Choice)> {
+        let mut end = 0usize;
+        self.choices.iter().map(move |choice| {
+            let start = end;
+            end += choice.surface.len();
+            (start.saturating_sub(self.skipped)..end.saturating_sub(self.skipped), choice)
+        })
+    }
+}
+
+/// Whether `begun` followed by `surface` can become an item that reads `word`:
+/// either still in this item, or in one that the surface begins after a comma.
+fn may_begin(begun: &[u8], surface: &[u8], word: &[u8]) -> bool {
+    let joined: Vec<u8> = begun.iter().chain(surface).copied().collect();
+    let item = joined.iter().rposition(|&byte| byte == b',').map_or(0, |comma| comma + 1);
+    let item = joined[item..].trim_ascii_start();
+    // A surface that closes the list names nothing any more.
+    !surface.is_empty() && !joined.contains(&b']') && word.starts_with(item)
+}
+
+/// The log-probabilities of `logits`.
+pub(crate) fn log_softmax(logits: &[f32]) -> Vec<f32> {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 = logits.iter().map(|&logit| (logit - max).exp()).sum();
+    let log_sum = sum.ln();
+    logits.iter().map(|&logit| logit - max - log_sum).collect()
+}
+
+/// Divides a positive score of a token that was generated before, multiplies a
+/// negative one; forbids ending before the first token.
+pub(crate) fn penalise(scores: &mut [f32], generated: &[u32], generation: &Generation) {
+    let mut seen: Vec<u32> = generated.to_vec();
+    seen.sort_unstable();
+    seen.dedup();
+    for id in seen {
+        if let Some(score) = scores.get_mut(id as usize) {
+            *score = if *score < 0.0 {
+                *score * generation.repetition_penalty
+            } else {
+                *score / generation.repetition_penalty
+            };
+        }
+    }
+    if generated.is_empty()
+        && let Some(score) = scores.get_mut(generation.eos_id as usize)
+    {
+        *score = f32::NEG_INFINITY;
+    }
+}
+
+/// The position of the largest value; the first of several.
+pub(crate) fn argmax(values: &[f32]) -> usize {
+    let mut best = 0;
+    for (index, value) in values.iter().enumerate() {
+        if *value > values[best] {
+            best = index;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choice(surface: &str, probability: f32, others: &[(&str, f32)]) -> Choice {
+        Choice {
+            surface: surface.as_bytes().to_vec(),
+            probability,
+            alternatives: others.iter().map(|(s, p)| (s.as_bytes().to_vec(), *p)).collect(),
+        }
+    }
+
+    fn decoded(choices: Vec<Choice>) -> Decoded {
+        let raw: Vec<u8> = choices.iter().flat_map(|c| c.surface.clone()).collect();
+        Decoded {
+            text: String::from_utf8(raw).unwrap().trim().to_owned(),
+            choices,
+            skipped: 1,
+            complete: true,
+            constrained: true,
+            ids: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_part_is_as_probable_as_the_choices_that_made_it() {
+        let decoded = decoded(vec![
+            choice(" 2", 0.5, &[(" no", 0.5)]),
+            choice(" new roads", 1.0, &[]),
+            choice(" and", 1.0, &[]),
+            choice(" 17", 0.25, &[]),
+            choice(" new buildings", 1.0, &[]),
+        ]);
+        assert_eq!(decoded.text, "2 new roads and 17 new buildings");
+        assert!((decoded.probability_of(&(0..11)) - 0.5).abs() < 1e-6);
+        assert!((decoded.probability_of(&(16..32)) - 0.25).abs() < 1e-6);
+        assert!((decoded.confidence() - 0.125).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_cell_that_was_passed_by_keeps_its_share() {
+        let decoded = decoded(vec![
+            choice(" roads [", 1.0, &[]),
+            choice("top-left", 0.5, &[("top-center", 0.25), ("]", 0.25)]),
+            choice(",", 0.5, &[("]", 0.5)]),
+            choice(" bottom-right", 0.75, &[(" top-center", 0.25)]),
+            choice("]", 1.0, &[]),
+        ]);
+        assert_eq!(decoded.text, "roads [top-left, bottom-right]");
+        let inside = 7..29;
+        // 1 - (1 - 0.25) * (1 - 0.25): the two places where it could have come.
+        assert!((decoded.could_have_said("top-center", &inside) - 0.4375).abs() < 1e-6);
+        assert!(decoded.could_have_said("center-left", &inside).abs() < 1e-6);
+    }
+
+    #[test]
+    fn penalties_follow_the_sign() {
+        let generation = Generation {
+            bos_id: 2,
+            eos_id: 2,
+            pad_id: 3,
+            stop_ids: vec![2, 0],
+            repetition_penalty: 1.5,
+            max_new_tokens: 10,
+        };
+        let mut scores = vec![3.0, -3.0, 1.0];
+        penalise(&mut scores, &[0, 1, 1], &generation);
+        assert_eq!(scores, [2.0, -4.5, 1.0]);
+        penalise(&mut scores, &[], &generation);
+        assert_eq!(scores[2], f32::NEG_INFINITY);
+    }
+
+    #[test]
+    fn log_probabilities_sum_to_one() {
+        let sum: f32 = log_softmax(&[1.0, 2.0, 1000.0, -5.0]).iter().map(|l| l.exp()).sum();
+        assert!((sum - 1.0).abs() < 1e-6);
+    }
+}

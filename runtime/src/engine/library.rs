@@ -1,0 +1,234 @@
+//! Finding and loading the ONNX Runtime library.
+//!
+//! One library serves the whole process. A missing, too old or broken one is an
+//! error at once; one that hangs while it loads is given up.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use ort::environment::Environment;
+
+use crate::Error;
+
+/// A library that has not loaded by then will not.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A loaded library.
+#[derive(Clone)]
+pub(super) struct Library {
+    pub(super) path: PathBuf,
+    pub(super) version: String,
+    pub(super) environment: Environment,
+}
+
+static LOADED: Mutex<Option<Library>> = Mutex::new(None);
+
+/// The library that a call of [`load`] would try: the one asked for, the one of
+/// `ORT_DYLIB_PATH`, or the first in the usual places.
+pub(crate) fn find(asked: Option<&Path>) -> Result<PathBuf, Error> {
+    let named = asked.map(|path| (path.to_owned(), "`--ort-library`")).or_else(|| {
+        let path = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty())?;
+        Some((PathBuf::from(path), "`ORT_DYLIB_PATH`"))
+    });
+    if let Some((path, origin)) = named {
+        let file = if path.is_dir() { in_directory(&path) } else { Some(path.clone()) };
+        return match file {
+            Some(file) if file.is_file() => Ok(file),
+            _ => Err(fault(format!(
+                "{origin} names {}, which is not there; give the path of libonnxruntime.so",
+                path.display()
+            ))),
+        };
+    }
+    usual_places().iter().find_map(|directory| in_directory(directory)).ok_or_else(|| {
+        fault(
+            "no libonnxruntime.so in the usual places; install ONNX Runtime 1.24 or newer, name it with \
+             `--ort-library` or `ORT_DYLIB_PATH`, or use `--engine tract`"
+                .to_owned(),
+        )
+    })
+}
+
+fn usual_places() -> Vec<PathBuf> {
+    let mut places = Vec::new();
+    if let Some(directory) = std::env::current_exe().ok().as_deref().and_then(Path::parent) {
+        places.push(directory.to_owned());
+        places.push(directory.join("../lib"));
+    }
+    if let Some(paths) = std::env::var_os("LD_LIBRARY_PATH") {
+        places.extend(std::env::split_paths(&paths));
+    }
+    let architecture = std::env::consts::ARCH;
+    places.extend([
+        PathBuf::from("/usr/local/lib"),
+        PathBuf::from("/usr/lib"),
+        PathBuf::from(format!("/usr/lib/{architecture}-linux-gnu")),
+        PathBuf::from("/usr/lib64"),
+        PathBuf::from("/opt/onnxruntime/lib"),
+    ]);
+    places
+}
+
+/// `libonnxruntime.so`, or the highest `libonnxruntime.so.*`.
+fn in_directory(directory: &Path) -> Option<PathBuf> {
+    let plain = directory.join("libonnxruntime.so");
+    if plain.is_file() {
+        return Some(plain);
+    }
+    let mut versioned: Vec<PathBuf> = std::fs::read_dir(directory)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name.starts_with("libonnxruntime.so.") && path.is_file()
+        })
+        .collect();
+    versioned.sort();
+    versioned.pop()
+}
+
+/// Loads the library, or returns the one that is loaded.
+pub(super) fn load(asked: Option<&Path>) -> Result<Library, Error> {
+    let path = find(asked)?;
+    let mut loaded = LOADED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(library) = loaded.as_ref() {
+        if same_file(&library.path, &path) {
+            return Ok(library.clone());
+        }
+        return Err(fault(format!(
+            "{} is loaded already and a process can hold only one; asked for {}",
+            library.path.display(),
+            path.display()
+        )));
+    }
+    check_header(&path)?;
+    let environment = initialise(&path)?;
+    let library = Library {
+        version: version(&path),
+        path,
+        environment,
+    };
+    *loaded = Some(library.clone());
+    Ok(library)
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => one == other,
+    }
+}
+
+/// Tells a file that is no library, or one for another processor, without running
+/// any of it.
+fn check_header(path: &Path) -> Result<(), Error> {
+    if !cfg!(target_os = "linux") {
+        return Ok(());
+    }
+    let broken = |problem: String| Err(fault(format!("{}: {problem}; install it again", path.display())));
+    let mut header = [0u8; 20];
+    let read = std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut header));
+    if let Err(error) = read {
+        return broken(error.to_string());
+    }
+    if header[..4] != *b"\x7fELF" {
+        return broken("not a shared library".to_owned());
+    }
+    let machine = u16::from_le_bytes([header[18], header[19]]);
+    let expected = match std::env::consts::ARCH {
+        "x86_64" => 62,
+        "aarch64" => 183,
+        _ => return Ok(()),
+    };
+    if machine != expected {
+        return broken(format!("built for another processor than {}", std::env::consts::ARCH));
+    }
+    Ok(())
+}
+
+/// Loads on a thread of its own, so that a library that hangs cannot hang us.
+fn initialise(path: &Path) -> Result<Environment, Error> {
+    let (send, receive) = channel();
+    let target = path.to_owned();
+    let spawned = std::thread::Builder::new().name("load-ort".to_owned()).spawn(move || {
+        let result = ort::init_from(&target)
+            .map_err(|error| error.to_string())
+            .and_then(|builder| builder.with_telemetry(false).build().map_err(|error| error.to_string()));
+        // Nobody may be waiting any more.
+        let _ = send.send(result);
+    });
+    if let Err(error) = spawned {
+        return Err(fault(format!("no thread to load {}: {error}", path.display())));
+    }
+    match receive.recv_timeout(PATIENCE) {
+        Ok(Ok(environment)) => Ok(environment),
+        Ok(Err(problem)) => Err(fault(format!(
+            "{problem}; install ONNX Runtime 1.24 or newer, or use `--engine tract`"
+        ))),
+        Err(RecvTimeoutError::Timeout) => Err(fault(format!(
+            "{} did not load within {} s; install it again, or use `--engine tract`",
+            path.display(),
+            PATIENCE.as_secs()
+        ))),
+        Err(RecvTimeoutError::Disconnected) => {
+            Err(fault(format!("{} broke off while loading; install it again", path.display())))
+        }
+    }
+}
+
+/// From the file name where it tells, from the build information otherwise.
+fn version(path: &Path) -> String {
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name = real.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    match name.split_once(".so.") {
+        Some((_, version)) => version.to_owned(),
+        None => ort::info().to_owned(),
+    }
+}
+
+fn fault(problem: String) -> Error {
+    Error::Engine {
+        engine: "ort",
+        problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    fn refusal(path: &Path) -> String {
+        let started = Instant::now();
+        let error = load(Some(path)).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(started.elapsed() < Duration::from_secs(1));
+        error
+    }
+
+    #[test]
+    fn a_missing_or_broken_library_is_an_error_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("libonnxruntime.so");
+        assert!(refusal(&path).contains("not there"));
+        std::fs::write(&path, b"").unwrap();
+        assert!(refusal(&path).contains("install it again"));
+        std::fs::write(&path, b"this is text and not a library").unwrap();
+        assert!(refusal(&path).contains("not a shared library"));
+        let mut foreign = b"\x7fELF".to_vec();
+        foreign.resize(64, 0);
+        std::fs::write(&path, &foreign).unwrap();
+        assert!(refusal(&path).contains("another processor"));
+    }
+
+    #[test]
+    fn the_highest_version_in_a_directory_is_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["libonnxruntime.so.1.24.0", "libonnxruntime.so.1.31.1", "libother.so"] {
+            std::fs::write(directory.path().join(name), b"").unwrap();
+        }
+        let found = find(Some(directory.path())).unwrap();
+        assert!(found.ends_with("libonnxruntime.so.1.31.1"));
+    }
+}

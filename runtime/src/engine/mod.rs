@@ -1,0 +1,193 @@
+//! The inference engines behind one small trait.
+//!
+//! An engine runs the segments of one bundle: stateless ones by name, the decoder
+//! as a [`Decoder`] that keeps its own KV cache in whatever form suits the engine.
+//! A third engine is one file that implements these two traits.
+
+mod library;
+mod ort;
+mod profiles;
+mod quant;
+mod tract;
+
+use deltavlm_bundle::{Precision, Segment};
+
+use crate::bundle::Bundle;
+use crate::{EngineChoice, Error, Options};
+
+/// Runs the segments of one bundle.
+pub trait Engine: Send {
+    /// What runs, on what, and why it was chosen.
+    fn report(&self) -> &EngineReport;
+
+    /// Runs a stateless segment and returns its single output.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    fn run(&mut self, segment: Segment, inputs: &[Input<'_>]) -> Result<Vec<f32>, Error>;
+
+    /// Starts a batch of `rows` sequences with an empty KV cache.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    fn start(&mut self, rows: usize) -> Result<Box<dyn Decoder + '_>, Error>;
+
+    /// Time by kind of operator since the last call, where the engine can tell;
+    /// measuring begins with the first call.
+    fn profile(&mut self) -> Option<Vec<OpTime>> {
+        None
+    }
+}
+
+/// A batch of sequences in the language model, with their KV cache.
+pub trait Decoder {
+    /// Appends positions to every row and returns the logits of the last one, row
+    /// after row.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    fn step(&mut self, step: &Step<'_>) -> Result<Vec<f32>, Error>;
+
+    /// Keeps these rows of the batch, in this order; a row may occur twice.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    fn select(&mut self, rows: &[usize]) -> Result<(), Error>;
+}
+
+/// One decoder step for a whole batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Step<'a> {
+    /// Sequences in the batch.
+    pub rows: usize,
+    /// New positions of each row.
+    pub new: usize,
+    /// Positions already in the KV cache.
+    pub past: usize,
+    /// `[rows, new, width]`.
+    pub embeddings: &'a [f32],
+    /// `[rows, new]`.
+    pub positions: &'a [i64],
+    /// `[rows, 1, new, past + new]`, added to the attention scores.
+    pub bias: &'a [f32],
+}
+
+/// A named input of a stateless segment.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// As in `docs/bundle-format.md`.
+    pub name: &'static str,
+    /// Row-major shape.
+    pub shape: &'a [usize],
+    /// The values.
+    pub data: Data<'a>,
+}
+
+/// The values of an input.
+#[derive(Debug, Clone, Copy)]
+pub enum Data<'a> {
+    /// Single precision.
+    F32(&'a [f32]),
+    /// Ids and masks.
+    I64(&'a [i64]),
+}
+
+impl<'a> Input<'a> {
+    /// An input of single-precision values.
+    pub fn f32(name: &'static str, shape: &'a [usize], values: &'a [f32]) -> Self {
+        Self {
+            name,
+            shape,
+            data: Data::F32(values),
+        }
+    }
+
+    /// An input of ids or masks.
+    pub fn i64(name: &'static str, shape: &'a [usize], values: &'a [i64]) -> Self {
+        Self {
+            name,
+            shape,
+            data: Data::I64(values),
+        }
+    }
+}
+
+/// What runs, on what, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineReport {
+    /// `tract` or `ort`.
+    pub name: &'static str,
+    /// The engine's own version, or the library's.
+    pub version: String,
+    /// What the segments really run on, e.g. `cpu` or `cuda`.
+    pub provider: String,
+    /// Everything that was tried before this, each with the reason why it does not run.
+    pub rejected: Vec<String>,
+    /// Why this engine: asked for, or the best present.
+    pub reason: String,
+    /// Threads it computes with.
+    pub threads: usize,
+    /// The library that was loaded, if any.
+    pub library: Option<String>,
+}
+
+/// Time that one kind of operator took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpTime {
+    /// The segment.
+    pub segment: Segment,
+    /// The operator.
+    pub op: String,
+    /// Evaluations.
+    pub calls: u64,
+    /// Milliseconds in all.
+    pub ms: f64,
+}
+
+/// Opens the engine that the options ask for.
+pub(crate) fn open(bundle: &Bundle, options: &Options) -> Result<Box<dyn Engine>, Error> {
+    match options.engine {
+        EngineChoice::Tract => Ok(Box::new(tract::TractEngine::open(bundle, options, "asked for")?)),
+        EngineChoice::Ort => Ok(Box::new(ort::OrtEngine::open(bundle, options, "asked for")?)),
+        EngineChoice::Auto => auto(bundle, options),
+    }
+}
+
+/// An accelerator where there is one; on the CPU, tract for quantised weights,
+/// which our kernels multiply where they lie, and ONNX Runtime for the others,
+/// which it computes on every core.
+fn auto(bundle: &Bundle, options: &Options) -> Result<Box<dyn Engine>, Error> {
+    let quantised = bundle
+        .manifest
+        .segments
+        .values()
+        .any(|record| matches!(record.precision, Precision::Int8 | Precision::Int4));
+    let mut rejected = Vec::new();
+    match library::find(options.ort_library.as_deref()) {
+        Ok(library) => {
+            let accelerated = ort::has_accelerator(&library);
+            if accelerated || !quantised {
+                let reason = if accelerated {
+                    "auto: a library with an accelerator is present"
+                } else {
+                    "auto: a library is present and the weights are not quantised"
+                };
+                match ort::OrtEngine::open(bundle, options, reason) {
+                    Ok(engine) => return Ok(Box::new(engine)),
+                    // A machine without room for this has none for the other engine either.
+                    Err(error @ Error::Memory { .. }) => return Err(error),
+                    Err(error) => rejected.push(format!("ort: {error}")),
+                }
+            } else {
+                rejected.push(format!(
+                    "ort: {} has no accelerator, and quantised weights run faster in tract",
+                    library.display()
+                ));
+            }
+        }
+        Err(error) => rejected.push(format!("ort: {error}")),
+    }
+    let mut engine = tract::TractEngine::open(bundle, options, "auto: the best that is present")?;
+    engine.reject(rejected);
+    Ok(Box::new(engine))
+}

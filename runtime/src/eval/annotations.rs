@@ -1,0 +1,220 @@
+//! Reading annotation files in the ChangeChat-105k schema.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::Error;
+
+/// What an annotation file asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Task {
+    /// Describe the change.
+    Caption,
+    /// Has anything changed?
+    Classify,
+    /// How many?
+    Count,
+    /// Where?
+    Localize,
+    /// Open questions.
+    Question,
+    /// Several turns.
+    Dialog,
+}
+
+impl Task {
+    /// Every task.
+    pub const ALL: [Self; 6] = [
+        Self::Caption,
+        Self::Classify,
+        Self::Count,
+        Self::Localize,
+        Self::Question,
+        Self::Dialog,
+    ];
+
+    /// The name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Caption => "caption",
+            Self::Classify => "classify",
+            Self::Count => "count",
+            Self::Localize => "localize",
+            Self::Question => "question",
+            Self::Dialog => "dialog",
+        }
+    }
+
+    /// The task of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|task| task.name() == name)
+    }
+
+    /// `changechat_105k_test_count.json` is about counts; without an ending of its
+    /// own a file holds captions.
+    fn of_file(path: &Path) -> Self {
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        match stem.rsplit('_').next().unwrap_or_default().to_ascii_lowercase().as_str() {
+            "binary" | "classify" => Self::Classify,
+            "count" => Self::Count,
+            "loc" | "localize" | "localise" => Self::Localize,
+            "open" | "question" => Self::Question,
+            "dialog" | "dialogue" => Self::Dialog,
+            _ => Self::Caption,
+        }
+    }
+}
+
+/// One annotation: a pair, and one or more turns about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// What it asks.
+    pub task: Task,
+    /// Unique within its task.
+    pub id: String,
+    /// Paths of before and after, relative to the images directory.
+    pub image: [String; 2],
+    /// Whether the pair is marked as changed, where the file says so.
+    pub changed: Option<bool>,
+    /// Questions with their reference answers.
+    pub turns: Vec<Reference>,
+}
+
+/// A question and what it may be answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// The question.
+    pub question: String,
+    /// Reference answers, at least one.
+    pub references: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    id: Value,
+    image: Vec<String>,
+    changeflag: Option<Value>,
+    conversations: Vec<Said>,
+    #[serde(default)]
+    captions: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Said {
+    from: String,
+    value: String,
+}
+
+/// Reads an annotation file. Several captions of one pair, in one entry or in
+/// several, become the references of one entry.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Malformed`].
+pub fn read(path: &Path) -> Result<Vec<Entry>, Error> {
+    let malformed = |problem: String| Error::Malformed {
+        path: path.to_owned(),
+        problem,
+    };
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    let raw: Vec<Raw> = serde_json::from_str(&text)
+        .map_err(|error| malformed(format!("{error}; expected an array of ChangeChat-105k entries")))?;
+    let task = Task::of_file(path);
+    let mut entries: Vec<Entry> = Vec::new();
+    for (index, raw) in raw.into_iter().enumerate() {
+        let entry = entry(task, raw).map_err(|problem| malformed(format!("entry {index}: {problem}")))?;
+        match entries.iter_mut().rfind(|known| known.image == entry.image) {
+            Some(known) if task == Task::Caption => {
+                for reference in &entry.turns[0].references {
+                    if !known.turns[0].references.contains(reference) {
+                        known.turns[0].references.push(reference.clone());
+                    }
+                }
+            }
+            _ => entries.push(entry),
+        }
+    }
+    Ok(entries)
+}
+
+fn entry(task: Task, raw: Raw) -> Result<Entry, String> {
+    let image: [String; 2] = raw.image.try_into().map_err(|_| "`image` does not name two pictures".to_owned())?;
+    let mut turns = Vec::new();
+    for pair in raw.conversations.chunks(2) {
+        let [human, gpt] = pair else {
+            return Err("a question without an answer".to_owned());
+        };
+        if human.from != "human" || gpt.from != "gpt" {
+            return Err(format!("turns are `{}` and `{}` instead of `human` and `gpt`", human.from, gpt.from));
+        }
+        turns.push(Reference {
+            question: human.value.replace("<image>", "").trim().to_owned(),
+            references: vec![gpt.value.trim().to_owned()],
+        });
+    }
+    if turns.is_empty() {
+        return Err("no turns".to_owned());
+    }
+    if task == Task::Caption && !raw.captions.is_empty() {
+        turns[0].references = raw.captions.iter().map(|caption| caption.trim().to_owned()).collect();
+    }
+    Ok(Entry {
+        task,
+        id: raw.id.as_str().map_or_else(|| raw.id.to_string(), str::to_owned),
+        image,
+        changed: raw.changeflag.and_then(|flag| flag.as_bool().or_else(|| Some(flag.as_i64()? != 0))),
+        turns,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(name: &str, text: &str) -> Result<Vec<Entry>, Error> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        read(&path)
+    }
+
+    #[test]
+    fn captions_of_one_pair_become_its_references() {
+        let entry = |id: &str, caption: &str| {
+            format!(
+                r#"{{"id":"{id}","image":["A/x.png","B/x.png"],"changeflag":1,"conversations":[
+                {{"from":"human","value":"<image>\nDescribe."}},{{"from":"gpt","value":"{caption}"}}]}}"#
+            )
+        };
+        let text = format!("[{},{}]", entry("1", "a road"), entry("2", "a house"));
+        let entries = read_text("changechat_105k_test.json", &text).unwrap();
+        assert_eq!(entries.len(), 1);
+        assert_eq!(entries[0].turns[0].references, ["a road", "a house"]);
+        assert_eq!(entries[0].turns[0].question, "Describe.");
+        assert_eq!(entries[0].changed, Some(true));
+    }
+
+    #[test]
+    fn the_file_name_says_what_is_asked() {
+        for (name, task) in [
+            ("changechat_105k_test.json", Task::Caption),
+            ("changechat_105k_test_binary.json", Task::Classify),
+            ("changechat_105k_test_loc.json", Task::Localize),
+            ("x_dialog.json", Task::Dialog),
+        ] {
+            assert_eq!(Task::of_file(Path::new(name)), task, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_faulty_entry_is_named() {
+        let error = read_text("a.json", r#"[{"id":1,"image":["a"],"conversations":[]}]"#).unwrap_err();
+        assert!(error.to_string().contains("entry 0: `image`"), "{error}");
+        assert!(read_text("a.json", "{").is_err());
+    }
+}

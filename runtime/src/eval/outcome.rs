@@ -1,0 +1,89 @@
+//! One answer beside its references: a line of the answers file.
+
+use deltavlm_bundle::Cell;
+use serde::{Deserialize, Serialize};
+
+use super::annotations::{Entry, Task};
+use crate::{Answer, Body, Grid, answer};
+
+/// An answer with what it is compared to. Serialises to one JSON line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Name of the [`Task`].
+    pub task: String,
+    /// The annotation's id.
+    pub id: String,
+    /// Which turn of it.
+    pub turn: usize,
+    /// The pictures.
+    pub image: [String; 2],
+    /// The question.
+    pub question: String,
+    /// What the model wrote.
+    pub text: String,
+    /// What it may be answered with.
+    pub references: Vec<String>,
+    /// How sure the model was.
+    pub confidence: f32,
+    /// Whether the text answers the instruction.
+    pub parsed: bool,
+    /// Milliseconds.
+    pub ms: f64,
+}
+
+impl Outcome {
+    pub(super) fn new(entry: &Entry, turn: usize, answer: &Answer) -> Self {
+        Self {
+            task: entry.task.name().to_owned(),
+            id: entry.id.clone(),
+            turn,
+            image: entry.image.clone(),
+            question: entry.turns[turn].question.clone(),
+            text: answer.text.clone(),
+            references: entry.turns[turn].references.clone(),
+            confidence: answer.confidence,
+            parsed: !matches!(answer.body, Body::Unparsed { .. }),
+            ms: answer.ms,
+        }
+    }
+
+    /// What tells this outcome from all others of a run.
+    pub fn key(&self) -> String {
+        key(&self.task, &self.id, self.turn)
+    }
+
+    pub(super) fn key_of(entry: &Entry, turn: usize) -> String {
+        key(entry.task.name(), &entry.id, turn)
+    }
+
+    pub(super) fn is(&self, task: Task) -> bool {
+        self.task == task.name()
+    }
+
+    /// Answer and truth of a yes/no question; an unparsed answer is `None`.
+    pub(super) fn changed(&self) -> Option<(Option<bool>, bool)> {
+        let truth = answer::changed(self.references.first()?)?;
+        Some((answer::changed(&self.text), truth))
+    }
+
+    /// Answer and truth of a count: roads, buildings.
+    pub(super) fn counts(&self) -> Option<([u32; 2], [u32; 2])> {
+        let read = |text: &str| answer::counts(text).map(|both| both.map(|(number, _)| number));
+        Some((read(&self.text).unwrap_or_default(), read(self.references.first()?)?))
+    }
+
+    /// Answer and truth of a localisation: roads, buildings.
+    pub(super) fn grids(&self) -> Option<([Grid; 2], [Grid; 2])> {
+        let read = |text: &str| answer::grids(text).map(|both| both.each_ref().map(answer::CellList::grid));
+        Some((read(&self.text).unwrap_or_default(), read(self.references.first()?)?))
+    }
+}
+
+fn key(task: &str, id: &str, turn: usize) -> String {
+    format!("{task}/{id}/{turn}")
+}
+
+/// Flags by cell.
+pub(super) fn flags(grid: Grid) -> [bool; 9] {
+    Cell::ALL.map(|cell| grid.contains(cell))
+}

@@ -1,0 +1,327 @@
+//! From outcomes to the numbers of the paper.
+
+use serde::Serialize;
+
+use super::annotations::Task;
+use super::outcome::{Outcome, flags};
+use super::text::{TextScores, text_scores};
+use crate::Grid;
+
+/// Every metric of a run. Fractions lie in 0..1 except CIDEr-D, which is 0..10 as
+/// its authors define it. A task without annotations is absent.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Report {
+    /// Answers.
+    pub n: usize,
+    /// Answers to fixed instructions that do not parse.
+    pub unparsed: usize,
+    /// Has anything changed?
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classify: Option<Classification>,
+    /// How many?
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<Counting>,
+    /// Where?
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub localize: Option<Localisation>,
+    /// Captions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caption: Option<Texts>,
+    /// Open questions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question: Option<Texts>,
+    /// Dialogues, every turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dialog: Option<Texts>,
+}
+
+/// Yes/no, `yes` being the positive class.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct Classification {
+    pub n: usize,
+    pub accuracy: f64,
+    pub precision: f64,
+    pub recall: f64,
+    pub f1: f64,
+    /// Expected calibration error over ten bins of confidence.
+    pub ece: f64,
+}
+
+/// Counts by class.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct Counting {
+    pub n: usize,
+    pub roads: Errors,
+    pub buildings: Errors,
+}
+
+/// Mean absolute and root mean squared error.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct Errors {
+    pub mae: f64,
+    pub rmse: f64,
+}
+
+/// Grid cells by class.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct Localisation {
+    pub n: usize,
+    pub roads: Sets,
+    pub buildings: Sets,
+}
+
+/// Precision, recall and F1 over all cells; Jaccard as the mean over pairs, in which
+/// two empty sets count 0 (as the paper's figures do); share of sets that are right
+/// as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct Sets {
+    pub precision: f64,
+    pub recall: f64,
+    pub f1: f64,
+    pub jaccard: f64,
+    pub subset_accuracy: f64,
+}
+
+/// Generated text against references.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Texts {
+    /// Answers.
+    pub n: usize,
+    /// BLEU, ROUGE-L, CIDEr-D.
+    #[serde(flatten)]
+    pub scores: TextScores,
+    /// Share that equals a reference word for word, after tokenization.
+    pub exact: f64,
+}
+
+/// Scores a run.
+pub fn score(outcomes: &[Outcome]) -> Report {
+    let of = |task| outcomes.iter().filter(move |outcome| outcome.is(task)).collect::<Vec<_>>();
+    Report {
+        n: outcomes.len(),
+        unparsed: outcomes.iter().filter(|outcome| !outcome.parsed).count(),
+        classify: classification(&of(Task::Classify)),
+        count: counting(&of(Task::Count)),
+        localize: localisation(&of(Task::Localize)),
+        caption: texts(&of(Task::Caption)),
+        question: texts(&of(Task::Question)),
+        dialog: texts(&of(Task::Dialog)),
+    }
+}
+
+fn ratio(part: usize, whole: usize) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+fn harmonic(precision: f64, recall: f64) -> f64 {
+    if precision + recall == 0.0 {
+        0.0
+    } else {
+        2.0 * precision * recall / (precision + recall)
+    }
+}
+
+fn classification(outcomes: &[&Outcome]) -> Option<Classification> {
+    let judged: Vec<(Option<bool>, bool, f64)> = outcomes
+        .iter()
+        .filter_map(|outcome| {
+            let (said, truth) = outcome.changed()?;
+            Some((said, truth, f64::from(outcome.confidence)))
+        })
+        .collect();
+    if judged.is_empty() {
+        return None;
+    }
+    let count = |want: fn(Option<bool>, bool) -> bool| judged.iter().filter(|(s, t, _)| want(*s, *t)).count();
+    let right = count(|said, truth| said == Some(truth));
+    let hits = count(|said, truth| truth && said == Some(true));
+    let said_yes = count(|said, _| said == Some(true));
+    let true_yes = count(|_, truth| truth);
+    let (precision, recall) = (ratio(hits, said_yes), ratio(hits, true_yes));
+    Some(Classification {
+        n: judged.len(),
+        accuracy: ratio(right, judged.len()),
+        precision,
+        recall,
+        f1: harmonic(precision, recall),
+        ece: calibration(judged.iter().map(|&(said, truth, confidence)| (confidence, said == Some(truth)))),
+    })
+}
+
+/// Difference between confidence and accuracy, averaged over ten bins by their size.
+fn calibration(answers: impl Iterator<Item = (f64, bool)>) -> f64 {
+    let mut bins = [(0usize, 0.0, 0usize); 10];
+    let mut total = 0usize;
+    for (confidence, right) in answers {
+        // Bins are open on the left: 0.3 belongs to 0.2..0.3.
+        let bin = ((confidence * 10.0).ceil() as usize).clamp(1, 10) - 1;
+        bins[bin].0 += 1;
+        bins[bin].1 += confidence;
+        bins[bin].2 += usize::from(right);
+        total += 1;
+    }
+    bins.iter()
+        .filter(|(count, _, _)| *count > 0)
+        .map(|(_, confidence, right)| (confidence - *right as f64).abs() / total as f64)
+        .sum()
+}
+
+fn counting(outcomes: &[&Outcome]) -> Option<Counting> {
+    let pairs: Vec<([u32; 2], [u32; 2])> = outcomes.iter().filter_map(|outcome| outcome.counts()).collect();
+    if pairs.is_empty() {
+        return None;
+    }
+    let errors = |class: usize| {
+        let differences = pairs.iter().map(|(said, truth)| f64::from(said[class]) - f64::from(truth[class]));
+        let (absolute, squared) = differences.fold((0.0, 0.0), |(a, s), d| (a + d.abs(), s + d * d));
+        Errors {
+            mae: absolute / pairs.len() as f64,
+            rmse: (squared / pairs.len() as f64).sqrt(),
+        }
+    };
+    Some(Counting {
+        n: pairs.len(),
+        roads: errors(0),
+        buildings: errors(1),
+    })
+}
+
+fn localisation(outcomes: &[&Outcome]) -> Option<Localisation> {
+    let pairs: Vec<([Grid; 2], [Grid; 2])> = outcomes.iter().filter_map(|outcome| outcome.grids()).collect();
+    if pairs.is_empty() {
+        return None;
+    }
+    let class = |class: usize| sets(&pairs.iter().map(|(said, truth)| (said[class], truth[class])).collect::<Vec<_>>());
+    Some(Localisation {
+        n: pairs.len(),
+        roads: class(0),
+        buildings: class(1),
+    })
+}
+
+fn sets(pairs: &[(Grid, Grid)]) -> Sets {
+    let (mut hits, mut said_cells, mut true_cells, mut whole, mut jaccard) = (0, 0, 0, 0, 0.0);
+    for &(said, truth) in pairs {
+        let cells = flags(said).into_iter().zip(flags(truth));
+        let both = cells.filter(|&(said, truth)| said && truth).count();
+        let (said_count, true_count) = (said.cells().count(), truth.cells().count());
+        hits += both;
+        said_cells += said_count;
+        true_cells += true_count;
+        whole += usize::from(said == truth);
+        jaccard += ratio(both, said_count + true_count - both);
+    }
+    let (precision, recall) = (ratio(hits, said_cells), ratio(hits, true_cells));
+    Sets {
+        precision,
+        recall,
+        f1: harmonic(precision, recall),
+        jaccard: jaccard / pairs.len() as f64,
+        subset_accuracy: ratio(whole, pairs.len()),
+    }
+}
+
+fn texts(outcomes: &[&Outcome]) -> Option<Texts> {
+    let pairs: Vec<(String, Vec<String>)> =
+        outcomes.iter().map(|outcome| (outcome.text.clone(), outcome.references.clone())).collect();
+    if pairs.is_empty() {
+        return None;
+    }
+    let exact = pairs
+        .iter()
+        .filter(|(said, references)| {
+            let said = super::tokenize(said);
+            references.iter().any(|reference| super::tokenize(reference) == said)
+        })
+        .count();
+    Some(Texts {
+        n: pairs.len(),
+        scores: text_scores(&pairs),
+        exact: ratio(exact, pairs.len()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    fn outcome(task: Task, text: &str, reference: &str, confidence: f32) -> Outcome {
+        Outcome {
+            task: task.name().to_owned(),
+            id: "x".to_owned(),
+            turn: 0,
+            image: Default::default(),
+            question: String::new(),
+            text: text.to_owned(),
+            references: vec![reference.to_owned()],
+            confidence,
+            parsed: true,
+            ms: 0.0,
+        }
+    }
+
+    #[derive(Deserialize)]
+    struct Golden {
+        answers: Vec<(String, String, String, f32)>,
+        classify: std::collections::BTreeMap<String, f64>,
+        count: std::collections::BTreeMap<String, Vec<f64>>,
+        localize: std::collections::BTreeMap<String, Vec<f64>>,
+    }
+
+    /// Against scikit-learn; see `tests/golden/make_metrics_golden.py`.
+    #[test]
+    fn metrics_equal_the_customary_ones() {
+        let golden: Golden =
+            serde_json::from_str(include_str!("../../tests/golden/metrics.json")).unwrap();
+        let outcomes: Vec<Outcome> = golden
+            .answers
+            .iter()
+            .map(|(task, text, reference, confidence)| {
+                outcome(Task::from_name(task).unwrap(), text, reference, *confidence)
+            })
+            .collect();
+        let report = score(&outcomes);
+        let near = |found: f64, expected: f64, name: &str| {
+            assert!((found - expected).abs() < 1e-4, "{name}: {found} instead of {expected}");
+        };
+        let found = report.classify.unwrap();
+        for (name, found) in [
+            ("accuracy", found.accuracy),
+            ("precision", found.precision),
+            ("recall", found.recall),
+            ("f1", found.f1),
+            ("ece", found.ece),
+        ] {
+            near(found, golden.classify[name], name);
+        }
+        let found = report.count.unwrap();
+        for (class, errors) in [("roads", found.roads), ("buildings", found.buildings)] {
+            near(errors.mae, golden.count[class][0], class);
+            near(errors.rmse, golden.count[class][1], class);
+        }
+        let found = report.localize.unwrap();
+        for (class, sets) in [("roads", found.roads), ("buildings", found.buildings)] {
+            let numbers = [sets.precision, sets.recall, sets.f1, sets.jaccard, sets.subset_accuracy];
+            for (found, expected) in numbers.into_iter().zip(&golden.localize[class]) {
+                near(found, *expected, class);
+            }
+        }
+    }
+
+    #[test]
+    fn an_unparsed_answer_is_counted_and_wrong() {
+        let mut bad = outcome(Task::Classify, "maybe", "yes", 0.9);
+        bad.parsed = false;
+        let report = score(&[bad, outcome(Task::Classify, "yes", "yes", 0.9)]);
+        assert_eq!(report.unparsed, 1);
+        assert_eq!(report.classify.unwrap().accuracy, 0.5);
+        assert_eq!(report.classify.unwrap().recall, 0.5);
+        assert!(report.count.is_none());
+    }
+}

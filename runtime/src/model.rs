@@ -1,0 +1,470 @@
+//! A bundle with an engine: pairs are encoded, questions answered.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Instant;
+
+use deltavlm_bundle::{Instruction, Manifest, Segment, Turn};
+
+use crate::answer::{Answer, Body, body};
+use crate::bundle::Bundle;
+use crate::cache::{FeatureCache, through_half};
+use crate::decode::{self, Automaton, Decoded, Job, Policy};
+use crate::dialogue;
+use crate::engine::{self, Engine, EngineReport, Input};
+use crate::picture::{Source, normalise, resize};
+use crate::request::Prompt;
+use crate::timing::{ms_since, timed};
+use crate::{Decoding, Error, Guard, MemoryEstimate, Options, Pair, Picture, Request, Timing};
+
+/// A bundle, opened and ready to answer. One thread uses it at a time; it may move
+/// between threads.
+pub struct Model {
+    bundle: Bundle,
+    engine: Box<dyn Engine>,
+    grammars: HashMap<Instruction, Automaton>,
+    cache: FeatureCache,
+    options: Options,
+    load_ms: f64,
+}
+
+/// The answers to every fixed instruction about one pair.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Survey {
+    /// In the order of [`Instruction::ALL`], as far as the bundle knows them.
+    pub answers: Vec<Answer>,
+    /// What answering took, encoding of the pair not included.
+    pub timing: Timing,
+}
+
+/// What both tokenizers see.
+struct Text {
+    qformer_ids: Vec<u32>,
+    llm_ids: Vec<u32>,
+    dropped: usize,
+}
+
+impl Model {
+    /// Opens a bundle directory: checks its files, compares the memory it needs with
+    /// what there is, loads the segments and compiles the answer grammars.
+    ///
+    /// # Errors
+    /// Every variant of [`Error`] that concerns a bundle, an engine or the machine.
+    pub fn open(directory: &Path, options: &Options) -> Result<Self, Error> {
+        let started = Instant::now();
+        let bundle = Bundle::open(directory, options.check)?;
+        let engine = engine::open(&bundle, options)?;
+        let mut grammars = HashMap::new();
+        for record in &bundle.manifest.instructions {
+            if let Some(grammar) = &record.grammar {
+                let tokens = bundle.manifest.model.llm.vocab_size;
+                let automaton = Automaton::compile(grammar, &bundle.sentencepiece, tokens)
+                    .map_err(|problem| bundle.unfit(format!("grammar of `{}`: {problem}", record.name.name())))?;
+                grammars.insert(record.name, automaton);
+            }
+        }
+        Ok(Self {
+            engine,
+            grammars,
+            cache: FeatureCache::new(&options.cache),
+            options: options.clone(),
+            load_ms: ms_since(started),
+            bundle,
+        })
+    }
+
+    /// The bundle's id: model name, precision, hash.
+    pub fn id(&self) -> &str {
+        &self.bundle.manifest.id
+    }
+
+    /// The bundle's manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.bundle.manifest
+    }
+
+    /// What runs the segments, and why.
+    pub fn engine(&self) -> &EngineReport {
+        self.engine.report()
+    }
+
+    /// Milliseconds that opening took.
+    pub fn load_ms(&self) -> f64 {
+        self.load_ms
+    }
+
+    /// What this bundle was estimated to need in memory.
+    pub fn memory_estimate(&self) -> MemoryEstimate {
+        MemoryEstimate::of(&self.bundle.manifest, self.engine.report().name != "tract")
+    }
+
+    /// Encodes a before and an after picture. Both must show the same ground and be
+    /// of the same size.
+    ///
+    /// # Errors
+    /// [`Error::Picture`], [`Error::SizesDiffer`], [`Error::Engine`].
+    pub fn pair<'a>(&mut self, before: impl Into<Source<'a>>, after: impl Into<Source<'a>>) -> Result<Pair, Error> {
+        self.pair_within(before, after, Guard::NONE)
+    }
+
+    /// As [`Model::pair`], giving up between two steps when `guard` says so.
+    ///
+    /// # Errors
+    /// As [`Model::pair`], and [`Error::Deadline`], [`Error::Cancelled`].
+    pub fn pair_within<'a>(
+        &mut self,
+        before: impl Into<Source<'a>>,
+        after: impl Into<Source<'a>>,
+        guard: &Guard,
+    ) -> Result<Pair, Error> {
+        let started = Instant::now();
+        let mut timing = Timing::default();
+        let limits = self.options.limits;
+        let (before, after) = (before.into(), after.into());
+        guard.check(started, "decoding the pictures")?;
+        let (before, after) = timed(&mut timing.preprocess, || {
+            Ok::<_, Error>((before.read("before", &limits)?, after.read("after", &limits)?))
+        })?;
+        if before.size() != after.size() {
+            return Err(Error::SizesDiffer {
+                before: before.size(),
+                after: after.size(),
+            });
+        }
+        let size = before.size();
+
+        let cached_before = self.cached_features(&before, &mut timing, guard, started)?;
+        let (features_before, before_was_cached) = cached_before;
+        let features_after = if before.rgb() == after.rgb() {
+            features_before.clone()
+        } else {
+            let mut features = self.features(&after, &mut timing, guard, started)?;
+            if self.cache.is_on() {
+                through_half(&mut features);
+            }
+            features
+        };
+
+        guard.check(started, "comparing the pictures")?;
+        let vision = &self.bundle.manifest.model.vision;
+        let one = [1, vision.tokens, vision.width];
+        let both = [1, 2 * vision.tokens, vision.width];
+        let difference = timed(&mut timing.difference, || {
+            self.engine.run(
+                Segment::Difference,
+                &[
+                    Input::f32("before", &one, &features_before),
+                    Input::f32("after", &one, &features_after),
+                ],
+            )
+        })?;
+        self.expect(Segment::Difference, difference.len(), both.iter().product())?;
+        Ok(Pair::new(difference, both, self.bundle.hash, size, timing, before_was_cached))
+    }
+
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// [`Error::Caller`] for a request that this bundle cannot serve,
+    /// [`Error::Engine`], [`Error::Deadline`], [`Error::Cancelled`].
+    pub fn ask(&mut self, pair: &Pair, request: &Request) -> Result<Answer, Error> {
+        self.ask_timed(pair, request).map(|(answer, _)| answer)
+    }
+
+    /// As [`Model::ask`], with the time of each step.
+    ///
+    /// # Errors
+    /// As [`Model::ask`].
+    pub fn ask_timed(&mut self, pair: &Pair, request: &Request) -> Result<(Answer, Timing), Error> {
+        let (mut answers, timing) = self.ask_all(pair, std::slice::from_ref(request))?;
+        Ok((answers.remove(0), timing))
+    }
+
+    /// Asks every fixed instruction that the bundle knows, as one batch.
+    ///
+    /// # Errors
+    /// As [`Model::ask`].
+    pub fn survey(&mut self, pair: &Pair) -> Result<Survey, Error> {
+        self.survey_within(pair, Guard::NONE)
+    }
+
+    /// As [`Model::survey`], giving up between two steps when `guard` says so.
+    ///
+    /// # Errors
+    /// As [`Model::ask`].
+    pub fn survey_within(&mut self, pair: &Pair, guard: &Guard) -> Result<Survey, Error> {
+        let requests: Vec<Request> = Instruction::ALL
+            .into_iter()
+            .filter(|&instruction| self.bundle.manifest.instruction(instruction).is_some())
+            .map(|instruction| Request {
+                guard: guard.clone(),
+                ..Request::fixed(instruction)
+            })
+            .collect();
+        let (answers, timing) = self.ask_all(pair, &requests)?;
+        Ok(Survey { answers, timing })
+    }
+
+    /// Answers several requests about one pair as one batch; the first request's
+    /// deadline and flag hold for all. Beam search goes one by one.
+    ///
+    /// # Errors
+    /// As [`Model::ask`].
+    pub fn ask_all(&mut self, pair: &Pair, requests: &[Request]) -> Result<(Vec<Answer>, Timing), Error> {
+        let started = Instant::now();
+        let mut timing = Timing::default();
+        let Some(first) = requests.first() else {
+            return Ok((Vec::new(), timing));
+        };
+        if pair.bundle != self.bundle.hash {
+            return Err(Error::Caller("the pair was encoded by another bundle; encode it again".to_owned()));
+        }
+        let texts = requests.iter().map(|request| self.text(request)).collect::<Result<Vec<_>, _>>()?;
+        let guard = &first.guard;
+        guard.check(started, "reading the instruction")?;
+        let queries = timed(&mut timing.qformer, || self.queries(pair, &texts))?;
+
+        let mut answers = Vec::with_capacity(requests.len());
+        let mut batch: Vec<(usize, Job<'_>)> = Vec::new();
+        for (index, (request, text)) in requests.iter().zip(&texts).enumerate() {
+            let job = job(&self.bundle, &self.grammars, request, text, &queries[index])?;
+            if request.beams > 1 {
+                let engine = self.engine.as_mut();
+                let decoded = decode::search(engine, &self.bundle, &job, request.beams, guard, started, &mut timing)?;
+                answers.push((index, decoded));
+            } else {
+                batch.push((index, job));
+            }
+        }
+        if !batch.is_empty() {
+            let (indices, jobs): (Vec<usize>, Vec<Job<'_>>) = batch.into_iter().unzip();
+            let engine = self.engine.as_mut();
+            let decoded = decode::run(engine, &self.bundle, &jobs, guard, started, &mut timing)?;
+            answers.extend(indices.into_iter().zip(decoded));
+        }
+        answers.sort_by_key(|(index, _)| *index);
+        let ms = ms_since(started);
+        let answers = answers
+            .into_iter()
+            .zip(&texts)
+            .map(|((index, decoded), text)| typed(&requests[index], text, &decoded, ms))
+            .collect();
+        Ok((answers, timing))
+    }
+
+    /// The change probability map of a pair, where the bundle has the segment: rows
+    /// of `side * side` values.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    pub fn change_map(&mut self, pair: &Pair) -> Result<Option<Vec<f32>>, Error> {
+        if !self.bundle.manifest.segments.contains_key(&Segment::Mask) {
+            return Ok(None);
+        }
+        let input = Input::f32("difference", &pair.shape, &pair.difference);
+        self.engine.run(Segment::Mask, &[input]).map(Some)
+    }
+
+    /// Gives the engine, for measurements of single segments.
+    pub fn engine_mut(&mut self) -> &mut dyn Engine {
+        self.engine.as_mut()
+    }
+
+    /// Features of the before-picture, from the cache where possible.
+    fn cached_features(
+        &mut self,
+        picture: &Picture,
+        timing: &mut Timing,
+        guard: &Guard,
+        started: Instant,
+    ) -> Result<(Vec<f32>, bool), Error> {
+        if !self.cache.is_on() {
+            return Ok((self.features(picture, timing, guard, started)?, false));
+        }
+        let vision = &self.bundle.manifest.model.vision;
+        let values = vision.tokens * vision.width;
+        let found = timed(&mut timing.preprocess, || {
+            let key = FeatureCache::key(&picture.hash(), &self.bundle.hash);
+            (key, self.cache.get(&key, values))
+        });
+        match found {
+            (_, Some(features)) => Ok((features, true)),
+            (key, None) => {
+                let mut features = self.features(picture, timing, guard, started)?;
+                through_half(&mut features);
+                self.cache.put(key, &features);
+                Ok((features, false))
+            }
+        }
+    }
+
+    fn features(
+        &mut self,
+        picture: &Picture,
+        timing: &mut Timing,
+        guard: &Guard,
+        started: Instant,
+    ) -> Result<Vec<f32>, Error> {
+        guard.check(started, "encoding a picture")?;
+        let vision = &self.bundle.manifest.model.vision;
+        let side = vision.image_size;
+        let shape = [1, 3, side, side];
+        let expected = vision.tokens * vision.width;
+        let (mean, std) = (vision.mean, vision.std);
+        let pixels = timed(&mut timing.preprocess, || {
+            normalise(&resize(picture, side as u32, side as u32), mean, std)
+        });
+        let input = Input::f32("image", &shape, &pixels);
+        let features = timed(&mut timing.vision, || self.engine.run(Segment::Vision, &[input]))?;
+        self.expect(Segment::Vision, features.len(), expected)?;
+        Ok(features)
+    }
+
+    /// A graph whose output has another size than the manifest says is a faulty bundle.
+    fn expect(&self, segment: Segment, found: usize, expected: usize) -> Result<(), Error> {
+        if found == expected {
+            return Ok(());
+        }
+        let problem = format!("segment `{}` gives {found} values where the manifest asks for {expected}; rebuild it", segment.name());
+        Err(self.bundle.unfit(problem))
+    }
+
+    fn text(&self, request: &Request) -> Result<Text, Error> {
+        let bundle = &self.bundle;
+        let max_tokens = request.max_tokens.unwrap_or(bundle.manifest.generation.max_new_tokens);
+        match &request.prompt {
+            Prompt::Fixed(instruction) => {
+                let record = bundle.manifest.instruction(*instruction).ok_or_else(|| {
+                    bundle.unfit(format!("it does not know the instruction `{}`; rebuild it", instruction.name()))
+                })?;
+                Ok(Text {
+                    qformer_ids: record.qformer_ids.clone(),
+                    llm_ids: record.llm_ids.clone(),
+                    dropped: 0,
+                })
+            }
+            Prompt::Question { text, history } => {
+                if text.trim().is_empty() {
+                    return Err(Error::Caller("the question is empty; ask something".to_owned()));
+                }
+                let fitted = dialogue::fit(bundle, history, text, max_tokens);
+                Ok(self.tokens(&fitted.text, fitted.dropped))
+            }
+            Prompt::Raw(text) => Ok(self.tokens(text, 0)),
+        }
+    }
+
+    fn tokens(&self, text: &str, dropped: usize) -> Text {
+        let bundle = &self.bundle;
+        let mut llm_ids = vec![bundle.manifest.generation.bos_id];
+        llm_ids.extend(bundle.sentencepiece.encode(text));
+        Text {
+            qformer_ids: bundle.wordpiece.encode(text, bundle.manifest.model.qformer.max_text_tokens),
+            llm_ids,
+            dropped,
+        }
+    }
+
+    /// Projected queries of every text, from one run of the Q-Former.
+    fn queries(&mut self, pair: &Pair, texts: &[Text]) -> Result<Vec<Vec<f32>>, Error> {
+        let model = &self.bundle.manifest.model;
+        let row = model.qformer.queries * model.llm.width;
+        let length = texts.iter().map(|text| text.qformer_ids.len()).max().unwrap_or(0);
+        let mut ids = vec![0i64; texts.len() * length];
+        let mut mask = vec![0i64; texts.len() * length];
+        for (index, text) in texts.iter().enumerate() {
+            for (at, &id) in text.qformer_ids.iter().enumerate() {
+                ids[index * length + at] = i64::from(id);
+                mask[index * length + at] = 1;
+            }
+        }
+        let shape = [texts.len(), length];
+        let queries = self.engine.run(
+            Segment::Qformer,
+            &[
+                Input::f32("difference", &pair.shape, &pair.difference),
+                Input::i64("token_ids", &shape, &ids),
+                Input::i64("token_mask", &shape, &mask),
+            ],
+        )?;
+        self.expect(Segment::Qformer, queries.len(), texts.len() * row)?;
+        Ok(queries.chunks_exact(row).map(<[f32]>::to_vec).collect())
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model")
+            .field("id", &self.id())
+            .field("engine", self.engine())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The prompt of a request in embeddings, and how to continue it.
+fn job<'a>(
+    bundle: &Bundle,
+    grammars: &'a HashMap<Instruction, Automaton>,
+    request: &Request,
+    text: &Text,
+    queries: &[f32],
+) -> Result<Job<'a>, Error> {
+    let model = &bundle.manifest.model;
+    let length = model.qformer.queries + text.llm_ids.len();
+    let room = model.llm.max_positions.saturating_sub(length);
+    if room == 0 {
+        return Err(Error::Caller(format!(
+            "the question takes {length} positions and the model has {}; shorten it",
+            model.llm.max_positions
+        )));
+    }
+    let grammar = match (&request.prompt, request.decoding) {
+        (Prompt::Fixed(instruction), Decoding::Constrained) => grammars.get(instruction),
+        _ => None,
+    };
+    if request.beams == 0 {
+        return Err(Error::Caller("0 beams find nothing; use 1 or more".to_owned()));
+    }
+    if request.beams > 1 && grammar.is_some() {
+        return Err(Error::Caller(format!(
+            "{} beams need free decoding; within a grammar the choice is exact",
+            request.beams
+        )));
+    }
+    let wanted = request.max_tokens.unwrap_or(bundle.manifest.generation.max_new_tokens).max(1);
+    let mut prompt = queries.to_vec();
+    for &id in &text.llm_ids {
+        bundle.embedding.append(id, &mut prompt);
+    }
+    Ok(Job {
+        prompt,
+        policy: grammar.map_or(Policy::Free, Policy::Grammar),
+        max_tokens: if grammar.is_some() { room } else { wanted.min(room) },
+    })
+}
+
+fn typed(request: &Request, text: &Text, decoded: &Decoded, ms: f64) -> Answer {
+    Answer {
+        body: match &request.prompt {
+            Prompt::Fixed(instruction) => body(*instruction, decoded),
+            Prompt::Question { text, .. } | Prompt::Raw(text) => Body::Question { question: text.clone() },
+        },
+        text: decoded.text.clone(),
+        decoding: if decoded.constrained { Decoding::Constrained } else { Decoding::Free },
+        confidence: decoded.confidence(),
+        tokens: decoded.ids.len(),
+        complete: decoded.complete,
+        trimmed_turns: text.dropped,
+        ms,
+    }
+}
+
+impl Answer {
+    /// This answer as an earlier turn of a dialogue.
+    pub fn as_turn(&self, question: impl Into<String>) -> Turn {
+        Turn {
+            question: question.into(),
+            answer: self.text.clone(),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Files to 8-bit RGB, with the colour conversions of Pillow.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader};
+
+use super::{Limits, Picture, jpeg};
+use crate::{Error, PictureFault};
+
+pub(super) fn open(path: &Path, limits: &Limits) -> Result<Picture, Error> {
+    let name = path.display().to_string();
+    let unreadable = |source| fault(&name, PictureFault::Unreadable(source));
+    let metadata = std::fs::metadata(path).map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
+    }
+    check_bytes(&name, metadata.len(), limits)?;
+    let bytes = std::fs::read(path).map_err(unreadable)?;
+    decode(&name, &bytes, limits)
+}
+
+pub(super) fn decode(name: &str, bytes: &[u8], limits: &Limits) -> Result<Picture, Error> {
+    check_bytes(name, bytes.len() as u64, limits)?;
+    if bytes.is_empty() {
+        return Err(fault(name, PictureFault::Empty));
+    }
+    let format = image::guess_format(bytes)
+        .ok()
+        .filter(|format| matches!(format, ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::Tiff))
+        .ok_or_else(|| fault(name, PictureFault::UnknownFormat))?;
+    if format == ImageFormat::Jpeg {
+        jpeg::check(bytes).map_err(|problem| fault(name, problem))?;
+    }
+
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut allocation = image::Limits::default();
+    // Sixteen bytes a pixel cover the deepest format and the decoder's own buffers.
+    allocation.max_alloc = Some(limits.max_pixels.saturating_mul(16).max(1 << 24));
+    reader.limits(allocation);
+    let mut decoder = reader.into_decoder().map_err(|error| damaged(name, &error))?;
+
+    let (width, height) = decoder.dimensions();
+    if width == 0 || height == 0 {
+        return Err(fault(name, PictureFault::NoPixels));
+    }
+    if u64::from(width) * u64::from(height) > limits.max_pixels {
+        let limit = limits.max_pixels;
+        return Err(fault(name, PictureFault::TooManyPixels { width, height, limit }));
+    }
+    if matches!(decoder.original_color_type(), ExtendedColorType::Cmyk8 | ExtendedColorType::Cmyk16) {
+        return Err(fault(name, PictureFault::Colours("CMYK".to_owned())));
+    }
+    let orientation = decoder.orientation().map_err(|error| damaged(name, &error))?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| damaged(name, &error))?;
+    image.apply_orientation(orientation);
+    let (width, height) = (image.width(), image.height());
+    let rgb = to_rgb(image).map_err(|problem| fault(name, problem))?;
+    Picture::from_rgb(name, width, height, rgb)
+}
+
+/// Pillow's `convert("RGB")`: grey is repeated, transparency is dropped, of 16 bits
+/// per colour the upper eight are kept.
+fn to_rgb(image: DynamicImage) -> Result<Vec<u8>, PictureFault> {
+    let grey = |values: &mut dyn Iterator<Item = u8>| values.flat_map(|v| [v, v, v]).collect();
+    let high = |value: u16| (value >> 8) as u8;
+    Ok(match image {
+        DynamicImage::ImageRgb8(image) => image.into_raw(),
+        DynamicImage::ImageRgba8(image) => image.pixels().flat_map(|p| [p[0], p[1], p[2]]).collect(),
+        DynamicImage::ImageLuma8(image) => grey(&mut image.pixels().map(|p| p[0])),
+        DynamicImage::ImageLumaA8(image) => grey(&mut image.pixels().map(|p| p[0])),
+        DynamicImage::ImageRgb16(image) => image.into_raw().into_iter().map(high).collect(),
+        DynamicImage::ImageRgba16(image) => image
+            .pixels()
+            .flat_map(|p| [high(p[0]), high(p[1]), high(p[2])])
+            .collect(),
+        DynamicImage::ImageLumaA16(image) => grey(&mut image.pixels().map(|p| high(p[0]))),
+        DynamicImage::ImageLuma16(image) => {
+            // Pillow clips here; that is only harmless while nothing is clipped.
+            let values: Option<Vec<u8>> = image.pixels().map(|p| u8::try_from(p[0]).ok()).collect();
+            let values = values.ok_or_else(|| PictureFault::Colours("16-bit grey".to_owned()))?;
+            grey(&mut values.into_iter())
+        }
+        _ => return Err(PictureFault::Colours("floating-point numbers".to_owned())),
+    })
+}
+
+fn check_bytes(name: &str, bytes: u64, limits: &Limits) -> Result<(), Error> {
+    if bytes > limits.max_bytes {
+        let limit = limits.max_bytes;
+        return Err(fault(name, PictureFault::TooManyBytes { bytes, limit }));
+    }
+    Ok(())
+}
+
+fn fault(name: &str, fault: PictureFault) -> Error {
+    Error::Picture {
+        name: name.to_owned(),
+        fault,
+    }
+}
+
+fn damaged(name: &str, error: &ImageError) -> Error {
+    let problem = match error {
+        ImageError::Unsupported(unsupported) => PictureFault::Colours(format!("not supported ({unsupported})")),
+        ImageError::Limits(limits) => PictureFault::Damaged(format!("it asks for too much memory ({limits})")),
+        other => PictureFault::Damaged(other.to_string()),
+    };
+    fault(name, problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        image.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    fn sample() -> DynamicImage {
+        let image = image::RgbImage::from_fn(40, 30, |x, y| {
+            image::Rgb([(x * 6) as u8, (y * 8) as u8, ((x * y) % 251) as u8])
+        });
+        DynamicImage::ImageRgb8(image)
+    }
+
+    fn refusal(bytes: &[u8]) -> String {
+        decode("x.png", bytes, &Limits::default()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_truncation_is_an_error_that_names_the_file() {
+        for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Tiff] {
+            let whole = encoded(&sample(), format);
+            decode("x.png", &whole, &Limits::default()).unwrap();
+            // Behind the last pixels lie a few bytes that carry no picture.
+            for length in (0..whole.len() - 16).step_by(7) {
+                let error = refusal(&whole[..length]);
+                assert!(error.contains("x.png"), "{format:?} {length}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn empty_foreign_and_oversized_files_say_so() {
+        assert!(refusal(b"").contains("empty"));
+        assert!(refusal(b"GIF89a.............").contains("not a PNG, JPEG or TIFF"));
+        assert!(refusal(b"just some text").contains("not a PNG, JPEG or TIFF"));
+        let small = Limits {
+            max_pixels: 1000,
+            ..Limits::default()
+        };
+        let error = decode("x.png", &encoded(&sample(), ImageFormat::Png), &small).unwrap_err();
+        assert!(error.to_string().contains("40x30 is over the limit of 1000 pixels"), "{error}");
+    }
+
+    #[test]
+    fn a_bomb_is_refused_by_its_header() {
+        // A 60000x60000 header in front of nothing at all.
+        let mut bytes = encoded(&sample(), ImageFormat::Png);
+        bytes[16..20].copy_from_slice(&60_000u32.to_be_bytes());
+        bytes[20..24].copy_from_slice(&60_000u32.to_be_bytes());
+        let checksum = crc32(&bytes[12..29]);
+        bytes[29..33].copy_from_slice(&checksum.to_be_bytes());
+        let error = refusal(&bytes);
+        assert!(error.contains("60000x60000") || error.contains("too much memory"), "{error}");
+    }
+
+    fn crc32(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0, |crc: u32, byte| {
+            (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
+        })
+    }
+
+    #[test]
+    fn deep_grey_is_refused_once_it_would_be_clipped() {
+        let deep = |value| {
+            encoded(
+                &DynamicImage::ImageLuma16(image::ImageBuffer::from_pixel(2, 2, image::Luma([value]))),
+                ImageFormat::Png,
+            )
+        };
+        assert_eq!(decode("x", &deep(200), &Limits::default()).unwrap().rgb(), [200; 12]);
+        assert!(refusal(&deep(256)).contains("16-bit grey"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn damaged_bytes_never_panic(position in 0usize..4000, value: u8, kind in 0usize..3) {
+            let format = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Tiff][kind];
+            let mut bytes = encoded(&sample(), format);
+            let position = position % bytes.len();
+            bytes[position] = value;
+            let _ = decode("x", &bytes, &Limits { max_pixels: 1 << 20, ..Limits::default() });
+        }
+    }
+}
