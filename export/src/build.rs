@@ -1,0 +1,318 @@
+//! `dvlm-export build`: published files in, a bundle out.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use deltavlm_bundle::{
+    ElementType, Embedding, FORMAT_VERSION, FileRecord, Generation, Instruction, InstructionRecord, MANIFEST_FILE,
+    Fidelity, Manifest, Precision, Segment, SegmentRecord, SentencePiece, SourceRecord, Target, TextRules, TokenizerFiles,
+    WordPiece, sha256_of_bytes,
+};
+
+use prost::Message;
+
+use crate::config::Config;
+use crate::folder::Folder;
+use crate::fidelity::Measured;
+use crate::model::Network;
+use crate::pictures;
+use crate::progress::Progress;
+use crate::source::{Layers, Paths};
+use crate::weights::Plan;
+use crate::write::{Output, write};
+use crate::{Error, Result, grammar, graph};
+
+const EMBEDDING: &str = "embedding.table";
+const QFORMER_VOCABULARY: &str = "qformer-vocab.txt";
+const LLM_TOKENIZER: &str = "llm-tokenizer.model";
+/// Room for graphs and manifest beyond the files whose sizes are known.
+const SLACK: u64 = 16 << 20;
+/// Pairs that calibration looks at.
+const CALIBRATION_PAIRS: usize = 16;
+/// The special token that begins and ends everything in the published model.
+const END_OF_SENTENCE: u32 = 2;
+
+/// What to build.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The published files.
+    pub paths: Paths,
+    /// Precision of every segment that `segment_precision` does not name.
+    pub precision: Precision,
+    /// Exceptions.
+    pub segment_precision: BTreeMap<Segment, Precision>,
+    /// What the graphs may contain.
+    pub target: Target,
+    /// The bundle directory.
+    pub out: PathBuf,
+    /// Pictures to calibrate quantisation with: a directory with `A/` and `B/`.
+    pub calibrate: Option<PathBuf>,
+    /// Whether to measure what quantisation costs.
+    pub measure: bool,
+    /// Worker threads.
+    pub threads: usize,
+    /// Whether a progress bar may be shown.
+    pub show_progress: bool,
+}
+
+/// Builds a bundle.
+///
+/// # Errors
+/// [`Error`] names the file at fault and the remedy; nothing is left behind.
+pub fn build(options: &Options) -> Result<Manifest> {
+    let config = Config::read(options.paths.config.as_deref())?;
+    check_target(options)?;
+    let layers = Layers::open(&options.paths)?;
+    let words = WordPiece::open(&options.paths.bert_vocab)?;
+    let pieces = SentencePiece::open(&options.paths.llm.join("tokenizer.model"))?;
+    let net = Network::new(layers, &config, pieces.len())?;
+    let text = text_rules(&config);
+    let generation = generation(&config, pieces.len());
+    let instructions = instructions(&config, &net, &text, &generation, &words, &pieces)?;
+
+    let mut built = segments(options, &net)?;
+    let (embedding_plan, embedding) = embedding(options, &net)?;
+    let folder = Folder::create(&options.out, MANIFEST_FILE)?;
+    let bytes = built.values().map(|segment| segment.plan.len()).sum::<u64>() + embedding_plan.len();
+    folder.need(bytes + SLACK)?;
+    let mut fidelity = BTreeMap::new();
+    if let Some(directory) = &options.calibrate {
+        fidelity = calibrate(options, directory, &net, &mut built, &embedding_plan, &instructions)?;
+    }
+    if options.measure {
+        let measured = Measured { net: &net, segments: &built, embedding: &embedding_plan, threads: options.threads };
+        note(options, "measuring fidelity");
+        fidelity.extend(measured.fidelity(&pictures::built_in(&net.model.vision), longest(&instructions))?);
+    }
+
+    let records = built.iter().map(|(&segment, built)| (segment, record(options, segment, built))).collect();
+    let tokenizers = copy_tokenizers(&options.paths, folder.path())?;
+    let mut outputs = vec![Output { path: folder.path().join(EMBEDDING), plan: embedding_plan }];
+    for (segment, built) in built {
+        let record = record(options, segment, &built);
+        let path = folder.path().join(&record.graph);
+        std::fs::write(&path, built.model.encode_to_vec()).map_err(|e| Error::io(&path, e))?;
+        outputs.push(Output { path: folder.path().join(&record.weights), plan: built.plan });
+    }
+    let sources: Vec<PathBuf> = net.layers().files().iter().map(|(_, file)| file.path().to_owned()).collect();
+    let progress = if options.show_progress { Progress::new("writing", bytes) } else { Progress::hidden() };
+    let hashes = write(&outputs, &sources, options.threads, &progress)?;
+    progress.finish();
+
+    let files = measure(folder.path(), options.threads)?;
+    let manifest = Manifest {
+        format: FORMAT_VERSION,
+        id: identity(&net.model.name, options.precision, &files),
+        target: options.target,
+        model: net.model.clone(),
+        text,
+        generation,
+        segments: records,
+        embedding,
+        tokenizers,
+        instructions,
+        files,
+        sources: source_records(net.layers(), hashes),
+        fidelity,
+    };
+    let path = folder.path().join(MANIFEST_FILE);
+    std::fs::write(&path, manifest.to_json()).map_err(|e| Error::io(&path, e))?;
+    // What would be refused later is refused now.
+    let manifest = Manifest::read(folder.path())?;
+    folder.publish()?;
+    Ok(manifest)
+}
+
+fn check_target(options: &Options) -> Result<()> {
+    if options.target == Target::Cpu {
+        return Ok(());
+    }
+    let all = options.segment_precision.values().chain([&options.precision]);
+    if all.into_iter().any(|precision| matches!(precision, Precision::Int8 | Precision::Int4)) {
+        return Err(Error::Usage(
+            "--target tensorrt takes --precision f32 or f16; int8 and int4 blocks are for --target cpu".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn text_rules(config: &Config) -> TextRules {
+    TextRules {
+        question_prefix: config.text.question_prefix.clone().unwrap_or_else(|| "q: ".to_owned()),
+        answer_prefix: config.text.answer_prefix.clone().unwrap_or_else(|| "a: ".to_owned()),
+        max_words: config.text.max_words.unwrap_or(50),
+    }
+}
+
+fn generation(config: &Config, pieces: usize) -> Generation {
+    let given = &config.generation;
+    let eos_id = given.eos_id.unwrap_or(END_OF_SENTENCE);
+    Generation {
+        bos_id: given.bos_id.unwrap_or(END_OF_SENTENCE),
+        eos_id,
+        pad_id: pieces as u32,
+        stop_ids: given.stop_ids.clone().unwrap_or_else(|| vec![eos_id, 0]),
+        repetition_penalty: given.repetition_penalty.unwrap_or(1.5),
+        max_new_tokens: given.max_tokens.unwrap_or(256),
+    }
+}
+
+fn instructions(
+    config: &Config,
+    net: &Network,
+    text: &TextRules,
+    generation: &Generation,
+    words: &WordPiece,
+    pieces: &SentencePiece,
+) -> Result<Vec<InstructionRecord>> {
+    let vocabulary = net.model.qformer.vocab_size;
+    Instruction::ALL
+        .into_iter()
+        .map(|name| {
+            let given = config.instructions.get(&name).cloned().unwrap_or_default();
+            let prompt = given.prompt.unwrap_or_else(|| name.prompt().to_owned());
+            let processed = text.question(&prompt);
+            let qformer_ids = words.encode(&processed, net.model.qformer.max_text_tokens);
+            if let Some(id) = qformer_ids.iter().find(|&&id| id as usize >= vocabulary) {
+                let problem = format!("gives the id {id}, and the checkpoint knows {vocabulary}; they do not belong together");
+                return Err(Error::config(&net.layers().paths().bert_vocab, problem));
+            }
+            let mut llm_ids = vec![generation.bos_id];
+            llm_ids.extend(pieces.encode(&processed));
+            let (answer, usual) = grammar::of(name);
+            Ok(InstructionRecord {
+                name,
+                prompt,
+                qformer_ids,
+                llm_ids,
+                answer,
+                grammar: given.grammar.or_else(|| usual.map(str::to_owned)),
+            })
+        })
+        .collect()
+}
+
+fn precision_of(options: &Options, segment: Segment) -> Precision {
+    options.segment_precision.get(&segment).copied().unwrap_or(options.precision)
+}
+
+fn segments(options: &Options, net: &Network) -> Result<BTreeMap<Segment, graph::Segment>> {
+    let mut built = BTreeMap::new();
+    for segment in Segment::ALL {
+        let precision = precision_of(options, segment);
+        let graph = match segment {
+            Segment::Vision => graph::vision(net, precision, options.target)?,
+            Segment::Difference => graph::difference(net, precision, options.target)?,
+            Segment::Qformer => graph::qformer(net, precision, options.target)?,
+            Segment::Decoder => graph::decoder(net, precision, options.target)?,
+            Segment::Mask => continue,
+        };
+        built.insert(segment, graph);
+    }
+    Ok(built)
+}
+
+fn record(options: &Options, segment: Segment, built: &graph::Segment) -> SegmentRecord {
+    SegmentRecord {
+        graph: format!("{}.onnx", segment.name()),
+        weights: format!("{}.weights", segment.name()),
+        precision: precision_of(options, segment),
+        parameters: built.plan.parameters(),
+    }
+}
+
+fn embedding(options: &Options, net: &Network) -> Result<(Plan, Embedding)> {
+    let exact = precision_of(options, Segment::Decoder) == Precision::F32;
+    let element = if exact { ElementType::F32 } else { ElementType::F16 };
+    let mut plan = Plan::default();
+    plan.rows(EMBEDDING, net.input_table()?, element);
+    let record = Embedding {
+        file: EMBEDDING.to_owned(),
+        rows: net.model.llm.vocab_size,
+        width: net.model.llm.width,
+        element,
+    };
+    Ok((plan, record))
+}
+
+/// Gives every quantised weight the importance of its columns, measured on the
+/// user's pairs. Returns the fidelity without it, so that the gain can be seen.
+fn calibrate(
+    options: &Options,
+    directory: &Path,
+    net: &Network,
+    built: &mut BTreeMap<Segment, graph::Segment>,
+    embedding: &Plan,
+    instructions: &[InstructionRecord],
+) -> Result<BTreeMap<String, Fidelity>> {
+    let pairs = pictures::folder(directory, &net.model.vision, CALIBRATION_PAIRS)?;
+    let measured = Measured { net, segments: built, embedding, threads: options.threads };
+    let mut before = BTreeMap::new();
+    if options.measure {
+        note(options, "measuring fidelity without calibration");
+        let table = measured.fidelity(&pictures::built_in(&net.model.vision), longest(instructions))?;
+        before.extend(table.into_iter().map(|(name, fidelity)| (format!("uncalibrated.{name}"), fidelity)));
+    }
+    note(options, &format!("calibrating with {} pairs", pairs.len()));
+    let statistics = measured.statistics(&pairs, instructions)?;
+    for segment in built.values_mut() {
+        segment.plan.set_importance(|name| statistics.importance(name).map(Arc::new));
+    }
+    Ok(before)
+}
+
+/// The instruction with the most tokens: the most positions to compare.
+fn longest(instructions: &[InstructionRecord]) -> &InstructionRecord {
+    let longest = instructions.iter().max_by_key(|record| record.llm_ids.len());
+    longest.expect("a bundle has the fixed instructions")
+}
+
+fn note(options: &Options, what: &str) {
+    if options.show_progress {
+        eprintln!("{what}");
+    }
+}
+
+fn copy_tokenizers(paths: &Paths, directory: &Path) -> Result<TokenizerFiles> {
+    for (from, to) in [(paths.bert_vocab.clone(), QFORMER_VOCABULARY), (paths.llm.join("tokenizer.model"), LLM_TOKENIZER)] {
+        std::fs::copy(&from, directory.join(to)).map_err(|e| Error::io(&from, e))?;
+    }
+    Ok(TokenizerFiles {
+        qformer: QFORMER_VOCABULARY.to_owned(),
+        llm: LLM_TOKENIZER.to_owned(),
+    })
+}
+
+/// Size and hash of every file, sorted by name.
+fn measure(directory: &Path, threads: usize) -> Result<Vec<FileRecord>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(|e| Error::io(directory, e))? {
+        let entry = entry.map_err(|e| Error::io(directory, e))?;
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    let records = std::sync::Mutex::new(BTreeMap::new());
+    crate::write::run_all(&names, threads, |name, _| {
+        let record = FileRecord::measure(directory, name)?;
+        records.lock().expect("no panic while measuring").insert(name.clone(), record);
+        Ok(())
+    })?;
+    Ok(records.into_inner().expect("no panic while measuring").into_values().collect())
+}
+
+fn identity(name: &str, precision: Precision, files: &[FileRecord]) -> String {
+    let lines: String = files.iter().map(|file| format!("{}  {}\n", file.sha256, file.path)).collect();
+    let hash = sha256_of_bytes(lines.as_bytes());
+    format!("{name}-{}-{}", precision.name(), &hash[..8])
+}
+
+fn source_records(layers: &Layers, hashes: Vec<String>) -> Vec<SourceRecord> {
+    let records = layers.files().iter().zip(hashes).map(|((role, file), sha256)| SourceRecord {
+        role: role.clone(),
+        name: file.path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        bytes: file.len(),
+        sha256,
+    });
+    records.collect()
+}

@@ -1,0 +1,294 @@
+//! The command line.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use deltavlm_bundle::{Manifest, Precision, Segment, Target};
+
+use crate::build::{Options, build};
+use crate::source::Paths;
+use crate::synth::{Size, synth};
+use crate::{Error, Result};
+
+/// Turns the published DeltaVLM weights into a bundle that the board runs.
+#[derive(Debug, Parser)]
+#[command(name = "dvlm-export", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build a bundle from the published files.
+    ///
+    /// The files are layered: the vision encoder first, then InstructBLIP where
+    /// given, then the DeltaVLM checkpoint; a later file wins. A missing tensor is
+    /// an error that names the file expected to hold it. Nothing is executed: a
+    /// pickle that asks for more than tensors is refused by name.
+    ///
+    /// The bundle appears whole or not at all, and the same files give the same
+    /// bytes on every machine.
+    #[command(after_help = BUILD_EXAMPLE)]
+    Build(Build),
+    /// Write a synthetic model in the published layouts, with random weights.
+    ///
+    /// For measuring a board without the published weights: build a bundle from it
+    /// and run `dvlm bench`. `tiny` is for tests, `mid` has the published widths
+    /// with 4 vision blocks and 4 language-model layers (about 3 GB), `full` every
+    /// layer (about 18 GB). The same size and seed give the same bytes.
+    Synth(Synth),
+    /// Check a bundle: hashes, graphs, every segment in every engine present.
+    ///
+    /// Prints a table and exits non-zero on any doubt. With --against, outputs are
+    /// compared with those of another bundle of the same model, f32 say; without,
+    /// the engines are compared with one another.
+    #[cfg(feature = "verify")]
+    Verify(Verify),
+}
+
+const BUILD_EXAMPLE: &str = "\
+Example, the published files for a CPU board (about 5.3 GB):
+  dvlm-export build --vit eva_vit_g.pth --checkpoint checkpoint_best.pth \\
+      --llm vicuna-7b-v1.5 --bert-vocab vocab.txt \\
+      --precision int4 --segment-precision vision=int8 --out deltavlm-int4";
+
+#[derive(Debug, Args)]
+struct Build {
+    /// The EVA vision encoder, `eva_vit_g.pth`.
+    #[arg(long, value_name = "FILE")]
+    vit: PathBuf,
+    /// InstructBLIP weights, `instruct_blip_vicuna7b_trimmed.pth`, where the checkpoint needs them.
+    #[arg(long, value_name = "FILE")]
+    instructblip: Option<PathBuf>,
+    /// The DeltaVLM checkpoint, `checkpoint_best.pth`.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: PathBuf,
+    /// The language model's directory: Vicuna-7B v1.5 or LLaVA-1.5-7B in Hugging Face layout.
+    #[arg(long, value_name = "DIR")]
+    llm: PathBuf,
+    /// The vocabulary of bert-base-uncased, `vocab.txt`.
+    #[arg(long, value_name = "FILE")]
+    bert_vocab: PathBuf,
+    /// Head counts, depths, prompts and grammars that differ from the published ones.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Precision of the weights.
+    #[arg(long, value_enum, default_value = "int8")]
+    precision: PrecisionArg,
+    /// Exceptions, such as `vision=int8,qformer=f16`.
+    #[arg(long, value_name = "SEGMENT=PRECISION", value_delimiter = ',', value_parser = segment_precision)]
+    segment_precision: Vec<(Segment, Precision)>,
+    /// What the graphs may contain: `cpu` runs in tract and ONNX Runtime, `tensorrt`
+    /// has standard operators only and computes in f16.
+    #[arg(long, value_enum, default_value = "cpu")]
+    target: TargetArg,
+    /// The bundle directory; an older bundle there is replaced at the end.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// A directory with `A/` and `B/` pictures: scales are then chosen for what
+    /// these pairs send through each layer, and the gain is reported.
+    #[arg(long, value_name = "DIR")]
+    calibrate: Option<PathBuf>,
+    /// Do not measure what quantisation costs; the fidelity table stays empty.
+    #[arg(long)]
+    no_fidelity: bool,
+    /// Worker threads; all cores unless given.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Print the manifest as JSON on stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Synth {
+    /// How large.
+    #[arg(long, value_enum)]
+    size: SizeArg,
+    /// Another seed gives other weights.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The directory to write: `eva_vit_g.pth`, `checkpoint_best.pth`, `llm/`, `bert/vocab.txt`, `deltavlm.json`.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Worker threads; all cores unless given.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+#[cfg(feature = "verify")]
+#[derive(Debug, Args)]
+struct Verify {
+    /// The bundle directory.
+    #[arg(value_name = "DIR")]
+    bundle: PathBuf,
+    /// A bundle of the same model to compare with.
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
+    /// The ONNX Runtime library; otherwise ORT_DYLIB_PATH and the usual places.
+    #[arg(long, value_name = "PATH")]
+    ort_library: Option<PathBuf>,
+    /// Threads of the engines; all cores unless given.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum SizeArg {
+    Tiny,
+    Mid,
+    Full,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PrecisionArg {
+    F32,
+    F16,
+    Int8,
+    Int4,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TargetArg {
+    Cpu,
+    Tensorrt,
+}
+
+impl From<PrecisionArg> for Precision {
+    fn from(precision: PrecisionArg) -> Self {
+        match precision {
+            PrecisionArg::F32 => Self::F32,
+            PrecisionArg::F16 => Self::F16,
+            PrecisionArg::Int8 => Self::Int8,
+            PrecisionArg::Int4 => Self::Int4,
+        }
+    }
+}
+
+fn segment_precision(text: &str) -> std::result::Result<(Segment, Precision), String> {
+    let (segment, precision) = text.split_once('=').ok_or("write it as SEGMENT=PRECISION")?;
+    let names = Segment::ALL.map(Segment::name).join(", ");
+    let segment = Segment::ALL
+        .into_iter()
+        .find(|known| known.name() == segment)
+        .ok_or_else(|| format!("there is no segment `{segment}`; there are {names}"))?;
+    let precision = PrecisionArg::from_str(precision, false).map_err(|_| format!("there is no precision `{precision}`; there are f32, f16, int8, int4"))?;
+    Ok((segment, precision.into()))
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Build(arguments) => run_build(arguments),
+        Command::Synth(arguments) => run_synth(&arguments),
+        #[cfg(feature = "verify")]
+        Command::Verify(arguments) => run_verify(arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("dvlm-export: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_build(arguments: Build) -> Result<()> {
+    let target = match arguments.target {
+        TargetArg::Cpu => Target::Cpu,
+        TargetArg::Tensorrt => Target::Tensorrt,
+    };
+    let options = Options {
+        paths: Paths {
+            vit: arguments.vit,
+            instructblip: arguments.instructblip,
+            checkpoint: arguments.checkpoint,
+            llm: arguments.llm,
+            bert_vocab: arguments.bert_vocab,
+            config: arguments.config,
+        },
+        precision: arguments.precision.into(),
+        segment_precision: arguments.segment_precision.into_iter().collect::<BTreeMap<_, _>>(),
+        target,
+        calibrate: arguments.calibrate,
+        measure: !arguments.no_fidelity,
+        threads: threads(arguments.threads)?,
+        show_progress: !arguments.json,
+        out: arguments.out,
+    };
+    let manifest = build(&options)?;
+    if arguments.json {
+        print!("{}", manifest.to_json());
+    } else {
+        report(&manifest);
+    }
+    Ok(())
+}
+
+fn run_synth(arguments: &Synth) -> Result<()> {
+    let size = match arguments.size {
+        SizeArg::Tiny => Size::Tiny,
+        SizeArg::Mid => Size::Mid,
+        SizeArg::Full => Size::Full,
+    };
+    synth(size, arguments.seed, &arguments.out, threads(arguments.threads)?, true)
+}
+
+#[cfg(feature = "verify")]
+fn run_verify(arguments: Verify) -> Result<()> {
+    let subject = crate::verify::Subject {
+        bundle: arguments.bundle,
+        against: arguments.against,
+        ort_library: arguments.ort_library,
+        threads: arguments.threads,
+    };
+    let report = crate::verify::verify(&subject)?;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&report).expect("plain data"));
+    } else {
+        print!("{}", report.table());
+    }
+    match report.doubts.first() {
+        None => Ok(()),
+        Some(doubt) => Err(Error::Doubt(format!("{} found wrong; the first: {doubt}", report.doubts.len()))),
+    }
+}
+
+fn threads(given: Option<usize>) -> Result<usize> {
+    match given {
+        Some(0) => Err(Error::Usage("--threads 0 would do nothing; give at least 1".to_owned())),
+        Some(threads) => Ok(threads),
+        None => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+    }
+}
+
+fn report(manifest: &Manifest) {
+    let size = |name: &str| {
+        let found = manifest.files.iter().find(|file| file.path == name);
+        found.map_or(0.0, |file| file.bytes as f64 / 1e6)
+    };
+    println!("{}", manifest.id);
+    for (segment, record) in &manifest.segments {
+        println!(
+            "  {:<10} {:<5} {:>12} parameters {:>9.1} MB",
+            segment.name(),
+            record.precision.name(),
+            record.parameters,
+            size(&record.weights)
+        );
+    }
+    for (name, fidelity) in &manifest.fidelity {
+        let agreement = fidelity.next_token_agreement.map_or_else(String::new, |share| format!(", {:.1} % of next tokens agree", 100.0 * share));
+        println!("  fidelity {name:<24} cosine {:.6}, relative error {}{agreement}", fidelity.cosine, fidelity.relative_error);
+    }
+    let total: u64 = manifest.files.iter().map(|file| file.bytes).sum();
+    println!("  {:<16} {:>23} {:>9.1} MB", "embedding", "", size(&manifest.embedding.file));
+    println!("  {:<16} {:>23} {:>9.1} MB", "bundle", "", total as f64 / 1e6);
+}

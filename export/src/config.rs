@@ -1,0 +1,96 @@
+//! `deltavlm.json`: what the weight files do not say, and what a user overrides.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use deltavlm_bundle::Instruction;
+use serde::Deserialize;
+
+use crate::{Error, Result};
+
+/// Overrides; every field may be absent. Unknown fields are refused, since a
+/// misspelt override would otherwise be silently without effect.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Model name in the bundle; `deltavlm` unless given.
+    pub name: Option<String>,
+    /// The vision encoder.
+    pub vision: Vision,
+    /// The Q-Former.
+    pub qformer: QFormer,
+    /// Text rules.
+    pub text: Text,
+    /// Decoding.
+    pub generation: Generation,
+    /// Prompts and grammars.
+    pub instructions: HashMap<Instruction, InstructionConfig>,
+}
+
+/// Overrides of the vision encoder.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct Vision {
+    pub depth: Option<usize>,
+    pub heads: Option<usize>,
+    pub patch_size: Option<usize>,
+    pub image_size: Option<usize>,
+}
+
+/// Overrides of the Q-Former.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct QFormer {
+    pub heads: Option<usize>,
+    pub max_text_tokens: Option<usize>,
+}
+
+/// Overrides of text processing.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct Text {
+    pub question_prefix: Option<String>,
+    pub answer_prefix: Option<String>,
+    pub max_words: Option<usize>,
+}
+
+/// Overrides of decoding.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct Generation {
+    pub repetition_penalty: Option<f32>,
+    /// Accepted because training recipes write it; `dvlm --beams` chooses at run time.
+    pub beams: Option<usize>,
+    pub max_tokens: Option<usize>,
+    pub bos_id: Option<u32>,
+    pub eos_id: Option<u32>,
+    pub stop_ids: Option<Vec<u32>>,
+}
+
+/// Overrides of one fixed instruction.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InstructionConfig {
+    /// Another prompt than the published one.
+    pub prompt: Option<String>,
+    /// A regular expression that every answer matches.
+    pub grammar: Option<String>,
+}
+
+impl Config {
+    /// Reads a configuration file; without one nothing is overridden.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the field.
+    pub fn read(path: Option<&Path>) -> Result<Self> {
+        let Some(path) = path else {
+            return Ok(Self::default());
+        };
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        serde_json::from_str(&text).map_err(|e| Error::config(path, e.to_string()))
+    }
+}

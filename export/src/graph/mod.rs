@@ -1,0 +1,14 @@
+//! The segments as ONNX graphs: one builder, every size and precision.
+
+mod attention;
+mod builder;
+mod decoder;
+mod difference;
+mod qformer;
+mod vision;
+
+pub use builder::{Builder, Dim, Keep, Segment, Stored, stored_as};
+pub use decoder::decoder;
+pub use difference::difference;
+pub use qformer::qformer;
+pub use vision::vision;

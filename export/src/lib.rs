@@ -1,0 +1,41 @@
+//! Turns the published DeltaVLM weights into a bundle for the board.
+//!
+//! In: the files as they are published (`torch.save` archives and safetensors,
+//! layered over one another). Out: a directory that [`deltavlm_bundle`] specifies,
+//! with one ONNX graph per segment and weights that can be memory-mapped. One
+//! graph builder serves every size and precision; dimensions come from the tensors.
+//!
+//! What this crate must never do:
+//! - execute anything that a weight file contains;
+//! - read a tensor that it does not need, or hold more than a few runs of rows in memory;
+//! - leave a directory that looks like a bundle and is none;
+//! - let the same input give other bytes on another machine.
+
+#![forbid(unsafe_code)]
+
+pub mod build;
+pub mod cli;
+pub mod config;
+mod error;
+pub mod fidelity;
+mod folder;
+mod grammar;
+pub mod graph;
+pub mod interpret;
+pub mod matrix;
+pub mod model;
+pub mod onnx;
+pub mod pictures;
+mod positions;
+pub mod progress;
+pub mod quantise;
+pub mod random;
+pub mod source;
+pub mod synth;
+mod tensor_ops;
+#[cfg(feature = "verify")]
+pub mod verify;
+pub mod weights;
+pub mod write;
+
+pub use error::{Error, Result};

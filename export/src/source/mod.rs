@@ -1,0 +1,29 @@
+//! Reading what is published: weight files of every layout, layered into one model.
+
+mod file;
+mod layers;
+mod pickle;
+mod safetensors;
+mod tensor;
+mod torch;
+mod zip;
+
+pub use file::{Format, SourceFile, recognise};
+pub use layers::{Layers, Paths};
+pub use tensor::{Element, Storage, Tensor};
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::Result;
+
+/// The tensors of a weight file by key, whatever its format.
+///
+/// # Errors
+/// When the file is no weight file, damaged, or hostile.
+pub fn read(file: &Arc<SourceFile>) -> Result<BTreeMap<String, Tensor>> {
+    match recognise(file)? {
+        Format::Torch => torch::read(file),
+        Format::Safetensors => safetensors::read(file),
+    }
+}

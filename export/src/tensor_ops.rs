@@ -1,0 +1,334 @@
+//! The operators of the graphs on arrays in memory, for the reference interpreter.
+
+use crate::interpret::{Array, Values};
+use crate::onnx::Node;
+
+/// Partial sums kept apart: a fixed order that still vectorises.
+const LANES: usize = 8;
+
+/// Applies an operator that has no streamed weights.
+pub(crate) fn apply(node: &Node, inputs: &[&Array], threads: usize) -> Result<Vec<Array>, String> {
+    let x = *inputs.first().ok_or("no input")?;
+    let one = |array| Ok(vec![array]);
+    match node.op_type.as_str() {
+        "Cast" if matches!(x.values, Values::I64(_)) => {
+            one(Array::f32(&x.shape, x.integers().iter().map(|&value| value as f32).collect()))
+        }
+        "Cast" => one(x.clone()),
+        "Add" => one(binary(x, inputs[1], |a, b| a + b)),
+        "Sub" => one(binary(x, inputs[1], |a, b| a - b)),
+        "Mul" => one(binary(x, inputs[1], |a, b| a * b)),
+        "Max" => one(binary(x, inputs[1], f32::max)),
+        "Neg" => one(map(x, threads, |value| -value)),
+        "Relu" => one(map(x, threads, |value| value.max(0.0))),
+        "Tanh" => one(map(x, threads, libm::tanhf)),
+        "Sigmoid" => one(map(x, threads, sigmoid)),
+        "Gelu" => one(map(x, threads, |value| 0.5 * value * (1.0 + libm::erff(value * std::f32::consts::FRAC_1_SQRT_2)))),
+        "Softmax" => one(rows(x, threads, softmax)),
+        "LayerNormalization" => {
+            let (scale, shift, epsilon) = (inputs[1].floats(), inputs[2].floats(), float(node, "epsilon"));
+            one(rows(x, threads, |row| layer_norm(row, scale, shift, epsilon)))
+        }
+        "RMSNormalization" => {
+            let (scale, epsilon) = (inputs[1].floats(), float(node, "epsilon"));
+            one(rows(x, threads, |row| rms_norm(row, scale, epsilon)))
+        }
+        "MatMul" => one(matmul(x, inputs[1], threads)),
+        "Concat" => one(concat(inputs, axis(node, x))),
+        "Split" => Ok(split(x, inputs[1].integers())),
+        "Slice" => one(slice(x, inputs[1].integers()[0], inputs[2].integers()[0], inputs[3].integers()[0])),
+        "Reshape" => one(reshape(x, inputs[1].integers())),
+        "Transpose" => one(transpose(x, ints(node, "perm"))),
+        "Shape" => {
+            let (start, end) = (int(node, "start") as usize, int(node, "end") as usize);
+            let sizes: Vec<i64> = x.shape[start..end].iter().map(|&size| size as i64).collect();
+            one(Array::i64(&[sizes.len()], sizes))
+        }
+        "Expand" => {
+            let shape: Vec<usize> = inputs[1].integers().iter().map(|&size| size as usize).collect();
+            let zeros = Array::f32(&shape, vec![0.0; shape.iter().product()]);
+            one(binary(x, &zeros, |a, _| a))
+        }
+        "Unsqueeze" => {
+            let mut shape = x.shape.clone();
+            inputs[1].integers().iter().for_each(|&axis| shape.insert(axis as usize, 1));
+            one(Array { shape, values: x.values.clone() })
+        }
+        "Squeeze" => {
+            let mut shape = x.shape.clone();
+            shape.remove(inputs[1].integers()[0] as usize);
+            one(Array { shape, values: x.values.clone() })
+        }
+        "Pad" => {
+            let pads = inputs[1].integers();
+            let (height, width, before) = (x.shape[0], x.shape[1], pads[1] as usize);
+            let mut out = Vec::new();
+            for row in x.floats().chunks_exact(width) {
+                out.extend(std::iter::repeat_n(0.0, before));
+                out.extend_from_slice(row);
+            }
+            one(Array::f32(&[height, before + width], out))
+        }
+        other => Err(format!("`{other}` is not one of the operators that are written")),
+    }
+}
+
+/// `x` `[M,K]` times the transpose of `weight` `[N,K]`: `[M,N]`.
+pub(crate) fn multiply(x: &[f32], weight: &[f32], width: usize) -> Vec<f32> {
+    let outputs = weight.len() / width;
+    let mut out = vec![0.0; x.len() / width * outputs];
+    let mut quads = x.chunks_exact(4 * width);
+    let mut row = 0;
+    for quad in &mut quads {
+        let rows: [&[f32]; 4] = std::array::from_fn(|i| &quad[i * width..(i + 1) * width]);
+        for (n, w) in weight.chunks_exact(width).enumerate() {
+            let sums = dots(rows, w);
+            for (i, sum) in sums.into_iter().enumerate() {
+                out[(row + i) * outputs + n] = sum;
+            }
+        }
+        row += 4;
+    }
+    for x in quads.remainder().chunks_exact(width) {
+        for (n, w) in weight.chunks_exact(width).enumerate() {
+            out[row * outputs + n] = dots([x], w)[0];
+        }
+        row += 1;
+    }
+    out
+}
+
+fn dots<const R: usize>(rows: [&[f32]; R], w: &[f32]) -> [f32; R] {
+    let mut sums = [[0.0f32; LANES]; R];
+    let (w_lanes, w_rest) = w.as_chunks::<LANES>();
+    let lanes = rows.map(|row| row.as_chunks::<LANES>());
+    for (k, w) in w_lanes.iter().enumerate() {
+        for r in 0..R {
+            let x = &lanes[r].0[k];
+            for i in 0..LANES {
+                sums[r][i] += x[i] * w[i];
+            }
+        }
+    }
+    std::array::from_fn(|r| {
+        let s = sums[r];
+        let mut sum = ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
+        for (x, w) in lanes[r].1.iter().zip(w_rest) {
+            sum += x * w;
+        }
+        sum
+    })
+}
+
+fn matmul(a: &Array, b: &Array, threads: usize) -> Array {
+    let rank = a.shape.len();
+    let (m, k) = (a.shape[rank - 2], a.shape[rank - 1]);
+    let n = b.shape[rank - 1];
+    let batch: Vec<usize> = a.shape[..rank - 2].iter().zip(&b.shape).map(|(&a, &b)| a.max(b)).collect();
+    let mut shape = batch.clone();
+    shape.extend([m, n]);
+    let mut out = vec![0.0f32; shape.iter().product()];
+    let place = |array: &Array, mut index: usize| {
+        let (mut at, mut stride) = (0, 1);
+        for (axis, &size) in batch.iter().enumerate().rev() {
+            let held = array.shape[axis];
+            if held > 1 {
+                at += index % size * stride;
+            }
+            index /= size;
+            stride *= held;
+        }
+        at
+    };
+    parallel(&mut out, m * n, threads, |index, out| {
+        let a = &a.floats()[place(a, index) * m * k..][..m * k];
+        let b = &b.floats()[place(b, index) * k * n..][..k * n];
+        let mut turned = vec![0.0; k * n];
+        for (row, line) in b.chunks_exact(n).enumerate() {
+            line.iter().enumerate().for_each(|(column, &value)| turned[column * k + row] = value);
+        }
+        out.copy_from_slice(&multiply(a, &turned, k));
+    });
+    Array::f32(&shape, out)
+}
+
+fn binary(a: &Array, b: &Array, f: impl Fn(f32, f32) -> f32) -> Array {
+    let rank = a.shape.len().max(b.shape.len());
+    let wide = |shape: &[usize]| {
+        let mut wide = vec![1; rank - shape.len()];
+        wide.extend_from_slice(shape);
+        wide
+    };
+    let (left, right) = (wide(&a.shape), wide(&b.shape));
+    let shape: Vec<usize> = left.iter().zip(&right).map(|(&l, &r)| l.max(r)).collect();
+    let (x, y) = (a.floats(), b.floats());
+    let size: usize = shape.iter().product();
+    let out = if left == right {
+        x.iter().zip(y).map(|(&x, &y)| f(x, y)).collect()
+    } else if x.len() == size && shape.ends_with(&right[right.iter().take_while(|&&d| d == 1).count()..]) {
+        x.iter().zip(y.iter().cycle()).map(|(&x, &y)| f(x, y)).collect()
+    } else {
+        let offsets = |held: &[usize]| {
+            let mut offsets = vec![0usize];
+            let mut stride: usize = held.iter().product();
+            for (&size, &held) in shape.iter().zip(held) {
+                stride /= held.max(1);
+                let step = if held > 1 { stride } else { 0 };
+                offsets = offsets.iter().flat_map(|&at| (0..size).map(move |i| at + i * step)).collect();
+            }
+            offsets
+        };
+        offsets(&left).into_iter().zip(offsets(&right)).map(|(l, r)| f(x[l], y[r])).collect()
+    };
+    Array::f32(&shape, out)
+}
+
+fn map(x: &Array, threads: usize, f: impl Fn(f32) -> f32 + Sync) -> Array {
+    let mut out = x.floats().to_vec();
+    parallel(&mut out, 4096, threads, |_, values| values.iter_mut().for_each(|value| *value = f(*value)));
+    Array::f32(&x.shape, out)
+}
+
+fn rows(x: &Array, threads: usize, f: impl Fn(&mut [f32]) + Sync) -> Array {
+    let mut out = x.floats().to_vec();
+    let width = x.shape.last().copied().unwrap_or(1);
+    parallel(&mut out, width, threads, |_, row| f(row));
+    Array::f32(&x.shape, out)
+}
+
+/// Calls `f` with the index and content of every piece, on several threads.
+fn parallel(values: &mut [f32], piece: usize, threads: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
+    let pieces = values.len().div_ceil(piece.max(1));
+    let share = pieces.div_ceil(threads.max(1)).max(1);
+    if pieces < 2 || values.len() < 1 << 14 {
+        values.chunks_mut(piece.max(1)).enumerate().for_each(|(i, part)| f(i, part));
+        return;
+    }
+    std::thread::scope(|scope| {
+        for (t, part) in values.chunks_mut(share * piece).enumerate() {
+            let f = &f;
+            scope.spawn(move || part.chunks_mut(piece).enumerate().for_each(|(i, part)| f(t * share + i, part)));
+        }
+    });
+}
+
+fn sigmoid(value: f32) -> f32 {
+    1.0 / (1.0 + libm::expf(-value))
+}
+
+fn softmax(row: &mut [f32]) {
+    let peak = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0f64;
+    for value in row.iter_mut() {
+        *value = libm::expf(*value - peak);
+        sum += f64::from(*value);
+    }
+    let inverse = (1.0 / sum) as f32;
+    row.iter_mut().for_each(|value| *value *= inverse);
+}
+
+fn layer_norm(row: &mut [f32], scale: &[f32], shift: &[f32], epsilon: f32) {
+    let count = row.len() as f64;
+    let mean = row.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
+    let variance = row.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>() / count;
+    let inverse = 1.0 / (variance + f64::from(epsilon)).sqrt();
+    for ((value, scale), shift) in row.iter_mut().zip(scale).zip(shift) {
+        *value = ((f64::from(*value) - mean) * inverse) as f32 * scale + shift;
+    }
+}
+
+fn rms_norm(row: &mut [f32], scale: &[f32], epsilon: f32) {
+    let square = row.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>() / row.len() as f64;
+    let inverse = (1.0 / (square + f64::from(epsilon)).sqrt()) as f32;
+    row.iter_mut().zip(scale).for_each(|(value, scale)| *value = *value * inverse * scale);
+}
+
+fn concat(parts: &[&Array], axis: usize) -> Array {
+    let mut shape = parts[0].shape.clone();
+    shape[axis] = parts.iter().map(|part| part.shape[axis]).sum();
+    let outer: usize = shape[..axis].iter().product();
+    if matches!(parts[0].values, Values::I64(_)) {
+        return Array::i64(&shape, parts.iter().flat_map(|part| part.integers().iter().copied()).collect());
+    }
+    let mut out = Vec::with_capacity(shape.iter().product());
+    for i in 0..outer {
+        for part in parts {
+            let run = part.floats().len() / outer;
+            out.extend_from_slice(&part.floats()[i * run..(i + 1) * run]);
+        }
+    }
+    Array::f32(&shape, out)
+}
+
+fn split(x: &Array, sizes: &[i64]) -> Vec<Array> {
+    let mut from = 0;
+    let parts = sizes.iter().map(|&size| {
+        let part = slice(x, from, from + size, x.shape.len() as i64 - 1);
+        from += size;
+        part
+    });
+    parts.collect()
+}
+
+fn slice(x: &Array, from: i64, to: i64, axis: i64) -> Array {
+    let axis = axis as usize;
+    let size = x.shape[axis] as i64;
+    let bound = |at: i64| if at < 0 { (at + size).max(0) } else { at.min(size) } as usize;
+    let (from, to) = (bound(from), bound(to));
+    let inner: usize = x.shape[axis + 1..].iter().product();
+    let mut shape = x.shape.clone();
+    shape[axis] = to - from;
+    let runs = x.floats().chunks_exact((x.shape[axis] * inner).max(1));
+    Array::f32(&shape, runs.flat_map(|run| &run[from * inner..to * inner]).copied().collect())
+}
+
+fn reshape(x: &Array, wanted: &[i64]) -> Array {
+    let size: usize = x.shape.iter().product();
+    let mut shape: Vec<usize> = wanted.iter().enumerate().map(|(i, &dim)| if dim == 0 { x.shape[i] } else { dim.max(1) as usize }).collect();
+    if let Some(free) = wanted.iter().position(|&dim| dim == -1) {
+        shape[free] = size / shape.iter().product::<usize>().max(1);
+    }
+    Array { shape, values: x.values.clone() }
+}
+
+fn transpose(x: &Array, order: &[i64]) -> Array {
+    let mut strides = vec![1; x.shape.len()];
+    for i in (1..x.shape.len()).rev() {
+        strides[i - 1] = strides[i] * x.shape[i];
+    }
+    let shape: Vec<usize> = order.iter().map(|&axis| x.shape[axis as usize]).collect();
+    let steps: Vec<usize> = order.iter().map(|&axis| strides[axis as usize]).collect();
+    let values = x.floats();
+    let mut out = Vec::with_capacity(values.len());
+    let (last, last_step) = (shape[shape.len() - 1], steps[steps.len() - 1]);
+    let mut index = vec![0; shape.len() - 1];
+    for _ in 0..values.len() / last.max(1) {
+        let at: usize = index.iter().zip(&steps).map(|(i, step)| i * step).sum();
+        out.extend((0..last).map(|i| values[at + i * last_step]));
+        for axis in (0..index.len()).rev() {
+            index[axis] += 1;
+            if index[axis] < shape[axis] {
+                break;
+            }
+            index[axis] = 0;
+        }
+    }
+    Array::f32(&shape, out)
+}
+
+fn axis(node: &Node, x: &Array) -> usize {
+    let axis = int(node, "axis");
+    if axis < 0 { (axis + x.shape.len() as i64) as usize } else { axis as usize }
+}
+
+fn int(node: &Node, name: &str) -> i64 {
+    node.attribute.iter().find(|a| a.name == name).and_then(|a| a.i).unwrap_or(0)
+}
+
+fn float(node: &Node, name: &str) -> f32 {
+    node.attribute.iter().find(|a| a.name == name).and_then(|a| a.f).unwrap_or(0.0)
+}
+
+fn ints<'a>(node: &'a Node, name: &str) -> &'a [i64] {
+    node.attribute.iter().find(|a| a.name == name).map_or(&[], |a| &a.ints)
+}

@@ -1,0 +1,137 @@
+//! The plan of a weights file: what lies where, before a byte of it is computed.
+//!
+//! Sizes follow from shapes and precisions alone, so every graph, the free-space
+//! check and the work for all cores are known before the first tensor is read.
+
+use std::sync::Arc;
+
+use deltavlm_bundle::ElementType;
+
+use crate::matrix::Matrix;
+use crate::quantise::{BLOCK, Bits};
+
+/// Alignment of every tensor in a weights file.
+const ALIGNMENT: u64 = 64;
+/// Alignment of a tensor larger than [`LARGE`]: a page, so that it can be mapped alone.
+const PAGE: u64 = 4096;
+const LARGE: u64 = 1 << 20;
+
+/// A weights file to be written.
+#[derive(Debug, Default)]
+pub struct Plan {
+    items: Vec<Item>,
+    len: u64,
+    parameters: u64,
+}
+
+/// One matrix of a weights file and the form in which it is stored.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// The name of its initializer.
+    pub name: String,
+    /// How much an error in each column matters, where calibration has told.
+    pub importance: Option<Arc<Vec<f32>>>,
+    /// The values.
+    pub matrix: Matrix,
+    /// Their form and place.
+    pub form: Form,
+}
+
+/// How a matrix is stored, with offsets in the file.
+#[derive(Debug, Clone, Copy)]
+pub enum Form {
+    /// Row by row.
+    Rows(ElementType, u64),
+    /// Transposed, as `MatMul` wants its right side.
+    Columns(ElementType, u64),
+    /// Blocks of 32 along each row: packed codes, and f16 scales.
+    Blocks {
+        /// Width of a code.
+        bits: Bits,
+        /// Where the codes begin.
+        codes: u64,
+        /// Where the scales begin.
+        scales: u64,
+    },
+}
+
+impl Plan {
+    /// Adds a matrix row by row; returns its offset and size.
+    pub fn rows(&mut self, name: &str, matrix: Matrix, element: ElementType) -> (u64, u64) {
+        let place = self.place(matrix.size() as u64 * bytes_of(element));
+        self.push(name, matrix, Form::Rows(element, place.0));
+        place
+    }
+
+    /// Adds a matrix transposed; returns its offset and size.
+    pub fn columns(&mut self, name: &str, matrix: Matrix, element: ElementType) -> (u64, u64) {
+        let place = self.place(matrix.size() as u64 * bytes_of(element));
+        self.push(name, matrix, Form::Columns(element, place.0));
+        place
+    }
+
+    /// Adds a quantised matrix; returns offset and size of its codes and of its scales.
+    pub fn blocks(&mut self, name: &str, matrix: Matrix, bits: Bits) -> [(u64, u64); 2] {
+        let blocks = (matrix.size() / BLOCK) as u64;
+        let codes = self.place(blocks * bits.blob() as u64);
+        let scales = self.place(blocks * 2);
+        let form = Form::Blocks {
+            bits,
+            codes: codes.0,
+            scales: scales.0,
+        };
+        self.push(name, matrix, form);
+        [codes, scales]
+    }
+
+    /// What is to be written.
+    pub fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    /// Tells how much an error in each column matters, by the weight's name.
+    pub fn set_importance(&mut self, of: impl Fn(&str) -> Option<Arc<Vec<f32>>>) {
+        for item in &mut self.items {
+            item.importance = of(&item.name).filter(|columns| columns.len() == item.matrix.width());
+        }
+    }
+
+    /// Size of the file.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether nothing is to be written.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Number of weights, before quantisation.
+    pub fn parameters(&self) -> u64 {
+        self.parameters
+    }
+
+    fn push(&mut self, name: &str, matrix: Matrix, form: Form) {
+        self.parameters += matrix.size() as u64;
+        self.items.push(Item {
+            name: name.to_owned(),
+            importance: None,
+            matrix,
+            form,
+        });
+    }
+
+    fn place(&mut self, bytes: u64) -> (u64, u64) {
+        let alignment = if bytes > LARGE { PAGE } else { ALIGNMENT };
+        let offset = self.len.next_multiple_of(alignment);
+        self.len = offset + bytes;
+        (offset, bytes)
+    }
+}
+
+const fn bytes_of(element: ElementType) -> u64 {
+    match element {
+        ElementType::F32 => 4,
+        ElementType::F16 => 2,
+    }
+}

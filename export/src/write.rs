@@ -1,0 +1,189 @@
+//! Computes weights files on all cores, straight to their places on disk.
+//!
+//! Work is cut into runs of rows. A thread reads a run with positioned reads,
+//! converts it, and writes it with positioned writes, so memory is bounded by a
+//! few buffers per thread whatever the model's size, a full disk is an error and
+//! not a signal, and the bytes do not depend on the number of threads.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use deltavlm_bundle::{ElementType, sha256_of_file};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
+use crate::progress::Progress;
+use crate::quantise::{BLOCK, Search, quantise};
+use crate::weights::{Form, Item, Plan};
+use crate::{Error, Result};
+
+/// Elements of a run: 4 MiB of f32.
+const RUN: usize = 1 << 20;
+
+/// A file to be written.
+#[derive(Debug)]
+pub struct Output {
+    /// Where.
+    pub path: PathBuf,
+    /// What.
+    pub plan: Plan,
+}
+
+/// Writes all outputs and, beside that work, hashes the files in `to_hash`.
+/// Returns their SHA-256 in order.
+///
+/// # Errors
+/// The first error that any thread met.
+pub fn write(outputs: &[Output], to_hash: &[PathBuf], threads: usize, progress: &Progress) -> Result<Vec<String>> {
+    let files = outputs.iter().map(create).collect::<Result<Vec<_>>>()?;
+    let mut tasks: Vec<Task> = (0..to_hash.len()).map(Task::Hash).collect();
+    for (output, file) in outputs.iter().zip(&files) {
+        for item in output.plan.items() {
+            tasks.extend(runs(item).map(|rows| Task::Rows { path: &output.path, file, item, rows }));
+        }
+    }
+    let hashes = Mutex::new(vec![String::new(); to_hash.len()]);
+    run_all(&tasks, threads, |task, buffers| {
+        match task {
+            Task::Hash(index) => {
+                let hash = sha256_of_file(&to_hash[*index])?;
+                hashes.lock().expect("no panic while hashing")[*index] = hash;
+            }
+            Task::Rows { path, file, item, rows } => {
+                let written = write_rows(file, item, rows.clone(), buffers, path)?;
+                progress.add(written);
+            }
+        }
+        Ok(())
+    })?;
+    for (file, output) in files.iter().zip(outputs) {
+        file.sync_all().map_err(|e| Error::io(&output.path, e))?;
+    }
+    Ok(hashes.into_inner().expect("no panic while hashing"))
+}
+
+/// Does every task on some thread; stops at the first error.
+pub(crate) fn run_all<T: Sync>(tasks: &[T], threads: usize, work: impl Fn(&T, &mut Buffers) -> Result<()> + Sync) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let stop = AtomicBool::new(false);
+    let failure = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..threads.clamp(1, tasks.len().max(1)) {
+            scope.spawn(|| {
+                let mut buffers = Buffers::default();
+                while !stop.load(Ordering::Relaxed) {
+                    let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+                    if let Err(error) = work(task, &mut buffers) {
+                        stop.store(true, Ordering::Relaxed);
+                        failure.lock().expect("no panic while failing").get_or_insert(error);
+                    }
+                }
+            });
+        }
+    });
+    match failure.into_inner().expect("no panic while failing") {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+enum Task<'a> {
+    Hash(usize),
+    Rows {
+        path: &'a Path,
+        file: &'a File,
+        item: &'a Item,
+        rows: Range<usize>,
+    },
+}
+
+/// What a thread keeps between tasks.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    values: Vec<f32>,
+    column: Vec<f32>,
+    halves: Vec<f16>,
+    bytes: Vec<u8>,
+    scales: Vec<u8>,
+}
+
+fn create(output: &Output) -> Result<File> {
+    let io = |e| Error::io(&output.path, e);
+    let file = File::create(&output.path).map_err(io)?;
+    // Reserve the space now where the file system can, else just set the length.
+    if !output.plan.is_empty() {
+        let reserve = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, output.plan.len());
+        match reserve {
+            Ok(()) => {}
+            Err(rustix::io::Errno::NOSPC) => return Err(io(rustix::io::Errno::NOSPC.into())),
+            Err(_) => file.set_len(output.plan.len()).map_err(io)?,
+        }
+    }
+    Ok(file)
+}
+
+fn runs(item: &Item) -> impl Iterator<Item = Range<usize>> + use<> {
+    let rows = item.matrix.rows();
+    let step = (RUN / item.matrix.width()).max(1);
+    (0..rows).step_by(step).map(move |first| first..(first + step).min(rows))
+}
+
+fn write_rows(file: &File, item: &Item, rows: Range<usize>, buffers: &mut Buffers, path: &Path) -> Result<u64> {
+    item.matrix.read(rows.clone(), &mut buffers.values)?;
+    let io = |e| Error::io(path, e);
+    let width = item.matrix.width();
+    match item.form {
+        Form::Rows(element, offset) => {
+            let Buffers { values, halves, bytes, .. } = buffers;
+            encode(values, element, halves, bytes);
+            let at = offset + (rows.start * width * size_of(element)) as u64;
+            file.write_all_at(bytes, at).map_err(io)?;
+            Ok(bytes.len() as u64)
+        }
+        Form::Columns(element, offset) => {
+            let Buffers { values, column, halves, bytes, .. } = buffers;
+            let total = item.matrix.rows();
+            for k in 0..width {
+                column.clear();
+                column.extend(values.iter().skip(k).step_by(width));
+                encode(column, element, halves, bytes);
+                let at = offset + ((k * total + rows.start) * size_of(element)) as u64;
+                file.write_all_at(bytes, at).map_err(io)?;
+            }
+            Ok((values.len() * size_of(element)) as u64)
+        }
+        Form::Blocks { bits, codes, scales } => {
+            let Buffers { values, bytes, scales: scale_bytes, .. } = buffers;
+            bytes.clear();
+            scale_bytes.clear();
+            quantise(values, item.importance.as_deref().map(Vec::as_slice), bits, Search::Best, bytes, scale_bytes);
+            let first = (rows.start * width / BLOCK) as u64;
+            file.write_all_at(bytes, codes + first * bits.blob() as u64).map_err(io)?;
+            file.write_all_at(scale_bytes, scales + first * 2).map_err(io)?;
+            Ok((bytes.len() + scale_bytes.len()) as u64)
+        }
+    }
+}
+
+const fn size_of(element: ElementType) -> usize {
+    match element {
+        ElementType::F32 => 4,
+        ElementType::F16 => 2,
+    }
+}
+
+fn encode(values: &[f32], element: ElementType, halves: &mut Vec<f16>, bytes: &mut Vec<u8>) {
+    bytes.clear();
+    match element {
+        ElementType::F32 => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+        ElementType::F16 => {
+            halves.resize(values.len(), f16::ZERO);
+            halves.convert_from_f32_slice(values);
+            bytes.extend(halves.iter().flat_map(|half| half.to_le_bytes()));
+        }
+    }
+}
