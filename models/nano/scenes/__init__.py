@@ -1,0 +1,3 @@
+"""Procedural bi-temporal scenes with their truth and their language."""
+
+SIZE = 256

@@ -1,0 +1,233 @@
+"""The fixed instructions, their answers, captions, and dialogues.
+
+Every text is derived from a `Facts` record, so it is true of the scene; the
+grammars are written down in ANNOTATIONS.md.
+"""
+
+import re
+
+from .facts import CELLS, REGIONS, region_is_true, region_phrase
+from .questions import ask
+
+CAPTION = "Please briefly describe the changes in these two images."
+CLASSIFY = "Please judge whether these two images have changed. Please answer yes or no."
+COUNT = "Please determine how many roads and buildings have changed?"
+LOCALIZE = (
+    "Please indicate the locations where changes have occurred in the buildings and roads, "
+    "using a 3x3 grid (namely, 'top', 'center', and 'bottom' vertically and 'left', 'center', "
+    "'right' horizontally)."
+)
+COUNT_FOLLOW_UP = (
+    "If changes have occurred, count the number of road and building changes separately."
+)
+DESCRIBE_FOLLOW_UP = (
+    "Based on the above analysis, please describe the changes of these two images in detail."
+)
+UNCHANGED_CAPTIONS = (
+    "there is no difference",
+    "the two scenes seem identical",
+    "the scene is the same as before",
+    "no change has occurred",
+    "almost nothing has changed",
+)
+#: Larger counts are said as this number.
+MAX_COUNT = 40
+#: Words of one text that reach the model (the published text processor).
+MAX_WORDS = 50
+
+
+def processed(text):
+    """The published text processor."""
+    text = re.sub(r"[.!\"()*#:;~]", " ", text.lower())
+    words = text.split()
+    return " ".join(words[:MAX_WORDS])
+
+
+# --- the four fixed instructions -------------------------------------------------
+
+def classify_answer(facts):
+    return "yes" if facts.changed else "no"
+
+
+def counted(number, noun):
+    if number == 0:
+        return f"no new {noun}s"
+    return f"{number} new {noun}" if number == 1 else f"{number} new {noun}s"
+
+
+def count_answer(facts):
+    if not facts.changed:
+        return "there are no changes in roads or buildings"
+    roads = min(facts.road_count, MAX_COUNT)
+    buildings = min(facts.building_count, MAX_COUNT)
+    return f"{counted(roads, 'road')} and {counted(buildings, 'building')}"
+
+
+def cell_list(flags):
+    return "[" + ", ".join(name for name, on in zip(CELLS, flags) if on) + "]"
+
+
+def localize_answer(facts):
+    return f"roads {cell_list(facts.road_cells)} buildings {cell_list(facts.building_cells)}"
+
+
+# --- captions --------------------------------------------------------------------
+
+NUMBER_WORDS = {1: "a", 2: "two", 3: "three", 4: "four"}
+
+
+def quantity(number, noun):
+    """"a house", "three houses", "several houses" (5 to 8), "many houses"."""
+    if number == 1:
+        return f"a {noun}"
+    word = NUMBER_WORDS.get(number) or ("several" if number <= 8 else "many")
+    return f"{word} {noun}s"
+
+
+def joined(*phrases):
+    return " and ".join(p for p in phrases if p)
+
+
+class _Things:
+    """A noun phrase with its number, for verbs that must agree."""
+
+    def __init__(self, roads, houses, large):
+        self.buildings = joined(
+            quantity(houses, "house") if houses else "",
+            quantity(large, "large building") if large else "",
+        )
+        self.roads = quantity(roads, "road") if roads else ""
+        self.all = joined(self.roads, self.buildings)
+        self.plural = roads + houses + large > 1
+
+    def verb(self, singular, plural):
+        return plural if self.plural else singular
+
+
+def captions(facts):
+    """Five true sentences about the pair, from the plainest to the freest."""
+    if not facts.changed:
+        return list(UNCHANGED_CAPTIONS)
+    place = region_phrase(facts.cells())
+    at = f" {place}" if place else ""
+    new = _Things(facts.roads_added, facts.houses_added, facts.large_added)
+    gone = _Things(facts.roads_removed, facts.houses_removed, facts.large_removed)
+    if new.all and gone.all:
+        return [
+            f"{new.all} {new.verb('is', 'are')} built and {gone.all} {gone.verb('is', 'are')} removed{at}",
+            f"{gone.all} {gone.verb('has', 'have')} disappeared and {new.all} "
+            f"{new.verb('has', 'have')} been built{at}",
+            f"{new.all} {new.verb('appears', 'appear')} and {gone.all} {gone.verb('disappears', 'disappear')}{at}",
+            f"{gone.all} {gone.verb('is', 'are')} removed while {new.all} {new.verb('is', 'are')} constructed{at}",
+            f"{new.all} {new.verb('is', 'are')} built and {gone.all} {gone.verb('is', 'are')} removed{at}",
+        ]
+    if gone.all:
+        return [
+            f"{gone.all} {gone.verb('is', 'are')} removed{at}",
+            f"{gone.all} {gone.verb('has', 'have')} disappeared{at}",
+            f"{gone.all} {gone.verb('has', 'have')} been demolished{at}",
+            f"{gone.all} {gone.verb('disappears', 'disappear')}{at}",
+            f"{gone.all} {gone.verb('is', 'are')} removed{at}",
+        ]
+    ground = facts.former_ground
+    on = {"": "", "woodland": " in the woodland"}.get(ground, f" on the {ground}")
+    beside = new.all
+    if new.roads and new.buildings:
+        beside = f"{new.roads} with {new.buildings} beside {'it' if facts.roads_added == 1 else 'them'}"
+    cleared = (
+        f"trees are removed and {new.all} {new.verb('is', 'are')} built{at}"
+        if facts.woodland_cleared
+        else f"{new.all} {new.verb('appears', 'appear')}{on}{at}"
+    )
+    return [
+        f"{new.all} {new.verb('is', 'are')} built{on}{at}",
+        f"{new.all} {new.verb('has', 'have')} been constructed{at}",
+        cleared,
+        f"{beside} {'appear' if new.plural and not new.roads else new.verb('appears', 'appear') if beside == new.all else 'appears' if facts.roads_added == 1 else 'appear'}{at}",
+        f"{new.all} {new.verb('is', 'are')} built{on}{at}",
+    ]
+
+
+_QUANTITY = re.compile(
+    r"\b(a|two|three|four|several|many) (house|large building|road)s?\b"
+)
+_QUANTITY_RANGE = {
+    "a": (1, 1), "two": (2, 2), "three": (3, 3), "four": (4, 4), "several": (3, 9), "many": (7, 10_000),
+}
+_GONE = re.compile(r"remov|disappear|demolish")
+
+
+def stated_facts(caption, facts):
+    """`[(what, true?)]` for every object, number, place, former ground and
+    clearing that `caption` states. An unchanged caption states "no change"."""
+    if caption in UNCHANGED_CAPTIONS:
+        return [("no change", not facts.changed)]
+    found = []
+    truth = {
+        "house": (facts.houses_added, facts.houses_removed),
+        "large building": (facts.large_added, facts.large_removed),
+        "road": (facts.roads_added, facts.roads_removed),
+    }
+    named = set()
+    for clause in _clauses(caption):
+        index = 1 if _GONE.search(clause) and "trees are removed" not in clause else 0
+        for word, noun in _QUANTITY.findall(clause):
+            low, high = _QUANTITY_RANGE[word]
+            number = truth[noun][index]
+            named.add((noun, index))
+            found.append((f"object: {noun}", number > 0))
+            found.append((f"number: {word} {noun}", low <= number <= high))
+    for noun, numbers in truth.items():
+        for index, number in enumerate(numbers):
+            if number and (noun, index) not in named:
+                found.append((f"missing: {noun}", False))
+    for phrase, _ in sorted(REGIONS, key=lambda r: -len(r[0])):
+        if caption.endswith(phrase):
+            found.append((f"place: {phrase}", region_is_true(phrase, facts.cells())))
+            break
+    ground = re.search(r"(?:on|in) the (grassland|bare land|woodland|farmland)", caption)
+    if ground:
+        found.append((f"ground: {ground[1]}", ground[1] == facts.former_ground))
+    if "trees are removed" in caption:
+        found.append(("trees removed", facts.woodland_cleared))
+    return found or [("nothing stated", False)]
+
+
+def _clauses(caption):
+    """The caption cut so that each part speaks of one thing that appeared or
+    one that disappeared."""
+    for glue in (" and trees", "trees are removed and "):
+        caption = caption.replace(glue, "")
+    cut = re.split(
+        r"(?<=built) and |(?<=removed) while |(?<=disappeared) and |(?<=appears) and |(?<=appear) and ", caption
+    )
+    return cut
+
+
+# --- dialogues -------------------------------------------------------------------
+
+def dialogue(facts, rng, turns=None):
+    """`[(question, answer), ...]`: the published three turns, or 2 to 6 turns
+    that mix them with open questions."""
+    published = [
+        (CLASSIFY, classify_answer(facts)),
+        (COUNT_FOLLOW_UP, count_answer(facts)),
+        (DESCRIBE_FOLLOW_UP, captions(facts)[0] if facts.changed else rng.choice(UNCHANGED_CAPTIONS)),
+    ]
+    if turns is None:
+        return published
+    pool = [ask(facts, rng)[1:] for _ in range(turns)]
+    start = rng.choice(([], published[:1], published[:2], [(LOCALIZE, localize_answer(facts))]))
+    mixed = (list(start) + pool)[: turns - 1] if turns > 1 else []
+    return mixed + [pool[-1]]
+
+
+def dialogue_text(history, question):
+    """The training format for a follow-up. Whole turns are dropped from the
+    front until the processed text fits the word limit."""
+    turns = list(history)
+    while True:
+        text = "".join(f"q: {q} a: {a}  " for q, a in turns) + f"q: {question}"
+        if not turns or len(re.sub(r"[.!\"()*#:;~]", " ", text).split()) <= MAX_WORDS:
+            return text
+        turns.pop(0)

@@ -1,0 +1,249 @@
+"""Trains the nano model in three stages.
+
+    python train.py --data DATA --run RUN [--stages vision,language,joint]
+
+vision    the encoder and the difference module, against maps of what is where
+          and what changed
+language  a fresh Q-Former and language model on top, the vision part frozen
+joint     everything together, the learning rate annealed to zero
+
+Each stage resumes from `RUN/<stage>.pt`, written every few minutes, and starts
+from the end of the stage before it. On CPUs `--processes N` one-threaded
+processes average their gradients; on a GPU one process is used.
+"""
+
+import argparse
+import contextlib
+import math
+import os
+import pathlib
+import time
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from tqdm import tqdm
+
+from deltavlm import Config, DeltaVLM, layout
+from training.data import GROUPS, Augmented, Pairs, draw_texts, seeded
+from training.losses import DenseHeads, QueryHeads, answer_loss
+from training.texts import Texts
+
+HERE = pathlib.Path(__file__).parent
+#: stage -> steps, pairs per step (all processes), peak rate, share of pairs in
+#: reverse order of time
+RECIPE = {
+    "vision": {"steps": 1200, "pairs": 32, "rate": 1.5e-3, "reverse": 0.5},
+    "language": {"steps": 700, "pairs": 32, "rate": 1.2e-3, "reverse": 0.1},
+    "joint": {"steps": 1000, "pairs": 32, "rate": 8e-4, "reverse": 0.1},
+}
+STAGES = tuple(RECIPE)
+WARM_UP = 100
+SAVE_SECONDS = 180
+SHOWN = ("objects", "change", "density", "answer", "cells", "counts")
+
+
+class Training(nn.Module):
+    """The model with its training-only heads, and the loss of each stage."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.model = DeltaVLM(config)
+        self.dense = DenseHeads(config)
+        self.queries = QueryHeads(config)
+
+    def features(self, images):
+        encoded = self.model.encode(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+        return encoded, self.model.difference(encoded[:, 0], encoded[:, 1])
+
+    def dense_losses(self, images, maps, density):
+        encoded, pairs = self.features(images)
+        return self.dense.loss(self.dense(encoded, pairs), maps, density), pairs
+
+    def text_losses(self, pairs, facts, density, texts, tokens):
+        bert_ids, bert_mask, llm_ids, targets = (t.to(pairs.device) for t in tokens)
+        attention = []
+        with self._watched(attention):
+            queries = self.model.query(pairs, bert_ids, bert_mask)
+        losses = {"answer": answer_loss(self.model.decode(queries, llm_ids, targets != -100), targets)}
+        losses |= self.queries.loss(queries, facts, density, texts)
+        losses["attention"] = sum(self.queries.attention_loss(a) for a in attention) / len(attention)
+        return losses
+
+    @contextlib.contextmanager
+    def _watched(self, attention):
+        """Collects the cross-attention weights of the first text of each pair."""
+        handles = []
+        slots = self.model.config.queries
+        for layer in self.model.Qformer.bert.encoder.layer:
+            if layer.cross:
+                handles.append(layer.crossattention.self.register_forward_pre_hook(
+                    lambda module, inputs: attention.append(module.weights(inputs[0][:, :slots], inputs[1]))
+                ))
+        yield
+        for handle in handles:
+            handle.remove()
+
+
+def learning_rate(step, recipe, steps):
+    warm_up = min(WARM_UP, steps // 8)
+    if step < warm_up:
+        return recipe["rate"] * (step + 1) / warm_up
+    progress = (step - warm_up) / max(1, steps - warm_up)
+    return recipe["rate"] * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+def optimiser(parameters, rate):
+    parameters = list(parameters)
+    decayed = [p for p in parameters if p.ndim == 2]
+    rest = [p for p in parameters if p.ndim != 2]
+    return torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.05}, {"params": rest, "weight_decay": 0.0}],
+        lr=rate, betas=(0.9, 0.98),
+    )
+
+
+def average_gradients(parameters, processes):
+    if processes == 1:
+        return
+    grads = [p.grad for p in parameters if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in grads])
+    dist.all_reduce(flat)
+    flat /= processes
+    for grad, part in zip(grads, flat.split([g.numel() for g in grads])):
+        grad.copy_(part.view_as(grad))
+
+
+def run_stage(stage, training, data, texts, args, rank, device):
+    recipe = RECIPE[stage]
+    steps = args.steps or recipe["steps"]
+    share = recipe["pairs"] // args.processes
+    frozen = stage == "language"
+    vision = [training.model.visual_encoder, training.model.ln_vision, training.dense] + [
+        getattr(training.model, n) for n in ("context1", "context2", "context3", "gate1", "gate2")
+    ]
+    for parameter in training.parameters():
+        parameter.requires_grad_(True)
+    if frozen:
+        for module in vision:
+            module.requires_grad_(False)
+    if stage == "vision":
+        parameters = [p for m in vision for p in m.parameters()]
+    else:
+        parameters = [p for p in training.parameters() if p.requires_grad]
+    optim = optimiser(parameters, recipe["rate"])
+    path = args.run / f"{stage}.pt"
+    start = restore(path, training, optim) if path.exists() else 0
+    if start >= steps:
+        return
+    rng = seeded(f"{args.seed}/{stage}/{start}", rank)
+    source = Augmented(data, rng, recipe["reverse"])
+    averages, saved = {}, time.monotonic()
+    bar = tqdm(range(start, steps), initial=start, total=steps, desc=stage, disable=rank > 0, mininterval=5)
+    for step in bar:
+        for group in optim.param_groups:
+            group["lr"] = learning_rate(step, recipe, steps)
+        images, maps, density, facts = source.batch(share)
+        images, maps, density = (t.to(device) for t in (images, maps, density))
+        with torch.autocast(device.type, torch.bfloat16):
+            with torch.set_grad_enabled(not frozen):
+                losses, pairs = training.dense_losses(images, maps, density)
+            if stage != "vision":
+                more = {}
+                for group, (count, _) in GROUPS.items():
+                    drawn = [t for f in facts for t in draw_texts(f, rng, group)]
+                    found = training.text_losses(pairs, facts, density, count, texts.batch(drawn))
+                    more |= {f"{group} {name}": count / 4 * value for name, value in found.items()}
+                losses = more if frozen else losses | more
+        total = sum(losses.values())
+        optim.zero_grad(set_to_none=True)
+        total.backward()
+        average_gradients(parameters, args.processes)
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optim.step()
+        if rank == 0:
+            for name, value in losses.items():
+                value = float(value.detach())
+                averages[name] = 0.98 * averages.get(name, value) + 0.02 * value
+            if step % 20 == 0:
+                bar.set_postfix({k: f"{v:.3f}" for k, v in averages.items() if k.split()[-1] in SHOWN}, refresh=False)
+            if time.monotonic() - saved > SAVE_SECONDS:
+                store(path, training, optim, step + 1)
+                saved = time.monotonic()
+    if rank == 0:
+        store(path, training, optim, steps)
+
+
+def store(path, training, optim, step):
+    partial = path.with_suffix(".partial")
+    torch.save({"training": training.state_dict(), "optim": optim.state_dict(), "step": step}, partial)
+    partial.rename(path)
+
+
+def restore(path, training, optim=None):
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    training.load_state_dict(saved["training"])
+    if optim is not None:
+        optim.load_state_dict(saved["optim"])
+    return saved["step"]
+
+
+def work(rank, args):
+    if args.processes > 1:
+        torch.set_num_threads(1)
+        dist.init_process_group("gloo", rank=rank, world_size=args.processes)
+    device = torch.device("cuda" if torch.cuda.is_available() and args.processes == 1 else "cpu")
+    torch.manual_seed(args.seed)
+    training = Training(Config()).to(device)
+    data = Pairs(args.data, rank, args.processes)
+    texts = Texts(args.tokenizers)
+    previous = args.warm_start
+    for stage in args.stages.split(","):
+        if previous is not None and previous.exists() and not (args.run / f"{stage}.pt").exists():
+            restore(previous, training)
+        run_stage(stage, training, data, texts, args, rank, device)
+        previous = args.run / f"{stage}.pt"
+        if args.processes > 1:
+            dist.barrier()
+    if args.processes > 1:
+        dist.destroy_process_group()
+
+
+def write_weights(checkpoint, directory):
+    """The published layouts from a stage's checkpoint."""
+    training = Training(Config())
+    step = restore(checkpoint, training)
+    layout.save(training.model, directory, {"epoch": 0, "iters": step})
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=pathlib.Path)
+    parser.add_argument("--run", type=pathlib.Path, required=True, help="checkpoints go here")
+    parser.add_argument("--tokenizers", type=pathlib.Path, default=HERE / "weights")
+    parser.add_argument("--stages", default=",".join(STAGES))
+    parser.add_argument("--steps", type=int, help="instead of the recipe's, for every stage named")
+    parser.add_argument("--warm-start", type=pathlib.Path, help="checkpoint to begin the first stage from")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--processes", type=int, default=1 if torch.cuda.is_available() else os.cpu_count())
+    parser.add_argument("--write", type=pathlib.Path, help="write the last stage's weights here and stop")
+    args = parser.parse_args()
+    args.run.mkdir(parents=True, exist_ok=True)
+    if args.write:
+        done = [args.run / f"{s}.pt" for s in STAGES if (args.run / f"{s}.pt").exists()]
+        write_weights(done[-1], args.write)
+        return
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    os.environ.setdefault("MASTER_PORT", "29511")
+    if "RANK" in os.environ:  # started by torchrun or alike
+        args.processes = int(os.environ["WORLD_SIZE"])
+        work(int(os.environ["RANK"]), args)
+        return
+    if args.processes == 1:
+        work(0, args)
+        return
+    torch.multiprocessing.spawn(work, (args,), nprocs=args.processes)
+
+
+if __name__ == "__main__":
+    main()

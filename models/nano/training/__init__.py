@@ -1,0 +1,1 @@
+"""Data, texts, training-only heads and losses of the nano model."""

@@ -1,0 +1,176 @@
+"""Rendered pairs in memory, augmentation, and batches."""
+
+import json
+import pathlib
+import random
+
+import numpy as np
+import torch
+
+from scenes.facts import Facts, dihedral
+from scenes.language import (
+    CAPTION, CLASSIFY, COUNT, LOCALIZE, captions, classify_answer, count_answer, dialogue,
+    dialogue_text, localize_answer,
+)
+from scenes.questions import ask
+
+MEAN = np.array((0.48145466, 0.4578275, 0.40821073), np.float32)
+STD = np.array((0.26862954, 0.26130258, 0.27577711), np.float32)
+
+#: Texts of one pair come in two groups of similar length, so that little of a
+#: batch is padding: group -> (texts per pair, shares of the instructions).
+GROUPS = {
+    "short": (3, {"count": 0.32, "caption": 0.30, "open": 0.28, "classify": 0.10}),
+    "long": (1, {"localize": 0.75, "dialogue": 0.25}),
+}
+
+
+class Pairs:
+    """The chunks of a data directory that fall to process `part` of `parts`.
+    Chunks that appear later are taken in by `refresh`."""
+
+    def __init__(self, directory, part=0, parts=1):
+        self.folder, self.part, self.parts = pathlib.Path(directory) / "chunks", part, parts
+        self.seen, self.places, self.facts = set(), [], []
+        self.images, self.maps, self.density = [], [], []
+        self.refresh()
+
+    def refresh(self):
+        paths = {p for p in self.folder.glob("[0-9]*[0-9].npz") if int(p.stem) // 250 % self.parts == self.part}
+        for path in sorted(paths - self.seen):
+            with np.load(path) as chunk:
+                self.places += [(len(self.images), i) for i in range(len(chunk["facts"]))]
+                self.images.append(chunk["images"])
+                self.maps.append(chunk["maps"])
+                self.density.append(chunk["density"])
+                self.facts += [Facts.from_json(json.loads(line)) for line in chunk["facts"]]
+        self.seen |= paths
+
+    def __len__(self):
+        return len(self.facts)
+
+    def __getitem__(self, index):
+        chunk, i = self.places[index]
+        return self.images[chunk][i], self.maps[chunk][i], self.density[chunk][i], self.facts[index]
+
+    def order(self, rng):
+        """Endless indices, every pair once per round of at most 4000."""
+        while True:
+            self.refresh()
+            indices = rng.sample(range(len(self)), k=min(len(self), 4000))
+            yield from indices
+
+
+def normalised(images):
+    """uint8 `[..., S, S, 3]` to float32 `[..., 3, S, S]`."""
+    values = (images.astype(np.float32) / 255.0 - MEAN) / STD
+    return torch.from_numpy(np.moveaxis(values, -1, -3).copy())
+
+
+def swapped(facts):
+    """The truth of the same pair in reverse order of time."""
+    return Facts(
+        category=facts.category,
+        road_count=facts.road_count, building_count=facts.building_count,
+        road_cells=facts.road_cells, building_cells=facts.building_cells,
+        road_share=facts.road_share, building_share=facts.building_share,
+        houses_added=facts.houses_removed, houses_removed=facts.houses_added,
+        large_added=facts.large_removed, large_removed=facts.large_added,
+        roads_added=facts.roads_removed, roads_removed=facts.roads_added,
+        buildings_before=facts.buildings_after, buildings_after=facts.buildings_before,
+    )
+
+
+def turned(facts, turns, mirror):
+    """The truth of a turned and mirrored pair."""
+    fields = ("road_cells", "building_cells", "road_share", "building_share")
+    changes = {name: dihedral(getattr(facts, name), turns, mirror) for name in fields}
+    return Facts(**{**facts.__dict__, **changes})
+
+
+class Augmented:
+    """Draws augmented pairs: the eight symmetries, reversed time, and a mild
+    change of brightness and colour per date."""
+
+    def __init__(self, pairs, rng, reverse):
+        self.pairs, self.rng, self.reverse = pairs, rng, reverse
+        self.indices = pairs.order(rng)
+
+    def batch(self, size):
+        images, maps, density, facts = zip(*(self._one(next(self.indices)) for _ in range(size)))
+        images = np.stack(images)
+        return (
+            normalised(images.reshape(-1, *images.shape[2:])).unflatten(0, (size, 2)),
+            torch.from_numpy(np.stack(maps).astype(np.float32) / 255.0),
+            torch.from_numpy(np.stack(density).astype(np.float32)),
+            list(facts),
+        )
+
+    def _one(self, index):
+        rng, pairs = self.rng, self.pairs
+        turns, mirror = rng.randrange(4), rng.random() < 0.5
+        images, maps, density, facts = pairs[index]
+        facts = turned(facts, turns, mirror)
+        images = np.rot90(images, turns, (1, 2))
+        maps, density = np.rot90(maps, turns, (1, 2)), np.rot90(density, turns, (1, 2))
+        if mirror:
+            images, maps, density = images[:, :, ::-1], maps[..., ::-1], density[..., ::-1]
+        if rng.random() < self.reverse:
+            images, maps, facts = images[::-1], maps[[1, 0, 3, 2, 4, 5]], swapped(facts)
+        return self._recoloured(images, facts.category == "identical"), maps, density, facts
+
+    def _recoloured(self, images, together):
+        rng = self.rng
+        out = np.empty(images.shape, np.uint8)
+        levels = np.arange(256, dtype=np.float32) / 255
+        tables = None
+        for i in range(2):
+            if tables is None or not together:
+                gamma, gain = np.exp(rng.gauss(0, 0.12)), np.exp(rng.gauss(0, 0.10))
+                tables = [
+                    np.clip(levels**gamma * gain * np.exp(rng.gauss(0, 0.03)) * 255, 0, 255).astype(np.uint8)
+                    for _ in range(3)
+                ]
+            for c in range(3):
+                out[i, ..., c] = tables[c][images[i, ..., c]]
+        return out
+
+
+def draw_texts(facts, rng, group):
+    """Tasks about one pair: `[(question text, answer), ...]`."""
+    count, mix = GROUPS[group]
+    names = []
+    while len(names) < count:
+        name = rng.choices(list(mix), list(mix.values()))[0]
+        if name not in names or name == "open":
+            names.append(name)
+    return [_draw(name, facts, rng) for name in names]
+
+
+def _draw(name, facts, rng):
+    if name == "open":
+        _, question, answer = ask(facts, rng)
+        return "q: " + question, answer
+    if name == "dialogue":
+        turns = dialogue(facts, rng, rng.choice((None, None, 2, 3, 4, 5, 6)))
+        last = rng.randrange(1, len(turns))
+        return _history(turns, last, rng), turns[last][1]
+    if name == "caption":
+        return "q: " + CAPTION, rng.choice(captions(facts))
+    prompt, answer = {
+        "classify": (CLASSIFY, classify_answer), "count": (COUNT, count_answer),
+        "localize": (LOCALIZE, localize_answer),
+    }[name]
+    return "q: " + prompt, answer(facts)
+
+
+def _history(turns, last, rng):
+    """Mostly cut to whole turns; sometimes left to the word limit, which cuts
+    the end of the last question as the published text processor does."""
+    text = dialogue_text(turns[:last], turns[last][0])
+    whole = "".join(f"q: {q} a: {a}  " for q, a in turns[:last]) + f"q: {turns[last][0]}"
+    return whole if len(whole.split()) <= 60 and rng.random() < 0.5 else text
+
+
+def seeded(seed, rank):
+    return random.Random(f"{seed}/{rank}")
