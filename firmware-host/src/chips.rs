@@ -1,0 +1,152 @@
+//! Pictures for the ground, small ones first.
+
+use crate::pair::PairFiles;
+use deltavlm_link::message::{CHIP_DATA, Chip, ChipFormat, ChipRequest, Picture, RefusalReason};
+use deltavlm_runtime::picture::{Limits, Picture as Pixels};
+use image::{DynamicImage, RgbImage, codecs::jpeg::JpegEncoder, imageops::FilterType};
+
+/// The finest level: 256 pixels a side.
+pub const FINEST: u8 = 3;
+/// Where JPEG still shows houses and roads and no byte is wasted.
+const QUALITY: u8 = 40;
+/// Grey values of a difference are stretched by this.
+const STRETCH: u16 = 2;
+
+/// The parts of every level up to the one asked for.
+///
+/// # Errors
+/// The level is too fine, or the pictures cannot be read.
+pub fn chips(request: &ChipRequest, pair: &PairFiles) -> Result<Vec<Chip>, RefusalReason> {
+    if request.level > FINEST {
+        return Err(RefusalReason::TooLarge);
+    }
+    let open = |path: &std::path::Path| {
+        let pixels = Pixels::open(path, &Limits::default()).map_err(|_| RefusalReason::Failed)?;
+        let (width, height) = pixels.size();
+        RgbImage::from_raw(width, height, pixels.rgb().to_vec()).ok_or(RefusalReason::Failed)
+    };
+    let before = || open(pair.before.as_deref().ok_or(RefusalReason::UnknownTarget)?);
+    let full = match request.picture {
+        Picture::Before => before()?,
+        Picture::After => open(&pair.after)?,
+        Picture::Difference => difference(&before()?, &open(&pair.after)?)?,
+        _ => return Err(RefusalReason::Unsupported),
+    };
+    let full = DynamicImage::from(full);
+    let mut parts = Vec::new();
+    for level in 0..=request.level {
+        let side = 32 << level;
+        let small = full
+            .resize_exact(side, side, FilterType::Triangle)
+            .into_rgb8();
+        let mut file = Vec::new();
+        JpegEncoder::new_with_quality(&mut file, QUALITY)
+            .encode_image(&small)
+            .map_err(|_| RefusalReason::Failed)?;
+        split(request, level, &file, &mut parts);
+    }
+    Ok(parts)
+}
+
+fn split(request: &ChipRequest, level: u8, file: &[u8], parts: &mut Vec<Chip>) {
+    let total = u32::try_from(file.len()).unwrap_or(u32::MAX);
+    let mut offset = 0;
+    for part in file.chunks(CHIP_DATA) {
+        parts.push(Chip {
+            query: request.id,
+            picture: request.picture,
+            level,
+            format: ChipFormat::Jpeg,
+            total,
+            offset,
+            data: part.iter().copied().collect(),
+        });
+        offset += part.len() as u32;
+    }
+}
+
+fn difference(before: &RgbImage, after: &RgbImage) -> Result<RgbImage, RefusalReason> {
+    if before.dimensions() != after.dimensions() {
+        return Err(RefusalReason::Failed);
+    }
+    let mut result = after.clone();
+    for (value, earlier) in result.iter_mut().zip(before.iter()) {
+        let stretched = u16::from(value.abs_diff(*earlier)) * STRETCH;
+        *value = u8::try_from(stretched).unwrap_or(u8::MAX);
+    }
+    Ok(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pair::{FileStamp, Stamp};
+    use image::Rgb;
+
+    fn pair(dir: &std::path::Path, after_size: u32) -> PairFiles {
+        let paint = |name: &str, size, red| {
+            let picture = RgbImage::from_fn(size, size, |x, y| {
+                Rgb([red, (x * 3 % 256) as u8, (y * 5 % 256) as u8])
+            });
+            let path = dir.join(name);
+            picture.save(&path).unwrap();
+            path
+        };
+        let stamp = FileStamp {
+            bytes: 0,
+            modified_ns: 0,
+        };
+        PairFiles {
+            name: "1".to_owned(),
+            before: Some(paint("before.png", 128, 10)),
+            after: paint("after.png", after_size, 60),
+            stamp: Stamp {
+                before: Some(stamp),
+                after: stamp,
+            },
+        }
+    }
+
+    fn request(picture: Picture, level: u8) -> ChipRequest {
+        ChipRequest {
+            id: 3,
+            tile: 1,
+            picture,
+            level,
+        }
+    }
+
+    #[test]
+    fn each_level_is_a_whole_picture_of_its_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let pair = pair(dir.path(), 128);
+        for picture in [Picture::Before, Picture::After, Picture::Difference] {
+            let parts = chips(&request(picture, FINEST), &pair).unwrap();
+            for level in 0..=FINEST {
+                let mut file = Vec::new();
+                for part in parts.iter().filter(|part| part.level == level) {
+                    assert_eq!(part.offset as usize, file.len());
+                    file.extend_from_slice(&part.data);
+                }
+                let total = parts.iter().find(|part| part.level == level).unwrap().total;
+                assert_eq!(file.len(), total as usize);
+                let decoded = image::load_from_memory(&file).unwrap();
+                assert_eq!(
+                    (decoded.width(), decoded.height()),
+                    (32 << level, 32 << level)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_shown_is_refused_with_its_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let pair = pair(dir.path(), 100);
+        let refusal = |picture, level| chips(&request(picture, level), &pair).unwrap_err();
+        assert_eq!(refusal(Picture::After, FINEST + 1), RefusalReason::TooLarge);
+        assert_eq!(refusal(Picture::Difference, 0), RefusalReason::Failed);
+        std::fs::write(&pair.after, b"no picture").unwrap();
+        assert_eq!(refusal(Picture::After, 0), RefusalReason::Failed);
+    }
+}

@@ -1,0 +1,312 @@
+//! The configuration of the on-board program: one TOML file, read in full before anything runs.
+//!
+//! Reading finds every problem at once instead of stopping at the first, because a
+//! board is often far away and each attempt costs a flight or a pass.
+
+mod check;
+mod pattern;
+mod reader;
+
+pub use check::check;
+pub use pattern::{Pattern, PatternError};
+pub use reader::{Problem, Severity};
+
+use deltavlm_carrier::Address;
+use reader::{Section, unknown};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Everything that the on-board program can be told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The model.
+    pub model: ModelConfig,
+    /// Where pictures come from.
+    pub watch: WatchConfig,
+    /// How to reach the ground.
+    pub link: LinkConfig,
+    /// What is worth an alert.
+    pub alert: AlertConfig,
+    /// What the ground may ask.
+    pub query: QueryConfig,
+    /// How often to report on the board itself.
+    pub health: HealthConfig,
+    /// Where state is kept.
+    pub spool: SpoolConfig,
+}
+
+/// `[model]`
+#[derive(Debug, Clone)]
+pub struct ModelConfig {
+    /// The bundle directory.
+    pub bundle: PathBuf,
+    /// `auto`, `tract` or `ort`.
+    pub engine: String,
+    /// The ONNX Runtime library, where the engine is `ort`.
+    pub ort_library: Option<PathBuf>,
+    /// Threads for inference; 0 leaves the choice to the engine.
+    pub threads: usize,
+    /// The longest time that one pair or one question may take.
+    pub deadline: Duration,
+}
+
+/// `[watch]`
+#[derive(Debug, Clone)]
+pub struct WatchConfig {
+    /// Pictures of the earlier pass.
+    pub before: Pattern,
+    /// Pictures of the present pass.
+    pub after: Pattern,
+    /// Time between two looks at the folders.
+    pub poll: Duration,
+    /// A file is read once it has not changed for this long.
+    pub settle: Duration,
+    /// An after-picture whose before-picture has not come for this long is reported.
+    pub missing_after: Duration,
+}
+
+/// `[link]`
+#[derive(Debug, Clone)]
+pub struct LinkConfig {
+    /// The carrier.
+    pub address: Address,
+    /// The shared key; without it commands are not authenticated.
+    pub key: Option<PathBuf>,
+    /// The longest frame on the wire, in bytes.
+    pub mtu: u8,
+    /// Bytes per second that the radio really carries.
+    pub rate: u32,
+    /// The longest pause between two attempts to reach a ground that is not heard.
+    pub probe: Duration,
+}
+
+/// `[alert]`
+#[derive(Debug, Clone, Copy)]
+pub struct AlertConfig {
+    /// The confidence from which a change is an alert.
+    pub min_confidence: f32,
+}
+
+/// `[query]`
+#[derive(Debug, Clone, Copy)]
+pub struct QueryConfig {
+    /// Questions that may wait; more are refused.
+    pub queue: usize,
+    /// Questions in a minute; more are refused.
+    pub per_minute: u32,
+}
+
+/// `[health]`
+#[derive(Debug, Clone, Copy)]
+pub struct HealthConfig {
+    /// Time between two health messages; zero for none.
+    pub every: Duration,
+}
+
+/// `[spool]`
+#[derive(Debug, Clone)]
+pub struct SpoolConfig {
+    /// A directory of this program's own that survives a restart.
+    pub dir: PathBuf,
+}
+
+const SECTIONS: [&str; 7] = [
+    "model", "watch", "link", "alert", "query", "health", "spool",
+];
+
+impl Config {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// Every problem that reading alone can find; [`check`] looks at the machine as well.
+    pub fn read(path: &Path) -> Result<Self, Vec<Problem>> {
+        let place = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            vec![Problem::error(
+                &place,
+                format!("{error}; give the configuration with --config"),
+            )]
+        })?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        Self::parse(&text, base).map_err(|problems| match problems.as_slice() {
+            // A syntax error has no field; say which file it is in.
+            [only] if only.place.is_empty() => vec![Problem::error(place, &only.message)],
+            _ => problems,
+        })
+    }
+
+    /// Reads a configuration; relative paths in it start at `base`.
+    ///
+    /// # Errors
+    /// Every problem found.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, Vec<Problem>> {
+        let mut file: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| vec![Problem::error("", error.to_string().trim())])?;
+        let mut problems = Vec::new();
+        let model = ModelConfig::take(&mut file, base, &mut problems);
+        let watch = WatchConfig::take(&mut file, base, &mut problems);
+        let link = LinkConfig::take(&mut file, base, &mut problems);
+        let alert = AlertConfig::take(&mut file, &mut problems);
+        let query = QueryConfig::take(&mut file, &mut problems);
+        let health = HealthConfig::take(&mut file, &mut problems);
+        let spool = SpoolConfig::take(&mut file, base, &mut problems);
+        for name in file.keys() {
+            problems.push(Problem::error(name, unknown("section", name, &SECTIONS)));
+        }
+        match (model, watch, link, spool) {
+            (Some(model), Some(watch), Some(link), Some(spool)) if problems.is_empty() => {
+                Ok(Self {
+                    model,
+                    watch,
+                    link,
+                    alert,
+                    query,
+                    health,
+                    spool,
+                })
+            }
+            _ => Err(problems),
+        }
+    }
+}
+
+impl ModelConfig {
+    fn take(file: &mut toml::Table, base: &Path, problems: &mut Vec<Problem>) -> Option<Self> {
+        let mut section = Section::take("model", file, problems);
+        let bundle = section.required::<PathBuf>("bundle");
+        let engine = section
+            .optional("engine")
+            .unwrap_or_else(|| "auto".to_owned());
+        if !["auto", "tract", "ort"].contains(&engine.as_str()) {
+            section.fault(
+                "engine",
+                format!("`{engine}` is no engine; write auto, tract or ort"),
+            );
+        }
+        let ort_library = section
+            .optional::<PathBuf>("ort_library")
+            .map(|path| base.join(path));
+        let threads = section.within("threads", 0, (0, 64));
+        let deadline = seconds(&mut section, "deadline_s", 120.0, (0.1, 86_400.0));
+        section.finish();
+        Some(Self {
+            bundle: base.join(bundle?),
+            engine,
+            ort_library,
+            threads,
+            deadline,
+        })
+    }
+}
+
+impl WatchConfig {
+    fn take(file: &mut toml::Table, base: &Path, problems: &mut Vec<Problem>) -> Option<Self> {
+        let mut section = Section::take("watch", file, problems);
+        let mut pattern = |key| {
+            let text: String = section.required(key)?;
+            Pattern::new(&text, base)
+                .map_err(|error| section.fault(key, error.to_string()))
+                .ok()
+        };
+        let (before, after) = (pattern("before"), pattern("after"));
+        if before.is_some() && before == after {
+            section.fault(
+                "after",
+                "is the same as `before`; name two folders or two patterns",
+            );
+        }
+        let poll = seconds(&mut section, "poll_s", 1.0, (0.05, 3600.0));
+        let settle = seconds(&mut section, "settle_s", 2.0, (0.0, 3600.0));
+        let missing_after = seconds(&mut section, "missing_after_s", 300.0, (0.0, 1e6));
+        section.finish();
+        Some(Self {
+            before: before?,
+            after: after?,
+            poll,
+            settle,
+            missing_after,
+        })
+    }
+}
+
+impl LinkConfig {
+    fn take(file: &mut toml::Table, base: &Path, problems: &mut Vec<Problem>) -> Option<Self> {
+        let mut section = Section::take("link", file, problems);
+        let address = section.required::<String>("address").and_then(|text| {
+            text.parse::<Address>()
+                .map_err(|error| section.fault("address", error.to_string()))
+                .ok()
+        });
+        let key = section
+            .optional::<PathBuf>("key")
+            .map(|path| base.join(path));
+        let mtu = section.within("mtu", 128, (32, 255));
+        // Nine tenths of what the wire carries: a full radio buffer only adds delay.
+        let carries = address.as_ref().and_then(Address::bytes_per_second);
+        let default = carries.map_or(100_000, |bytes| (bytes * 9 / 10).max(1));
+        let rate = section.within("bytes_per_s", default, (1, 100_000_000));
+        let probe = seconds(&mut section, "probe_s", 30.0, (0.5, 3600.0));
+        section.finish();
+        Some(Self {
+            address: address?,
+            key,
+            mtu,
+            rate,
+            probe,
+        })
+    }
+}
+
+impl AlertConfig {
+    fn take(file: &mut toml::Table, problems: &mut Vec<Problem>) -> Self {
+        let mut section = Section::take("alert", file, problems);
+        let min_confidence = section.within("min_confidence", 0.5, (0.5, 1.0));
+        section.finish();
+        Self { min_confidence }
+    }
+}
+
+impl QueryConfig {
+    fn take(file: &mut toml::Table, problems: &mut Vec<Problem>) -> Self {
+        let mut section = Section::take("query", file, problems);
+        let queue = section.within("queue", 8, (1, 64));
+        let per_minute = section.within("per_minute", 30, (1, 6000));
+        section.finish();
+        Self { queue, per_minute }
+    }
+}
+
+impl HealthConfig {
+    fn take(file: &mut toml::Table, problems: &mut Vec<Problem>) -> Self {
+        let mut section = Section::take("health", file, problems);
+        let every = seconds(&mut section, "every_s", 300.0, (0.0, 1e6));
+        section.finish();
+        Self { every }
+    }
+}
+
+impl SpoolConfig {
+    fn take(file: &mut toml::Table, base: &Path, problems: &mut Vec<Problem>) -> Option<Self> {
+        let mut section = Section::take("spool", file, problems);
+        let dir = section.required::<PathBuf>("dir");
+        section.finish();
+        Some(Self {
+            dir: base.join(dir?),
+        })
+    }
+}
+
+fn seconds(
+    section: &mut Section<'_>,
+    key: &'static str,
+    default: f64,
+    bounds: (f64, f64),
+) -> Duration {
+    Duration::from_secs_f64(section.within(key, default, bounds))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+use super::*;
+use crate::pair::FileStamp;
+use deltavlm_link::message::{Alert, Confidence, Grid9};
+
+fn stamp(n: u64) -> Stamp {
+    let file = FileStamp {
+        bytes: n,
+        modified_ns: 1_700_000_000_000_000_000,
+    };
+    Stamp {
+        before: Some(file),
+        after: file,
+    }
+}
+
+fn alert(tile: u32) -> Message {
+    Message::Alert(Alert {
+        tile,
+        time: 1_700_000_000,
+        confidence: Confidence::from_fraction(0.9),
+        roads: 1,
+        buildings: 2,
+        roads_grid: Grid9::from_bits(0b101),
+        buildings_grid: Grid9::EMPTY,
+        pair: 0xBEEF,
+    })
+}
+
+fn pending(journal: &Journal) -> Vec<&str> {
+    journal
+        .pending()
+        .iter()
+        .map(|pending| pending.name.as_str())
+        .collect()
+}
+
+#[test]
+fn what_was_decided_and_not_handed_over_waits_again_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal");
+    let mut journal = Journal::open(&path).unwrap();
+    journal.decide("a", stamp(1), Some(&alert(1))).unwrap();
+    journal.decide("b", stamp(2), None).unwrap();
+    journal.decide("c", stamp(3), Some(&alert(3))).unwrap();
+    journal.handed_over().unwrap();
+    for _ in 0..3 {
+        journal = Journal::open(&path).unwrap();
+        assert_eq!(pending(&journal), ["c"]);
+        assert_eq!(journal.pending()[0].message, alert(3));
+        assert_eq!(journal.done().len(), 3);
+        assert_eq!(journal.done()["b"], stamp(2));
+    }
+}
+
+#[test]
+fn a_new_picture_under_an_old_name_waits_on_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal");
+    let mut journal = Journal::open(&path).unwrap();
+    journal.decide("a", stamp(1), Some(&alert(1))).unwrap();
+    journal.decide("a", stamp(2), Some(&alert(2))).unwrap();
+    journal.handed_over().unwrap();
+    let journal = Journal::open(&path).unwrap();
+    assert_eq!(
+        journal.pending(),
+        [Pending {
+            name: "a".to_owned(),
+            message: alert(2)
+        }]
+    );
+    assert_eq!(journal.done()["a"], stamp(2));
+}
+
+/// A power cut may leave any prefix of the last write. Whatever it leaves, every line before
+/// it stands, and the journal can be written on.
+#[test]
+fn a_cut_at_every_byte_loses_only_the_line_that_it_hit() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal");
+    let mut journal = Journal::open(&path).unwrap();
+    journal.decide("a", stamp(1), Some(&alert(1))).unwrap();
+    let first = std::fs::read(&path).unwrap().len();
+    journal.decide("b", stamp(2), Some(&alert(2))).unwrap();
+    let second = std::fs::read(&path).unwrap().len();
+    journal.handed_over().unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    for length in 0..=whole.len() {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        let mut journal = Journal::open(&path).unwrap();
+        // A line is complete without its line feed.
+        let expected: &[&str] = match length {
+            _ if length + 1 < first => &[],
+            _ if length + 1 < second => &["a"],
+            _ if length + 1 < whole.len() => &["a", "b"],
+            _ => &["b"],
+        };
+        assert_eq!(pending(&journal), expected, "cut at {length}");
+        journal.decide("z", stamp(9), None).unwrap();
+        assert!(
+            Journal::open(&path).unwrap().done().contains_key("z"),
+            "cut at {length}"
+        );
+    }
+}
+
+#[test]
+fn every_damaged_byte_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal");
+    Journal::open(&path)
+        .unwrap()
+        .decide("a", stamp(1), Some(&alert(1)))
+        .unwrap();
+    let good = std::fs::read(&path).unwrap();
+    for place in 0..good.len() - 1 {
+        let mut bad = good.clone();
+        bad[place] ^= 1;
+        std::fs::write(&path, &bad).unwrap();
+        let journal = Journal::open(&path).unwrap();
+        assert!(
+            journal.broken_lines() > 0 && journal.pending().is_empty(),
+            "byte {place}"
+        );
+    }
+}
+
+#[test]
+fn it_stays_small_however_long_it_is_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal");
+    let mut journal = Journal::open(&path).unwrap();
+    journal.bytes = SLACK;
+    for n in 0..4 {
+        journal.decide("a", stamp(n), None).unwrap();
+    }
+    assert!(journal.bytes < 1000, "{} bytes", journal.bytes);
+    assert_eq!(Journal::open(&path).unwrap().done()["a"], stamp(3));
+}

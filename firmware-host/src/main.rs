@@ -1,0 +1,127 @@
+//! `dvlm-host`: the on-board program's command line.
+
+#![forbid(unsafe_code)]
+
+use clap::{Parser, Subcommand};
+use deltavlm_host::{Config, Host, ModelAnalyst, Problem, Severity, check};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::atomic::AtomicBool,
+};
+
+/// Watches folders for before/after pictures, raises change alerts, answers the ground.
+///
+/// Everything is in one configuration file; the shortest that works:
+///
+///   [model]
+///   bundle = "/opt/deltavlm/bundle"
+///   [watch]
+///   before = "/data/before"          # tile_17.png
+///   after = "/data/after"            # tile_17.png, newer
+///   [link]
+///   address = "serial:/dev/ttyUSB0:57600"
+///   [spool]
+///   dir = "/var/lib/deltavlm"
+///
+/// It may be killed or lose its power at any time; nothing that it decided on is lost.
+/// Say more or less with RUST_LOG=debug or RUST_LOG=warn.
+#[derive(Parser)]
+#[command(name = "dvlm-host", version, verbatim_doc_comment)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run until killed.
+    Run {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Say everything that is wrong with a configuration on this machine, at once.
+    ///
+    /// Reads the file, tries folders, spool, key and device, and opens the model.
+    /// Ends with 0 when the program can run, 2 when it cannot.
+    Check {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Print one JSON document: {"ok": bool, "problems": [{"severity","place","message"}]}.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    match Arguments::parse().command {
+        Command::Run { config } => run(&config),
+        Command::Check { config, json } => check_command(&config, json),
+    }
+}
+
+fn run(path: &Path) -> ExitCode {
+    let config = match Config::read(path) {
+        Ok(config) => config,
+        Err(problems) => {
+            show(&problems);
+            return ExitCode::from(2);
+        }
+    };
+    let model = config.model.clone();
+    let open = Box::new(move || {
+        ModelAnalyst::open(&model)
+            .map(|analyst| Box::new(analyst) as Box<dyn deltavlm_host::Analyst>)
+    });
+    match Host::start(config, open) {
+        Ok(mut host) => {
+            host.run(&AtomicBool::new(false));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn check_command(path: &Path, json: bool) -> ExitCode {
+    let problems = Config::read(path).map_or_else(|problems| problems, |config| check(&config));
+    let ok = problems
+        .iter()
+        .all(|problem| problem.severity == Severity::Warning);
+    if json {
+        let list: Vec<_> = problems
+            .iter()
+            .map(|problem| {
+                let severity = match problem.severity {
+                    Severity::Error => "error",
+                    Severity::Warning => "warning",
+                };
+                serde_json::json!({
+                    "severity": severity, "place": problem.place, "message": problem.message,
+                })
+            })
+            .collect();
+        println!("{}", serde_json::json!({ "ok": ok, "problems": list }));
+    } else {
+        show(&problems);
+        if ok {
+            println!("{}: ready to run", path.display());
+        }
+    }
+    if ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(2)
+    }
+}
+
+fn show(problems: &[Problem]) {
+    for problem in problems {
+        eprintln!("{problem}");
+    }
+}

@@ -1,0 +1,315 @@
+//! The model as an [`Analyst`]: questions to the runtime, its answers to message bodies.
+
+use crate::{
+    analyst::{Analyst, Finding, Question, Reply, Trouble},
+    config::ModelConfig,
+    pair::{PairFiles, Stamp},
+};
+use deltavlm_link::{
+    message::{AnswerBody, Confidence, FaultReason, Grid9},
+    text::Text,
+};
+use deltavlm_runtime::{
+    Answer, Body, Counted, Error, Guard, Instruction, Located, Model, Options, Pair, PictureFault,
+    Request, Turn,
+};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+/// Encoded pairs kept for further questions about them.
+const KEPT: usize = 4;
+
+/// The model, opened, with the pairs that were asked about last.
+pub struct ModelAnalyst {
+    model: Model,
+    id: String,
+    deadline: Duration,
+    /// Encoded pairs, the one used last at the end.
+    kept: Vec<(String, Stamp, Pair)>,
+}
+
+impl ModelAnalyst {
+    /// Opens the bundle.
+    ///
+    /// # Errors
+    /// The bundle is absent or damaged, no engine can run it, or it does not fit into memory.
+    pub fn open(config: &ModelConfig) -> Result<Self, Trouble> {
+        let options = Options {
+            engine: config.engine.parse().unwrap_or_default(),
+            ort_library: config.ort_library.clone(),
+            threads: config.threads,
+            ..Options::default()
+        };
+        let model = Model::open(&config.bundle, &options).map_err(|error| Trouble {
+            reason: FaultReason::Inference,
+            detail: "the model cannot be opened".to_owned(),
+            message: error.to_string(),
+        })?;
+        let id = model.id().to_owned();
+        Ok(Self {
+            model,
+            id,
+            deadline: config.deadline,
+            kept: Vec::new(),
+        })
+    }
+
+    /// Encodes the pair, or finds it among those kept.
+    fn encoded(&mut self, files: &PairFiles) -> Result<Pair, Trouble> {
+        let same =
+            |(name, stamp, _): &(String, Stamp, Pair)| *name == files.name && *stamp == files.stamp;
+        let entry = match self.kept.iter().position(same) {
+            Some(place) => self.kept.remove(place),
+            None => (files.name.clone(), files.stamp, self.encode(files)?),
+        };
+        let pair = entry.2.clone();
+        self.kept.push(entry);
+        if self.kept.len() > KEPT {
+            self.kept.remove(0);
+        }
+        Ok(pair)
+    }
+
+    fn encode(&mut self, files: &PairFiles) -> Result<Pair, Trouble> {
+        let Some(before) = &files.before else {
+            return Err(Trouble {
+                reason: FaultReason::Missing,
+                detail: format!("before {}", files.name),
+                message: format!(
+                    "{}: there is no before-picture of this tile; add one of the same name",
+                    files.after.display()
+                ),
+            });
+        };
+        let guard = Guard {
+            deadline: Some(Instant::now() + self.deadline),
+            cancel: None,
+        };
+        self.model
+            .pair_within(before, &files.after, &guard)
+            .map_err(|error| trouble(&error, files))
+    }
+
+    fn answers(
+        &mut self,
+        files: &PairFiles,
+        requests: Vec<Request>,
+    ) -> Result<Vec<Answer>, Trouble> {
+        let pair = self.encoded(files)?;
+        let deadline = Instant::now() + self.deadline;
+        let requests: Vec<Request> = requests
+            .into_iter()
+            .map(|request| request.deadline(deadline))
+            .collect();
+        let (answers, _) = self
+            .model
+            .ask_all(&pair, &requests)
+            .map_err(|error| trouble(&error, files))?;
+        Ok(answers)
+    }
+}
+
+impl Analyst for ModelAnalyst {
+    fn model(&self) -> &str {
+        &self.id
+    }
+
+    fn look(&mut self, files: &PairFiles) -> Result<Finding, Trouble> {
+        let answers = self.answers(files, vec![Request::fixed(Instruction::Classify)])?;
+        let (changed, confidence) = classified(&answers)?;
+        if !changed {
+            return Ok(Finding::unchanged(confidence));
+        }
+        let further = [Instruction::Count, Instruction::Localize].map(Request::fixed);
+        let answers = self.answers(files, further.into())?;
+        let (roads, buildings, _) = counted(&answers)?;
+        let (roads_grid, buildings_grid, _) = located(&answers)?;
+        Ok(Finding {
+            changed,
+            confidence,
+            roads,
+            buildings,
+            roads_grid,
+            buildings_grid,
+        })
+    }
+
+    fn ask(&mut self, files: &PairFiles, question: &Question) -> Result<Reply, Trouble> {
+        let requests = match question {
+            Question::Classify => vec![Request::fixed(Instruction::Classify)],
+            Question::Count => vec![Request::fixed(Instruction::Count)],
+            Question::Localize => vec![Request::fixed(Instruction::Localize)],
+            Question::Caption => vec![Request::fixed(Instruction::Caption)],
+            Question::Survey => Instruction::ALL.map(Request::fixed).into(),
+            Question::Text { history, text } if history.is_empty() => vec![Request::question(text)],
+            Question::Text { history, text } => {
+                let turn = |(question, answer): &(String, String)| Turn {
+                    question: question.clone(),
+                    answer: answer.clone(),
+                };
+                vec![Request::follow_up(history.iter().map(turn).collect(), text)]
+            }
+        };
+        let answers = self.answers(files, requests)?;
+        let body = body(question, &answers)?;
+        let prompt = match question {
+            Question::Classify => Instruction::Classify.prompt().to_owned(),
+            Question::Count => Instruction::Count.prompt().to_owned(),
+            Question::Localize => Instruction::Localize.prompt().to_owned(),
+            Question::Caption => Instruction::Caption.prompt().to_owned(),
+            Question::Survey => Instruction::ALL.map(Instruction::prompt).join(" "),
+            Question::Text { text, .. } => text.clone(),
+        };
+        let text = answers
+            .iter()
+            .map(|answer| answer.text.as_str())
+            .collect::<Vec<_>>()
+            .join("; ");
+        Ok(Reply { body, prompt, text })
+    }
+}
+
+fn body(question: &Question, answers: &[Answer]) -> Result<AnswerBody, Trouble> {
+    let confidence = answers.first().map_or(0.0, |answer| answer.confidence);
+    let confidence = Confidence::from_fraction(confidence);
+    let text = |answers: &[Answer]| {
+        Text::truncated(answers.last().map_or("", |answer| answer.text.as_str()))
+    };
+    Ok(match question {
+        Question::Classify => AnswerBody::Classify {
+            changed: classified(answers)?.0,
+            confidence,
+        },
+        Question::Count => {
+            let (roads, buildings, _) = counted(answers)?;
+            AnswerBody::Count {
+                roads: clamp(roads),
+                buildings: clamp(buildings),
+                confidence,
+            }
+        }
+        Question::Localize => {
+            let (roads, buildings, _) = located(answers)?;
+            AnswerBody::Localize {
+                roads,
+                buildings,
+                confidence,
+            }
+        }
+        Question::Caption => AnswerBody::Caption {
+            text: text(answers),
+            confidence,
+        },
+        Question::Text { .. } => AnswerBody::Text {
+            text: text(answers),
+            confidence,
+        },
+        Question::Survey => {
+            let (changed, sure) = classified(answers)?;
+            let (roads, buildings, _) = counted(answers)?;
+            let (roads_grid, buildings_grid, _) = located(answers)?;
+            AnswerBody::Survey {
+                changed,
+                confidence: Confidence::from_fraction(sure),
+                roads: clamp(roads),
+                buildings: clamp(buildings),
+                roads_grid,
+                buildings_grid,
+                text: text(answers),
+            }
+        }
+    })
+}
+
+fn clamp(number: u32) -> u16 {
+    u16::try_from(number).unwrap_or(u16::MAX)
+}
+
+fn classified(answers: &[Answer]) -> Result<(bool, f32), Trouble> {
+    find(answers, |answer| match answer.body {
+        Body::Classify { changed } => Some((changed, answer.confidence)),
+        _ => None,
+    })
+}
+
+fn counted(answers: &[Answer]) -> Result<(u32, u32, f32), Trouble> {
+    find(answers, |answer| match answer.body {
+        Body::Count {
+            roads: Counted { number: roads, .. },
+            buildings,
+        } => Some((roads, buildings.number, answer.confidence)),
+        _ => None,
+    })
+}
+
+fn located(answers: &[Answer]) -> Result<(Grid9, Grid9, f32), Trouble> {
+    let grid = |located: Located| Grid9::from_bits(located.grid.bits());
+    find(answers, |answer| match answer.body {
+        Body::Localize { roads, buildings } => {
+            Some((grid(roads), grid(buildings), answer.confidence))
+        }
+        _ => None,
+    })
+}
+
+fn find<T>(answers: &[Answer], pick: impl Fn(&Answer) -> Option<T>) -> Result<T, Trouble> {
+    answers.iter().find_map(pick).ok_or_else(|| Trouble {
+        reason: FaultReason::Inference,
+        detail: "no answer of the kind asked for".to_owned(),
+        message:
+            "the model gave no answer of the kind asked for; check the bundle with `dvlm info`"
+                .to_owned(),
+    })
+}
+
+/// Sorts the runtime's error into what the ground is told.
+fn trouble(error: &Error, files: &PairFiles) -> Trouble {
+    let (reason, detail) = match error {
+        Error::Picture { name, fault } => (picture_reason(fault), short_path(name)),
+        Error::SizesDiffer { before, after } => (
+            FaultReason::SizeMismatch,
+            format!(
+                "{}: {}x{}, {}x{}",
+                files.name, before.0, before.1, after.0, after.1
+            ),
+        ),
+        _ => (FaultReason::Inference, files.name.clone()),
+    };
+    Trouble {
+        reason,
+        detail,
+        message: error.to_string(),
+    }
+}
+
+fn picture_reason(fault: &PictureFault) -> FaultReason {
+    match fault {
+        PictureFault::Unreadable(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            FaultReason::Missing
+        }
+        PictureFault::Unreadable(_) => FaultReason::Unreadable,
+        PictureFault::Empty | PictureFault::Damaged(_) => FaultReason::Truncated,
+        PictureFault::UnknownFormat => FaultReason::NotAPicture,
+        PictureFault::TooManyPixels { .. } | PictureFault::TooManyBytes { .. } => {
+            FaultReason::TooLarge
+        }
+        _ => FaultReason::Unsupported,
+    }
+}
+
+/// The folder and the file: enough to find it, few bytes to send.
+fn short_path(name: &str) -> String {
+    let path = Path::new(name);
+    let part =
+        |part: Option<&std::ffi::OsStr>| part.map(|part| part.to_string_lossy().into_owned());
+    match (
+        part(path.parent().and_then(Path::file_name)),
+        part(path.file_name()),
+    ) {
+        (Some(folder), Some(file)) => format!("{folder}/{file}"),
+        (None, Some(file)) => file,
+        _ => name.to_owned(),
+    }
+}

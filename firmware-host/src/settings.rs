@@ -1,0 +1,68 @@
+//! What the ground has set, kept over restarts; it goes before the configuration file.
+
+use crate::disk;
+use serde::{Deserialize, Serialize};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// Settings that the ground may change.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Values {
+    /// Raise alerts from this confidence on.
+    pub(crate) min_confidence: Option<f32>,
+    /// Seconds between health messages; zero for none.
+    pub(crate) health_s: Option<u32>,
+    /// Bytes per second on the air.
+    pub(crate) rate: Option<u32>,
+}
+
+/// The settings and the file that keeps them.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    path: PathBuf,
+    pub(crate) values: Values,
+}
+
+impl Settings {
+    /// Reads the file; one that is absent or damaged leaves the configuration in force.
+    pub(crate) fn open(path: &Path) -> Self {
+        let values = std::fs::read(path)
+            .ok()
+            .and_then(|content| serde_json::from_slice(&content).ok())
+            .unwrap_or_default();
+        Self {
+            path: path.to_owned(),
+            values,
+        }
+    }
+
+    /// Changes the settings, on disk first.
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Values)) -> io::Result<()> {
+        let mut values = self.values;
+        change(&mut values);
+        disk::replace(&self.path, &serde_json::to_vec(&values)?)?;
+        self.values = values;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_survives_and_damage_falls_back_to_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("settings.json");
+        let mut settings = Settings::open(&path);
+        settings
+            .change(|values| values.health_s = Some(60))
+            .unwrap();
+        assert_eq!(Settings::open(&path).values.health_s, Some(60));
+        std::fs::write(&path, "{\"health_s\":").unwrap();
+        assert_eq!(Settings::open(&path).values, Values::default());
+    }
+}

@@ -1,0 +1,20 @@
+//! `dvlm-ground`: the ground program's command line.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod commands;
+
+use arguments::Arguments;
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match commands::run(Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

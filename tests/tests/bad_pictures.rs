@@ -1,0 +1,270 @@
+//! Broken pictures: the on-board program reports each once, and goes on with the next pair.
+
+mod common;
+
+use common::{host_config, listen, station};
+use deltavlm_carrier::{Address, tile_number};
+use deltavlm_host::{Analyst, Config, Host, ModelAnalyst};
+use deltavlm_link::message::{FaultReason, Message};
+use image::{ExtendedColorType, ImageEncoder, RgbImage, codecs::png::PngEncoder};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+fn bundle() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .join("models/nano/bundle")
+}
+
+fn sample(date: &str, name: &str) -> Vec<u8> {
+    let pairs = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .join("demo/pairs");
+    fs::read(pairs.join(date).join(name)).unwrap()
+}
+
+fn png(side: u32) -> Vec<u8> {
+    let mut file = Vec::new();
+    let pixels = RgbImage::from_fn(side, side, |x, y| image::Rgb([x as u8, y as u8, 0]));
+    PngEncoder::new(&mut file)
+        .write_image(&pixels, side, side, ExtendedColorType::Rgb8)
+        .unwrap();
+    file
+}
+
+/// The same picture with another size in its header, checksum made right: 60,000 x 60,000.
+fn bomb() -> Vec<u8> {
+    let mut file = png(16);
+    file[16..20].copy_from_slice(&60_000u32.to_be_bytes());
+    file[20..24].copy_from_slice(&60_000u32.to_be_bytes());
+    let crc = crc32(&file[12..29]);
+    file[29..33].copy_from_slice(&crc.to_be_bytes());
+    file
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            (crc >> 1) ^ (0xEDB8_8320 & 0u32.wrapping_sub(crc & 1))
+        })
+    })
+}
+
+/// A 16-bit grey PNG.
+fn sixteen_bit() -> Vec<u8> {
+    let mut file = Vec::new();
+    let pixels = vec![0u8; 16 * 16 * 2];
+    PngEncoder::new(&mut file)
+        .write_image(&pixels, 16, 16, ExtendedColorType::L16)
+        .unwrap();
+    file
+}
+
+/// A TIFF of 1 x 1 pixels whose four colours are cyan, magenta, yellow and black.
+fn cmyk() -> Vec<u8> {
+    let mut file = b"II*\0\x08\0\0\0".to_vec();
+    let entries: [(u16, u16, u32, u32); 9] = [
+        (256, 3, 1, 1),
+        (257, 3, 1, 1),
+        (258, 3, 4, 8 + 2 + 9 * 12 + 4),
+        (259, 3, 1, 1),
+        (262, 3, 1, 5),
+        (273, 4, 1, 8 + 2 + 9 * 12 + 4 + 8),
+        (277, 3, 1, 4),
+        (278, 3, 1, 1),
+        (279, 4, 1, 4),
+    ];
+    file.extend((entries.len() as u16).to_le_bytes());
+    for (tag, kind, count, value) in entries {
+        file.extend(tag.to_le_bytes());
+        file.extend(kind.to_le_bytes());
+        file.extend(count.to_le_bytes());
+        file.extend(value.to_le_bytes());
+    }
+    file.extend(0u32.to_le_bytes());
+    file.extend([8u16; 4].iter().flat_map(|bits| bits.to_le_bytes()));
+    file.extend([10, 20, 30, 40]);
+    file
+}
+
+#[test]
+fn each_broken_pair_is_reported_once_with_its_reason_and_the_good_ones_get_through() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let address = |kind: &str| {
+        format!("{kind}:127.0.0.1:{port}")
+            .parse::<Address>()
+            .unwrap()
+    };
+    let text = host_config(dir.path(), &address("tcp-listen"));
+    let mut config = Config::parse(&text, dir.path()).unwrap();
+    config.model.bundle = bundle();
+
+    let good = png(16);
+    let cut = good[..good.len() / 2].to_vec();
+    let cases: Vec<(&str, Option<Vec<u8>>, Vec<u8>, FaultReason)> = vec![
+        (
+            "empty",
+            Some(good.clone()),
+            Vec::new(),
+            FaultReason::Truncated,
+        ),
+        ("cut", Some(good.clone()), cut, FaultReason::Truncated),
+        (
+            "words",
+            Some(b"not a picture".to_vec()),
+            good.clone(),
+            FaultReason::NotAPicture,
+        ),
+        (
+            "deep",
+            Some(good.clone()),
+            sixteen_bit(),
+            FaultReason::Unsupported,
+        ),
+        ("cmyk", Some(good.clone()), cmyk(), FaultReason::Unsupported),
+        ("bomb", Some(bomb()), good.clone(), FaultReason::TooLarge),
+        (
+            "sizes",
+            Some(good.clone()),
+            png(17),
+            FaultReason::SizeMismatch,
+        ),
+        ("alone", None, good.clone(), FaultReason::Missing),
+    ];
+    for (name, before, after, _) in &cases {
+        if let Some(before) = before {
+            fs::write(
+                dir.path().join("before").join(format!("{name}.png")),
+                before,
+            )
+            .unwrap();
+        }
+        fs::write(dir.path().join("after").join(format!("{name}.png")), after).unwrap();
+    }
+    for name in ["tile_01.jpg", "tile_04.jpg"] {
+        fs::write(dir.path().join("before").join(name), sample("A", name)).unwrap();
+        fs::write(dir.path().join("after").join(name), sample("B", name)).unwrap();
+    }
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let raised = Arc::clone(&stop);
+    let model = config.model.clone();
+    let open =
+        Box::new(move || ModelAnalyst::open(&model).map(|open| Box::new(open) as Box<dyn Analyst>));
+    let host = thread::spawn(move || Host::start(config, open).unwrap().run(&raised));
+
+    let mut ground = station(&dir.path().join("ground"), address("tcp"));
+    let faults = |messages: &[Message]| -> BTreeMap<u32, Vec<FaultReason>> {
+        let mut faults = BTreeMap::<u32, Vec<FaultReason>>::new();
+        for message in messages {
+            if let Message::PairFault(fault) = message {
+                faults.entry(fault.tile).or_default().push(fault.reason);
+            }
+        }
+        faults
+    };
+    let alerts = |messages: &[Message]| {
+        messages
+            .iter()
+            .filter(|message| matches!(message, Message::Alert(_)))
+            .count()
+    };
+    let mut messages = listen(&mut ground, Duration::from_secs(60), |messages| {
+        faults(messages).len() == cases.len() && alerts(messages) == 2
+    });
+    let mut turns = 0;
+    messages.extend(listen(&mut ground, Duration::from_secs(30), |_| {
+        turns += 1;
+        turns > 100
+    }));
+    stop.store(true, Ordering::Relaxed);
+    host.join().expect("the on-board program does not panic");
+
+    let expected: BTreeMap<u32, Vec<FaultReason>> = cases
+        .iter()
+        .map(|(name, _, _, reason)| (tile_number(name), vec![*reason]))
+        .collect();
+    assert_eq!(faults(&messages), expected);
+    assert_eq!(alerts(&messages), 2, "the two changed sample pairs");
+}
+
+/// A bundle with one flipped byte: the program stays, says so once, and keeps the link.
+#[test]
+fn a_damaged_bundle_is_reported_once_and_the_board_still_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let damaged = dir.path().join("bundle");
+    fs::create_dir(&damaged).unwrap();
+    for entry in fs::read_dir(bundle()).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), damaged.join(entry.file_name())).unwrap();
+    }
+    let weights = damaged.join("decoder.weights");
+    let mut bytes = fs::read(&weights).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&weights, bytes).unwrap();
+
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let address = |kind: &str| {
+        format!("{kind}:127.0.0.1:{port}")
+            .parse::<Address>()
+            .unwrap()
+    };
+    let text = host_config(dir.path(), &address("tcp-listen"));
+    let config = Config::parse(&text, dir.path()).unwrap();
+    let problems = deltavlm_host::check(&config);
+    let said = problems
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n");
+    assert!(
+        said.contains("decoder.weights") && said.contains("copy the bundle again"),
+        "{said}"
+    );
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let raised = Arc::clone(&stop);
+    let model = config.model.clone();
+    let open =
+        Box::new(move || ModelAnalyst::open(&model).map(|open| Box::new(open) as Box<dyn Analyst>));
+    let host = thread::spawn(move || Host::start(config, open).unwrap().run(&raised));
+    let mut ground = station(&dir.path().join("ground"), address("tcp"));
+    let first = listen(&mut ground, Duration::from_secs(30), |messages| {
+        !messages.is_empty()
+    });
+    assert!(
+        matches!(&first[0], Message::PairFault(fault) if fault.reason == FaultReason::Inference)
+    );
+    ground.ping(1).unwrap();
+    let mut is_well = false;
+    for _ in 0..500 {
+        for happening in ground.step(Duration::from_millis(20)) {
+            is_well |= matches!(happening, deltavlm_ground::Happening::Health(_));
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    host.join().expect("the on-board program does not panic");
+    assert!(is_well, "the link lives without a model");
+}

@@ -1,0 +1,142 @@
+//! What the tests of the two programs share.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use deltavlm_carrier::{Address, SharedKey};
+use deltavlm_ground::{Happening, Station};
+use deltavlm_host::{
+    Analyst, Finding, PairFiles, Trouble,
+    analyst::{Question, Reply},
+};
+use deltavlm_link::message::{AnswerBody, Confidence, FaultReason, Grid9, Message};
+use deltavlm_runtime::picture::{Limits, Picture};
+use std::{
+    fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Says "changed" when a pixel differs. It stands in for the model where a test is about
+/// everything but the model, and takes about as long.
+pub struct PixelAnalyst;
+
+impl Analyst for PixelAnalyst {
+    fn model(&self) -> &str {
+        "pixels"
+    }
+
+    fn look(&mut self, pair: &PairFiles) -> Result<Finding, Trouble> {
+        thread::sleep(Duration::from_millis(20));
+        let open = |path: &Path| {
+            Picture::open(path, &Limits::default()).map_err(|error| Trouble {
+                reason: FaultReason::Unreadable,
+                detail: pair.name.clone(),
+                message: error.to_string(),
+            })
+        };
+        let missing = || Trouble {
+            reason: FaultReason::Missing,
+            detail: pair.name.clone(),
+            message: "no before-picture".to_owned(),
+        };
+        let before = open(pair.before.as_deref().ok_or_else(missing)?)?;
+        let after = open(&pair.after)?;
+        Ok(Finding {
+            changed: before.rgb() != after.rgb(),
+            confidence: 0.9,
+            roads: 0,
+            buildings: 1,
+            roads_grid: Grid9::EMPTY,
+            buildings_grid: Grid9::from_bits(1),
+        })
+    }
+
+    fn ask(&mut self, pair: &PairFiles, question: &Question) -> Result<Reply, Trouble> {
+        let finding = self.look(pair)?;
+        let confidence = Confidence::from_fraction(finding.confidence);
+        Ok(Reply {
+            body: AnswerBody::Classify {
+                changed: finding.changed,
+                confidence,
+            },
+            prompt: format!("{question:?}"),
+            text: "yes".to_owned(),
+        })
+    }
+}
+
+/// A pair of small pictures, changed or not, as the two programs' camera would leave it.
+pub fn photograph(dir: &Path, name: &str, changed: bool) {
+    let paint = |red| image::RgbImage::from_fn(16, 16, |x, y| image::Rgb([red, x as u8, y as u8]));
+    for (date, red) in [("before", 10), ("after", if changed { 200 } else { 10 })] {
+        let folder = dir.join(date);
+        fs::create_dir_all(&folder).unwrap();
+        let partial = folder.join(format!("{name}.png.part"));
+        paint(red)
+            .save_with_format(&partial, image::ImageFormat::Png)
+            .unwrap();
+        fs::rename(partial, folder.join(format!("{name}.png"))).unwrap();
+    }
+}
+
+/// The on-board program's configuration file in `dir`.
+pub fn host_config(dir: &Path, address: &Address) -> String {
+    for date in ["before", "after"] {
+        fs::create_dir_all(dir.join(date)).unwrap();
+    }
+    let key = dir.join("link.key");
+    if !key.exists() {
+        SharedKey {
+            id: 1,
+            secret: [42; 16],
+        }
+        .write(&key)
+        .unwrap();
+    }
+    format!(
+        "[model]\nbundle = \"bundle\"\n\
+         [watch]\nbefore = \"before\"\nafter = \"after\"\npoll_s = 0.05\nsettle_s = 0.1\nmissing_after_s = 1\n\
+         [link]\naddress = \"{address}\"\nkey = \"link.key\"\nprobe_s = 1\n\
+         [health]\nevery_s = 2\n\
+         [spool]\ndir = \"spool\"\n"
+    )
+}
+
+/// The ground's end, with the same key.
+pub fn station(state: &Path, address: Address) -> Station {
+    Station::start(deltavlm_ground::Settings {
+        address,
+        key: Some(SharedKey {
+            id: 1,
+            secret: [42; 16],
+        }),
+        state: state.to_owned(),
+        mtu: 128,
+        rate: None,
+        probe: Duration::from_secs(1),
+    })
+    .unwrap()
+}
+
+/// Runs the station until `done` says so; what was recorded meanwhile. Panics when time runs out.
+pub fn listen(
+    station: &mut Station,
+    timeout: Duration,
+    mut done: impl FnMut(&[Message]) -> bool,
+) -> Vec<Message> {
+    let start = Instant::now();
+    let mut messages = Vec::new();
+    while !done(&messages) {
+        assert!(
+            start.elapsed() < timeout,
+            "only this came in {timeout:?}: {messages:?}"
+        );
+        for happening in station.step(Duration::from_millis(20)) {
+            if let Happening::Recorded { message, .. } = happening {
+                messages.push(message);
+            }
+        }
+    }
+    messages
+}
