@@ -1,0 +1,22 @@
+//! The main job in one command.
+//!
+//! Runs the real on-board program and the real ground program against each other, over a
+//! pair of pseudo-terminals with a simulated radio between them, on sample pictures or on
+//! the user's own; then writes a report.
+//!
+//! What it must never do: replace a part by a mock, print a figure that it did not measure,
+//! change the user's pictures, or need anything from the network.
+//!
+//! The rooms: [`pairs`] the pictures; [`radio`] what lies between the two programs;
+//! [`mission`] what happens in which order; [`scale`] what a message weighs on the air;
+//! [`report`] what is left at the end.
+
+#![forbid(unsafe_code)]
+
+pub mod board;
+pub mod mission;
+pub mod pairs;
+pub mod radio;
+pub mod report;
+pub mod scale;
+pub mod story;

@@ -1,0 +1,108 @@
+//! `dvlm-demo`: the main job in one command.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod telling;
+
+use arguments::Arguments;
+use clap::Parser;
+use deltavlm_demo::{
+    mission::{self, Plan},
+    pairs,
+    radio::Weather,
+    report,
+};
+use deltavlm_host::{Analyst, ModelAnalyst, config::ModelConfig};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+use telling::Teller;
+
+/// A run ends after this long at the latest when it shows the sample pairs.
+const LIMIT: Duration = Duration::from_secs(50);
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let bundle = shipped(arguments.bundle.as_deref(), "models/nano/bundle");
+    if !bundle.join("bundle.json").is_file() {
+        return Err(format!(
+            "{}: no model bundle; run from the project's folder, name one with --bundle, \
+             or build one with `dvlm-export build`",
+            bundle.display()
+        )
+        .into());
+    }
+    let pairs = pairs::read(&shipped(arguments.pairs.as_deref(), "demo/pairs"))?;
+    // Time for the user's own pairs, too: a question each, and a second for each picture.
+    let own = Duration::from_secs(3 * pairs.len() as u64);
+    let deadline = if arguments.pairs.is_some() {
+        LIMIT + own
+    } else {
+        LIMIT
+    };
+    let config = ModelConfig {
+        bundle,
+        engine: arguments.engine.clone(),
+        ort_library: None,
+        threads: arguments.threads,
+        deadline: Duration::from_secs(30),
+    };
+    let open = Box::new(move || {
+        ModelAnalyst::open(&config).map(|analyst| Box::new(analyst) as Box<dyn Analyst>)
+    });
+    let folder = tempfile::tempdir()?;
+    let weather = Weather {
+        baud: arguments.baud,
+        loss: arguments.loss,
+        bit_errors: arguments.bit_errors,
+        seed: arguments.seed,
+    };
+    let teller = Teller {
+        json: arguments.json,
+    };
+    teller.start(&weather, pairs.len());
+    let plan = Plan {
+        pairs,
+        weather,
+        folder: folder.path(),
+        deadline,
+    };
+    let story = mission::fly(plan, open, &mut |at, news| teller.tell(at, &news))?;
+    let report = report::write(&story, &arguments.out).map_err(|error| {
+        format!(
+            "{}: {error}; choose a folder with --out",
+            arguments.out.display()
+        )
+    })?;
+    teller.end(&story, &std::path::absolute(&report).unwrap_or(report));
+    Ok(())
+}
+
+/// What the user named, or what the project ships: from the present folder, else from where
+/// the program was built.
+fn shipped(named: Option<&Path>, path: &str) -> PathBuf {
+    if let Some(named) = named {
+        return named.to_owned();
+    }
+    let here = PathBuf::from(path);
+    if here.exists() {
+        return here;
+    }
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new(""))
+        .join(path)
+}

@@ -1,0 +1,367 @@
+//! A radio between two pseudo-terminals: slow, lossy, and silent for a while.
+//!
+//! Each program opens an ordinary serial device. What it writes is cut into frames at the
+//! zero bytes, held back for as long as a real radio would need to send it, and then
+//! delivered, damaged or dropped, as a seeded generator decides.
+
+use deltavlm_carrier::{Carrier, Serial};
+use rustix::{
+    fd::OwnedFd,
+    fs::{Mode, OFlags},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+/// What the air is like.
+#[derive(Debug, Clone, Copy)]
+pub struct Weather {
+    /// Bits per second; a byte takes ten.
+    pub baud: u32,
+    /// The share of frames that vanish.
+    pub loss: f64,
+    /// The share of bits that arrive inverted.
+    pub bit_errors: f64,
+    /// Where the dice start.
+    pub seed: u64,
+}
+
+/// Which way a frame went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the board to the ground.
+    Down,
+    /// From the ground to the board.
+    Up,
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It arrived as it was sent.
+    Arrived,
+    /// It arrived with inverted bits.
+    Damaged,
+    /// It vanished.
+    Lost,
+    /// It was sent while there was no contact.
+    Unheard,
+}
+
+/// A frame that was on the air.
+#[derive(Debug, Clone, Copy)]
+pub struct Sent {
+    /// When its last byte left, since the radio was switched on.
+    pub at: Duration,
+    /// Which way.
+    pub direction: Direction,
+    /// Its length, delimiter included.
+    pub bytes: usize,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// The radio. It is switched off when this is dropped.
+pub struct Radio {
+    /// The device that the on-board program opens.
+    pub board: PathBuf,
+    /// The device that the ground program opens.
+    pub ground: PathBuf,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    /// Keeps the devices alive while neither program has them open.
+    _devices: [OwnedFd; 2],
+}
+
+struct Shared {
+    started: Instant,
+    contact: AtomicBool,
+    off: AtomicBool,
+    log: Mutex<Vec<Sent>>,
+}
+
+impl Radio {
+    /// Switches the radio on.
+    ///
+    /// # Errors
+    /// The system gives no pseudo-terminals.
+    pub fn start(weather: Weather) -> io::Result<Self> {
+        let (board_side, board) = terminal()?;
+        let (ground_side, ground) = terminal()?;
+        let open = |path: &PathBuf| {
+            rustix::fs::open(
+                path,
+                OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+        };
+        let devices = [open(&board)?, open(&ground)?];
+        let shared = Arc::new(Shared {
+            started: Instant::now(),
+            contact: AtomicBool::new(true),
+            off: AtomicBool::new(false),
+            log: Mutex::new(Vec::new()),
+        });
+        let side = |fd: &OwnedFd| Serial::configure(fd.try_clone()?, weather.baud);
+        let mut ways = Vec::new();
+        for (direction, from, to) in [
+            (Direction::Down, &board_side, &ground_side),
+            (Direction::Up, &ground_side, &board_side),
+        ] {
+            let way = Way {
+                direction,
+                weather,
+                dice: Dice(
+                    weather.seed ^ (direction as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15),
+                ),
+                from: side(from)?,
+                to: side(to)?,
+                shared: Arc::clone(&shared),
+                free_at: Instant::now(),
+            };
+            ways.push(
+                thread::Builder::new()
+                    .name(format!("radio {direction:?}"))
+                    .spawn(|| way.run())?,
+            );
+        }
+        Ok(Self {
+            board,
+            ground,
+            shared,
+            threads: ways,
+            _devices: devices,
+        })
+    }
+
+    /// Lets the two ends hear each other, or not.
+    pub fn set_contact(&self, contact: bool) {
+        self.shared.contact.store(contact, Ordering::Relaxed);
+    }
+
+    /// Time since the radio was switched on.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.shared.started.elapsed()
+    }
+
+    /// Every frame that was on the air so far, in the order in which they left.
+    #[must_use]
+    pub fn log(&self) -> Vec<Sent> {
+        let mut log = self
+            .shared
+            .log
+            .lock()
+            .map(|log| log.clone())
+            .unwrap_or_default();
+        log.sort_by_key(|sent| sent.at);
+        log
+    }
+}
+
+impl Drop for Radio {
+    fn drop(&mut self) {
+        self.shared.off.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// One direction of the radio.
+struct Way {
+    direction: Direction,
+    weather: Weather,
+    dice: Dice,
+    from: Serial,
+    to: Serial,
+    shared: Arc<Shared>,
+    /// When the transmitter has sent what it was given so far.
+    free_at: Instant,
+}
+
+impl Way {
+    fn run(mut self) {
+        let mut frame = Vec::new();
+        let mut buffer = [0; 256];
+        while !self.shared.off.load(Ordering::Relaxed) {
+            let read = self.from.read(&mut buffer, Duration::from_millis(50));
+            let Ok(read) = read else {
+                thread::sleep(Duration::from_millis(50));
+                continue;
+            };
+            for &byte in &buffer[..read] {
+                frame.push(byte);
+                if byte == 0 {
+                    self.send(std::mem::take(&mut frame));
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, mut frame: Vec<u8>) {
+        let airtime =
+            Duration::from_secs_f64(frame.len() as f64 * 10.0 / f64::from(self.weather.baud));
+        self.free_at = self.free_at.max(Instant::now()) + airtime;
+        thread::sleep(self.free_at.saturating_duration_since(Instant::now()));
+        let bytes = frame.len();
+        let fate = if !self.shared.contact.load(Ordering::Relaxed) {
+            Fate::Unheard
+        } else if self.dice.roll() < self.weather.loss {
+            Fate::Lost
+        } else if self.damage(&mut frame) {
+            Fate::Damaged
+        } else {
+            Fate::Arrived
+        };
+        if matches!(fate, Fate::Arrived | Fate::Damaged) {
+            // A program that is not there misses the frame, as it would on the air.
+            let _ = self.to.write(&frame);
+        }
+        let sent = Sent {
+            at: self.shared.started.elapsed(),
+            direction: self.direction,
+            bytes,
+            fate,
+        };
+        if let Ok(mut log) = self.shared.log.lock() {
+            log.push(sent);
+        }
+    }
+
+    fn damage(&mut self, frame: &mut [u8]) -> bool {
+        let mut damaged = false;
+        for byte in frame {
+            for bit in 0..8 {
+                if self.dice.roll() < self.weather.bit_errors {
+                    *byte ^= 1 << bit;
+                    damaged = true;
+                }
+            }
+        }
+        damaged
+    }
+}
+
+/// SplitMix64: small, seeded, even enough for dice.
+struct Dice(u64);
+
+impl Dice {
+    /// A number from 0 to below 1.
+    fn roll(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+fn terminal() -> io::Result<(OwnedFd, PathBuf)> {
+    let radio = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&radio)?;
+    unlockpt(&radio)?;
+    let name = ptsname(&radio, Vec::new())?;
+    let name = name.into_string().map_err(io::Error::other)?;
+    rustix::io::ioctl_fionbio(&radio, true)?;
+    Ok((radio, name.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn send(weather: Weather, frames: usize) -> (Radio, Vec<u8>, Duration) {
+        let radio = Radio::start(weather).unwrap();
+        let mut board = Serial::open(&radio.board, weather.baud).unwrap();
+        let mut ground = Serial::open(&radio.ground, weather.baud).unwrap();
+        let started = Instant::now();
+        for _ in 0..frames {
+            board.write(&[7; 23]).unwrap();
+            board.write(&[0]).unwrap();
+        }
+        let mut got = Vec::new();
+        let mut buffer = [0; 256];
+        let mut took = Duration::ZERO;
+        while radio.log().len() < frames {
+            let n = ground.read(&mut buffer, Duration::from_millis(20)).unwrap();
+            got.extend_from_slice(&buffer[..n]);
+            took = started.elapsed();
+        }
+        while let Ok(n @ 1..) = ground.read(&mut buffer, Duration::from_millis(50)) {
+            got.extend_from_slice(&buffer[..n]);
+        }
+        (radio, got, took)
+    }
+
+    #[test]
+    fn bytes_take_their_time() {
+        let weather = Weather {
+            baud: 9600,
+            loss: 0.0,
+            bit_errors: 0.0,
+            seed: 1,
+        };
+        let (_radio, got, took) = send(weather, 20);
+        assert_eq!(got.len(), 20 * 24);
+        assert!(
+            took >= Duration::from_millis(480),
+            "480 bytes at 960 bytes/s took {took:?}"
+        );
+    }
+
+    #[test]
+    fn frames_vanish_as_often_as_asked_and_the_seed_says_which() {
+        let weather = Weather {
+            baud: 1_000_000,
+            loss: 0.3,
+            bit_errors: 0.0,
+            seed: 5,
+        };
+        let fates = |weather| -> Vec<Fate> {
+            send(weather, 200)
+                .0
+                .log()
+                .iter()
+                .map(|sent| sent.fate)
+                .collect()
+        };
+        let first = fates(weather);
+        let lost = first.iter().filter(|fate| **fate == Fate::Lost).count();
+        assert!((30..=90).contains(&lost), "{lost} of 200");
+        assert_eq!(fates(weather), first);
+        assert_ne!(fates(Weather { seed: 6, ..weather }), first);
+    }
+
+    #[test]
+    fn nothing_is_heard_without_contact() {
+        let weather = Weather {
+            baud: 1_000_000,
+            loss: 0.0,
+            bit_errors: 0.0,
+            seed: 1,
+        };
+        let radio = Radio::start(weather).unwrap();
+        radio.set_contact(false);
+        let mut board = Serial::open(&radio.board, weather.baud).unwrap();
+        let mut ground = Serial::open(&radio.ground, weather.baud).unwrap();
+        board.write(&[1, 2, 0]).unwrap();
+        let mut buffer = [0; 8];
+        assert_eq!(
+            ground
+                .read(&mut buffer, Duration::from_millis(200))
+                .unwrap(),
+            0
+        );
+        assert_eq!(radio.log()[0].fate, Fate::Unheard);
+    }
+}

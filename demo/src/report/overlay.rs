@@ -1,0 +1,53 @@
+//! The 3x3 grid over a picture: which cell has what colour.
+
+use deltavlm_link::message::{Alert, Cell, Grid9, Message};
+
+use crate::story::Chapter;
+
+/// The colour of changed roads.
+pub(crate) const ROADS: [u8; 3] = [255, 159, 28];
+/// The colour of changed buildings.
+pub(crate) const BUILDINGS: [u8; 3] = [63, 136, 255];
+
+/// The cells that the alert, or a survey without one, names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cells {
+    pub(crate) roads: Grid9,
+    pub(crate) buildings: Grid9,
+}
+
+impl Cells {
+    pub(crate) const NONE: Self = Self {
+        roads: Grid9::EMPTY,
+        buildings: Grid9::EMPTY,
+    };
+
+    /// The cells of a chapter's alert.
+    pub(crate) fn of(chapter: &Chapter) -> Self {
+        alert(chapter).map_or(Self::NONE, |alert| Self {
+            roads: alert.roads_grid,
+            buildings: alert.buildings_grid,
+        })
+    }
+
+    /// Column, row, and what changed there: roads, buildings.
+    pub(crate) fn each(self) -> impl Iterator<Item = (u32, u32, bool, bool)> {
+        Cell::ALL.into_iter().map(move |cell| {
+            let index = cell as u32;
+            (
+                index % 3,
+                index / 3,
+                self.roads.contains(cell),
+                self.buildings.contains(cell),
+            )
+        })
+    }
+}
+
+/// The alert of a chapter, if one came.
+pub(crate) fn alert(chapter: &Chapter) -> Option<&Alert> {
+    match &chapter.alert.as_ref()?.message {
+        Message::Alert(alert) => Some(alert),
+        _ => None,
+    }
+}

@@ -1,0 +1,203 @@
+//! The whole demo in one process, with an analyst that needs no model: two programs, two serial
+//! devices, a bad radio, a gap, and a report at the end.
+
+use deltavlm_demo::{
+    mission::{self, News, Plan},
+    pairs,
+    radio::{Fate, Weather},
+    report,
+};
+use deltavlm_host::{
+    Analyst, Finding, PairFiles, Trouble,
+    analyst::{Question, Reply},
+};
+use deltavlm_link::{
+    message::{AnswerBody, Confidence, Grid9, Message},
+    text::Text,
+};
+use image::{GrayImage, imageops::FilterType};
+use std::{path::Path, time::Duration};
+
+/// Calls a cell of the grid changed when its mean grey value has moved.
+struct MeanAnalyst;
+
+const SENTENCE: &str = "grey values have moved <b>\"here\"</b> & there";
+
+impl MeanAnalyst {
+    fn cells(pair: &PairFiles) -> [u8; 9] {
+        let small = |path: &Path| -> GrayImage {
+            let picture = image::open(path).unwrap().into_luma8();
+            image::imageops::resize(&picture, 3, 3, FilterType::Triangle)
+        };
+        let before = small(pair.before.as_deref().unwrap());
+        let after = small(&pair.after);
+        std::array::from_fn(|i| before.as_raw()[i].abs_diff(after.as_raw()[i]))
+    }
+}
+
+impl Analyst for MeanAnalyst {
+    fn model(&self) -> &str {
+        "mean-grey"
+    }
+
+    fn look(&mut self, pair: &PairFiles) -> Result<Finding, Trouble> {
+        let cells = Self::cells(pair);
+        let grid = |least: u8| {
+            let bits = (0..9).filter(|&i| cells[i] > least).map(|i| 1 << i).sum();
+            Grid9::from_bits(bits)
+        };
+        let buildings_grid = grid(30);
+        Ok(Finding {
+            changed: !buildings_grid.is_empty(),
+            confidence: 0.93,
+            roads: 1,
+            buildings: buildings_grid.bits().count_ones(),
+            roads_grid: grid(45),
+            buildings_grid,
+        })
+    }
+
+    fn ask(&mut self, pair: &PairFiles, question: &Question) -> Result<Reply, Trouble> {
+        let finding = self.look(pair)?;
+        let confidence = Confidence::from_fraction(finding.confidence);
+        let (roads, buildings) = (finding.roads as u16, finding.buildings as u16);
+        let body = match question {
+            Question::Classify => AnswerBody::Classify {
+                changed: finding.changed,
+                confidence,
+            },
+            Question::Count => AnswerBody::Count {
+                roads,
+                buildings,
+                confidence,
+            },
+            Question::Localize => AnswerBody::Localize {
+                roads: finding.roads_grid,
+                buildings: finding.buildings_grid,
+                confidence,
+            },
+            Question::Caption => AnswerBody::Caption {
+                text: Text::truncated(SENTENCE),
+                confidence,
+            },
+            Question::Survey => AnswerBody::Survey {
+                changed: finding.changed,
+                confidence,
+                roads,
+                buildings,
+                roads_grid: finding.roads_grid,
+                buildings_grid: finding.buildings_grid,
+                text: Text::truncated(SENTENCE),
+            },
+            Question::Text { history, text } => {
+                let text = Text::truncated(&format!("after {} turns: {text}", history.len()));
+                AnswerBody::Text { text, confidence }
+            }
+        };
+        Ok(Reply {
+            body,
+            prompt: format!("{question:?}"),
+            text: SENTENCE.to_owned(),
+        })
+    }
+}
+
+#[test]
+fn every_change_is_alerted_once_every_question_answered_and_the_report_needs_nothing_else() {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("pairs");
+    let pairs = pairs::read(&sample).unwrap();
+    assert!((6..=8).contains(&pairs.len()));
+    let folder = tempfile::tempdir().unwrap();
+    let weather = Weather {
+        baud: 9600,
+        loss: 0.2,
+        bit_errors: 1e-4,
+        seed: 3,
+    };
+    let plan = Plan {
+        pairs,
+        weather,
+        folder: folder.path(),
+        deadline: Duration::from_secs(55),
+    };
+    let open = Box::new(|| Ok(Box::new(MeanAnalyst) as Box<dyn Analyst>));
+    let mut alerted = Vec::new();
+    let mut quiet = Vec::new();
+    let story = mission::fly(plan, open, &mut |_, news| match news {
+        News::Alert(name, _) => alerted.push(name.to_owned()),
+        News::Quiet(name) => quiet.push(name.to_owned()),
+        _ => {}
+    })
+    .unwrap();
+
+    assert!(
+        !alerted.is_empty() && !quiet.is_empty(),
+        "{alerted:?} {quiet:?}"
+    );
+    assert_eq!(alerted.len() + quiet.len(), story.chapters.len());
+    assert_eq!(alerted.len(), story.alerts(), "each alert came once");
+    let (lost, found) = story.gap.unwrap();
+    assert!(found - lost >= Duration::from_secs(6));
+    let late = story
+        .chapters
+        .iter()
+        .filter_map(|chapter| chapter.alert.as_ref());
+    assert!(
+        late.clone().any(|alert| alert.at > found),
+        "some alerts waited for contact"
+    );
+    for alert in late {
+        assert!(alert.wire_bytes <= 40, "{} bytes", alert.wire_bytes);
+    }
+    assert!(story.air.iter().any(|sent| sent.fate == Fate::Lost));
+    for chapter in &story.chapters {
+        assert!(!chapter.exchanges.is_empty());
+        for exchange in &chapter.exchanges {
+            let answer = exchange
+                .answer
+                .as_ref()
+                .expect("every question is answered");
+            assert!(
+                matches!(answer.message, Message::Answer(_)),
+                "{:?}",
+                answer.message
+            );
+        }
+    }
+    let most = story
+        .chapters
+        .iter()
+        .max_by_key(|chapter| chapter.exchanges.len())
+        .unwrap();
+    let texts: Vec<String> = most
+        .exchanges
+        .iter()
+        .map(|exchange| exchange.answer.as_ref().unwrap().json.to_string())
+        .collect();
+    assert!(
+        texts.iter().any(|text| text.contains("after 0 turns")),
+        "{texts:?}"
+    );
+    assert!(
+        texts.iter().any(|text| text.contains("after 1 turns")),
+        "{texts:?}"
+    );
+
+    let out = std::env::var_os("DVLM_KEEP_REPORT")
+        .map_or_else(|| folder.path().join("report"), Into::into);
+    let index = report::write(&story, &out).unwrap();
+    let page = std::fs::read_to_string(index).unwrap();
+    for outside in [
+        "http://", "https://", "src=\"/", "href=", "<script", "@import",
+    ] {
+        assert!(!page.contains(outside), "the report fetches {outside}");
+    }
+    assert!(page.contains("&lt;b&gt;&quot;here&quot;&lt;/b&gt; &amp; there"));
+    for chapter in &story.chapters {
+        let sheet = out.join(format!("{}.png", chapter.pair.name));
+        assert_eq!(sheet.exists(), chapter.alert.is_some());
+        if sheet.exists() {
+            assert!(image::open(sheet).unwrap().width() > 1000);
+        }
+    }
+}
