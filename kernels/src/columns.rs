@@ -2,6 +2,10 @@
 
 use crate::layout::QuantizedMatrix;
 
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code)
+)]
 /// The columns of a group, one per vector lane: where each one begins.
 pub(crate) struct Columns<T, const LANES: usize> {
     pub(crate) first: [*const T; LANES],
@@ -29,25 +33,40 @@ impl<const LANES: usize> Columns<u8, LANES> {
     }
 }
 
-/// Asks for `LINES` lines of 64 bytes; never faults, whatever the address.
+/// Asks for `LINES` lines of 64 bytes, into the first-level cache if `NEAR` and
+/// the second-level one if not; never faults, whatever the address.
 #[inline(always)]
-pub(crate) fn prefetch<const LINES: usize>(first: *const u8) {
+pub(crate) fn prefetch<const LINES: usize, const NEAR: bool>(first: *const u8) {
     for line in 0..LINES {
         let address = first.wrapping_add(line * 64);
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a prefetch is a hint that faults on no address.
         unsafe {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(address.cast());
+            use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+            if NEAR {
+                _mm_prefetch::<_MM_HINT_T0>(address.cast());
+            } else {
+                _mm_prefetch::<_MM_HINT_T1>(address.cast());
+            }
         }
         #[cfg(target_arch = "aarch64")]
         // SAFETY: as above; the instruction changes no register and no memory.
         unsafe {
-            std::arch::asm!(
-                "prfm pldl1keep, [{address}]",
-                address = in(reg) address,
-                options(nostack, preserves_flags, readonly),
-            );
+            if NEAR {
+                std::arch::asm!(
+                    "prfm pldl1keep, [{address}]",
+                    address = in(reg) address,
+                    options(nostack, preserves_flags, readonly),
+                );
+            } else {
+                std::arch::asm!(
+                    "prfm pldl2keep, [{address}]",
+                    address = in(reg) address,
+                    options(nostack, preserves_flags, readonly),
+                );
+            }
         }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let _ = address;
     }
 }

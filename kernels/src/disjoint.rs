@@ -37,7 +37,10 @@ impl<'a, T> Disjoint<'a, T> {
     /// # Safety
     /// No other part that overlaps this one may be alive.
     #[inline]
-    #[allow(clippy::mut_from_ref)]
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the caller promises what the borrow would"
+    )]
     pub(crate) unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
         assert!(range.start <= range.end && range.end <= self.len);
         // SAFETY: the range was just checked, the slice is borrowed

@@ -23,8 +23,6 @@ pub enum Isa {
     AvxVnni,
     /// x86-64 with AVX-512 F, BW, VL and VNNI.
     Avx512Vnni,
-    /// The same with AMX int8 tiles, which take the products of many rows.
-    AmxInt8,
     /// aarch64 with the dot product instructions.
     NeonDotprod,
     /// The same with the 8-bit matrix multiply instructions.
@@ -33,12 +31,11 @@ pub enum Isa {
 
 impl Isa {
     /// Every instruction set, slowest first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 6] = [
         Self::Scalar,
         Self::Avx2,
         Self::AvxVnni,
         Self::Avx512Vnni,
-        Self::AmxInt8,
         Self::NeonDotprod,
         Self::NeonI8mm,
     ];
@@ -90,8 +87,6 @@ impl Isa {
             Self::AvxVnni => has_avx2() && is_x86_feature_detected!("avxvnni"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni => has_avx512(),
-            #[cfg(target_arch = "x86_64")]
-            Self::AmxInt8 => has_avx512() && crate::x86::amx::is_available(),
             #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
             Self::NeonDotprod => std::arch::is_aarch64_feature_detected!("dotprod"),
             #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
@@ -111,7 +106,6 @@ impl Isa {
             Self::Avx2 => "avx2",
             Self::AvxVnni => "avxvnni",
             Self::Avx512Vnni => "avx512vnni",
-            Self::AmxInt8 => "amx",
             Self::NeonDotprod => "dotprod",
             Self::NeonI8mm => "i8mm",
         }

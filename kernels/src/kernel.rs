@@ -12,6 +12,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use crate::columns::prefetch;
 use crate::isa::Isa;
 use crate::layout::{BLOCK, QuantizedMatrix};
 use crate::limits::Peak;
@@ -78,8 +79,8 @@ pub(crate) type Pack = unsafe fn(
 );
 
 /// Continues the sums of `rows_range` with the `blocks` of a packed panel of
-/// `groups` times `lanes` columns. `sums` has `width` values per row and begins
-/// on a line of 64 bytes.
+/// `groups` times `lanes` columns, or starts them if the blocks begin at zero.
+/// `sums` has `width` values per row.
 pub(crate) type Tiles = unsafe fn(
     rows: &Rows<'_>,
     rows_range: Range<usize>,
@@ -109,17 +110,7 @@ static PORTABLE: Kernel = Kernel {
 impl Kernel {
     /// The kernel of an instruction set that is available.
     pub(crate) fn of(isa: Isa) -> &'static Self {
-        Self::for_rows(isa, usize::MAX)
-    }
-
-    /// The kernel that suits a number of rows.
-    pub(crate) fn for_rows(isa: Isa, rows: usize) -> &'static Self {
         match isa {
-            // Tiles that are not full are slower than vectors.
-            #[cfg(target_arch = "x86_64")]
-            Isa::AmxInt8 if rows >= 8 => &crate::x86::amx::KERNEL,
-            #[cfg(target_arch = "x86_64")]
-            Isa::AmxInt8 => &crate::x86::avx512::KERNEL,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => &crate::x86::avx2::PLAIN,
             #[cfg(target_arch = "x86_64")]
@@ -170,6 +161,11 @@ pub(crate) fn with_sums(
     SCRATCH.with_borrow_mut(|scratch| {
         let width = columns.len().next_multiple_of(kernel.lanes);
         scratch.sums.grow(rows_range.len() * width);
+        let mut write = |rows: Range<usize>, sums: &[f32]| {
+            for (sums, row) in sums.chunks(width).zip(rows) {
+                write(row, &sums[..columns.len()]);
+            }
+        };
         match &kernel.steps {
             Steps::Portable => {
                 let sums = scratch.sums.values();
@@ -181,6 +177,7 @@ pub(crate) fn with_sums(
                     sums,
                     width,
                 );
+                write(rows_range, sums);
             }
             Steps::Vector(vector) if rows_range.len() <= kernel.direct_rows => {
                 let sums = scratch.sums.values();
@@ -200,22 +197,12 @@ pub(crate) fn with_sums(
                         );
                     }
                 }
+                write(rows_range, sums);
             }
             Steps::Vector(vector) => {
-                packed(
-                    kernel,
-                    vector,
-                    rows,
-                    rows_range.clone(),
-                    matrix,
-                    &columns,
-                    scratch,
-                );
+                let task = (rows_range, columns.clone());
+                packed(kernel, vector, rows, matrix, task, scratch, write);
             }
-        }
-        let sums = scratch.sums.values();
-        for (sums, row) in sums.chunks(width).zip(rows_range) {
-            write(row, &sums[..columns.len()]);
         }
     });
 }
@@ -224,10 +211,10 @@ fn packed(
     kernel: &Kernel,
     vector: &Vector,
     rows: &Rows<'_>,
-    rows_range: Range<usize>,
     matrix: &QuantizedMatrix<'_>,
-    columns: &Range<usize>,
+    (rows_range, columns): (Range<usize>, Range<usize>),
     scratch: &mut Scratch,
+    mut write: impl FnMut(Range<usize>, &[f32]),
 ) {
     let lanes = kernel.lanes;
     let groups = columns.len().div_ceil(lanes);
@@ -237,12 +224,12 @@ fn packed(
         scales,
         sums,
     } = scratch;
-    quants.grow(width * BLOCK * vector.chunk);
-    scales.grow(width * vector.chunk);
+    let chunk = chunk_size(rows.blocks, vector.chunk);
+    quants.grow(width * BLOCK * chunk);
+    scales.grow(width * chunk);
     let sums = &mut sums.values()[..rows_range.len() * width];
-    sums.fill(0.0);
-    for start in (0..rows.blocks).step_by(vector.chunk) {
-        let blocks = start..rows.blocks.min(start + vector.chunk);
+    for start in (0..rows.blocks).step_by(chunk) {
+        let blocks = start..rows.blocks.min(start + chunk);
         let (quants, scales) = (quants.values(), scales.values());
         let (group_quants, group_scales) = (lanes * BLOCK * blocks.len(), lanes * blocks.len());
         for group in 0..groups {
@@ -266,9 +253,73 @@ fn packed(
             quants: &quants[..groups * group_quants],
             scales: &scales[..groups * group_scales],
         };
-        // SAFETY: as above; the panel holds these blocks of these columns, and
-        // the sums have `width` values for every row of the range.
-        unsafe { (vector.tiles)(rows, rows_range.clone(), blocks, &panel, sums, width) };
+        let next = Next::after(matrix, &columns, &blocks);
+        let batch = rows_range
+            .len()
+            .div_ceil(BATCHES)
+            .next_multiple_of(kernel.tile_rows);
+        for (index, first) in rows_range.clone().step_by(batch).enumerate() {
+            let batch = first..rows_range.end.min(first + batch);
+            let sums = &mut sums[(first - rows_range.start) * width..][..batch.len() * width];
+            next.fetch(index);
+            // SAFETY: as above; the panel holds these blocks of these columns,
+            // and the sums have `width` values for every row of the batch.
+            unsafe { (vector.tiles)(rows, batch.clone(), blocks.clone(), &panel, sums, width) };
+            if blocks.end == rows.blocks {
+                // At once, so that the memory is busy while the next batch is
+                // computed.
+                write(batch, sums);
+            }
+        }
+    }
+}
+
+/// The largest number of blocks up to `most` that cuts a row into pieces of
+/// nearly the same size.
+fn chunk_size(blocks: usize, most: usize) -> usize {
+    blocks.div_ceil(blocks.div_ceil(most))
+}
+
+/// How many times the next weights are asked for while one panel is used.
+const BATCHES: usize = 8;
+
+/// The weights that are packed next, fetched while the present ones are used.
+struct Next<'a> {
+    quants: &'a [u8],
+    columns: Range<usize>,
+    column_bytes: usize,
+    blocks: Range<usize>,
+}
+
+impl<'a> Next<'a> {
+    /// The next blocks of the same columns, or the first of the columns that
+    /// follow, which are probably this thread's next task.
+    fn after(matrix: &QuantizedMatrix<'a>, columns: &Range<usize>, blocks: &Range<usize>) -> Self {
+        let block = matrix.bits().block_bytes();
+        let all = matrix.blocks();
+        let (columns, first) = if blocks.end < all {
+            (columns.clone(), blocks.end)
+        } else {
+            let end = (columns.end + columns.len()).min(matrix.n());
+            (columns.end..end, 0)
+        };
+        Self {
+            quants: matrix.quants(),
+            columns,
+            column_bytes: all * block,
+            blocks: first * block..all.min(first + blocks.len()) * block,
+        }
+    }
+
+    /// Asks for one part of as many as there are batches.
+    fn fetch(&self, batch: usize) {
+        for column in self.columns.clone().skip(batch).step_by(BATCHES) {
+            let start = column * self.column_bytes;
+            let bytes = &self.quants[start + self.blocks.start..start + self.blocks.end];
+            for line in bytes.chunks(64) {
+                prefetch::<1, false>(line.as_ptr());
+            }
+        }
     }
 }
 

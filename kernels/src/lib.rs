@@ -31,7 +31,6 @@
 
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 mod arm;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod columns;
 mod disjoint;
 mod error;

@@ -73,7 +73,7 @@ pub fn matmul_many(
     if rows.m() == 0 {
         return Ok(());
     }
-    let kernel = Kernel::for_rows(pool.isa(), rows.m());
+    let kernel = Kernel::of(pool.isa());
     let mut plans = Vec::with_capacity(products.len());
     let mut tasks = 0;
     for product in products {
@@ -177,7 +177,7 @@ struct Grid {
 }
 
 /// Rows beyond this are another task, which unpacks the weights again.
-const MOST_ROWS: usize = 192;
+const MOST_ROWS: usize = 384;
 /// Tasks per thread, so that a thread that is interrupted holds up little.
 const TASKS_PER_THREAD: usize = 4;
 

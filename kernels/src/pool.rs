@@ -75,12 +75,11 @@ impl Pool {
     /// Calls `task` once with every number below `tasks`, and returns when all
     /// calls have returned.
     ///
-    /// Inside a task of this pool, or while another thread uses it, the calls
-    /// are made one after the other on the calling thread.
+    /// Inside a task of any pool, or while another thread uses this one, the
+    /// calls are made one after the other on the calling thread.
     ///
     /// # Panics
-    /// If a task panics, with the payload of the first one; the other tasks
-    /// still run.
+    /// If a task panics, with the payload of the first one.
     pub fn run<F: Fn(usize) + Sync>(&self, tasks: usize, task: F) {
         self.crew.run(tasks, &task);
     }

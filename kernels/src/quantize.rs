@@ -9,13 +9,13 @@
 //!   values, so that every output that depends on it is NaN. A broken
 //!   activation is never turned into a finite answer.
 //!
-//! The code below is the specification and, compiled once per instruction set,
-//! also the implementation: it is written so that the compiler vectorises it,
-//! and every step is exact or correctly rounded, so all versions give the same
+//! The portable code below is the specification. Every step is exact or
+//! correctly rounded, so the versions for other instruction sets give the same
 //! bits.
 
 use crate::disjoint::Disjoint;
 use crate::error::ShapeError;
+use crate::isa::Isa;
 use crate::layout::{BLOCK, Bits, check_length, whole_blocks};
 use crate::pool::Pool;
 
@@ -200,69 +200,59 @@ fn lines_per_row(k: usize) -> usize {
 }
 
 /// Where one quantised row goes.
-struct Row<'a> {
-    natural: &'a mut [i8],
-    paired: &'a mut [i8],
-    for_eight: &'a mut [i32],
-    for_four: &'a mut [i32],
-    scales: &'a mut [f32],
+pub(crate) struct Row<'a> {
+    pub(crate) natural: &'a mut [i8],
+    pub(crate) paired: &'a mut [i8],
+    pub(crate) for_eight: &'a mut [i32],
+    pub(crate) for_four: &'a mut [i32],
+    pub(crate) scales: &'a mut [f32],
 }
 
-fn quantize_row(isa: crate::Isa, x: &[f32], row: Row<'_>) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use crate::Isa;
-        #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-        fn avx512(x: &[f32], row: Row<'_>) {
-            portable(x, row);
+fn quantize_row(isa: Isa, x: &[f32], row: Row<'_>) {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => {
+            // SAFETY: a pool's instruction set is available, and all of these
+            // include AVX2.
+            unsafe { crate::x86::quantize::row(x, row) }
         }
-        #[target_feature(enable = "avx2")]
-        fn avx2(x: &[f32], row: Row<'_>) {
-            portable(x, row);
-        }
-        match isa {
-            // SAFETY: a pool's instruction set is available, and these have
-            // AVX-512 F, BW and VL.
-            Isa::Avx512Vnni | Isa::AmxInt8 => return unsafe { avx512(x, row) },
-            // SAFETY: as above, with AVX2.
-            Isa::Avx2 | Isa::AvxVnni => return unsafe { avx2(x, row) },
-            _ => {}
-        }
+        _ => portable(x, row),
     }
-    let _ = isa;
-    portable(x, row);
 }
 
-#[inline(always)]
+/// The specification.
 fn portable(x: &[f32], row: Row<'_>) {
     let (blocks, _) = x.as_chunks::<BLOCK>();
     let (natural, _) = row.natural.as_chunks_mut::<BLOCK>();
     let (paired, _) = row.paired.as_chunks_mut::<BLOCK>();
     for (i, x) in blocks.iter().enumerate() {
-        let (scale, inverse) = block_scale(x);
+        let (scale, inverse) = scale_and_inverse(largest_bits(x));
         let values = round_block(x, inverse);
-        let sum: i32 = values.iter().map(|v| i32::from(*v)).sum();
+        let sum: i32 = values.iter().sum();
+        natural[i] = values.map(|value| value as i8);
         let order = &mut paired[i];
         for j in 0..BLOCK / 2 {
-            order[j] = values[2 * j];
-            order[BLOCK / 2 + j] = values[2 * j + 1];
+            order[j] = values[2 * j] as i8;
+            order[BLOCK / 2 + j] = values[2 * j + 1] as i8;
         }
-        natural[i] = values;
         row.scales[i] = scale;
         row.for_four[i] = -Bits::Four.zero_point() * sum;
         row.for_eight[i] = -Bits::Eight.zero_point() * sum;
     }
 }
 
-/// The scale of a block, and what its values are multiplied with.
-#[inline(always)]
-fn block_scale(x: &[f32; BLOCK]) -> (f32, f32) {
-    // The bits of magnitudes are ordered as integers: finite, infinity, NaN.
-    let bits = x
-        .iter()
+/// The bits of the largest magnitude. As integers, the bits of magnitudes are
+/// ordered: finite numbers, infinity, NaN.
+fn largest_bits(x: &[f32; BLOCK]) -> i32 {
+    x.iter()
         .map(|v| (v.to_bits() & 0x7fff_ffff) as i32)
-        .fold(0, i32::max);
-    let largest = f32::from_bits(bits as u32);
+        .fold(0, i32::max)
+}
+
+/// The scale of a block, and what its values are multiplied with.
+#[inline]
+pub(crate) fn scale_and_inverse(largest_bits: i32) -> (f32, f32) {
+    let largest = f32::from_bits(largest_bits as u32);
     if !largest.is_finite() {
         (f32::NAN, 0.0)
     } else if largest < TINY {
@@ -272,8 +262,7 @@ fn block_scale(x: &[f32; BLOCK]) -> (f32, f32) {
     }
 }
 
-#[inline(always)]
-fn round_block(x: &[f32; BLOCK], inverse: f32) -> [i8; BLOCK] {
+fn round_block(x: &[f32; BLOCK], inverse: f32) -> [i32; BLOCK] {
     // Adding 1.5 * 2^23 leaves the rounded integer in the low mantissa bits;
     // rounding is to nearest, ties to even, and exact for |v| < 2^22. NaN times
     // zero is the one value that does not obey, so it is masked away.
@@ -282,7 +271,7 @@ fn round_block(x: &[f32; BLOCK], inverse: f32) -> [i8; BLOCK] {
     let mut values = [0; BLOCK];
     for (value, x) in values.iter_mut().zip(x) {
         let bits = (x * inverse + MAGIC).to_bits() as i32;
-        *value = (bits.wrapping_sub(MAGIC.to_bits() as i32) & mask) as i8;
+        *value = bits.wrapping_sub(MAGIC.to_bits() as i32) & mask;
     }
     values
 }

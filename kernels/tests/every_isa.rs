@@ -123,6 +123,22 @@ fn pool() -> Pool {
     Pool::new(2).unwrap()
 }
 
+/// Where a machine or an emulator is meant to have certain instruction sets,
+/// their names in this variable, separated by commas, make it an error that
+/// they are not tested.
+const REQUIRED: &str = "DELTAVLM_REQUIRED_ISA";
+
+#[test]
+fn required_instruction_sets_are_tested() {
+    for name in std::env::var(REQUIRED)
+        .unwrap_or_default()
+        .split_terminator(',')
+    {
+        let isa: Isa = name.parse().unwrap();
+        assert!(Isa::available().contains(&isa), "{isa}");
+    }
+}
+
 const BOTH: [Bits; 2] = [Bits::Four, Bits::Eight];
 
 #[test]

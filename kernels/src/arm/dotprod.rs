@@ -84,10 +84,7 @@ unsafe fn unpacked<const FOUR: bool>(columns: &Columns<u8, LANES>, block: usize)
         )
     } else {
         let signed = |words: uint32x4_t| veorq_u8(vreinterpretq_u8_u32(words), vdupq_n_u8(0x80));
-        (
-            load(0).map(|words| signed(words)),
-            load(16).map(|words| signed(words)),
-        )
+        (load(0).map(signed), load(16).map(signed))
     };
     [
         low[0], low[1], low[2], low[3], high[0], high[1], high[2], high[3],
@@ -143,9 +140,9 @@ unsafe fn direct_rows<const FOUR: bool, const R: usize>(
         let scales = unsafe { scales.up_to_four(start, count) };
         for (block, scale) in (start..start + count).zip(scales) {
             if FOUR {
-                prefetch::<1>(ahead.wrapping_add(block * 64));
+                prefetch::<1, true>(ahead.wrapping_add(block * 64));
             } else {
-                prefetch::<2>(ahead.wrapping_add(block * 128));
+                prefetch::<2, true>(ahead.wrapping_add(block * 128));
             }
             // SAFETY: the block is inside the columns.
             let weights = unsafe { unpacked::<FOUR>(&columns, block) };
@@ -330,6 +327,10 @@ impl Tile<'_> {
     /// # Safety
     /// `R` rows from `self.row` must be inside the rows, the blocks inside
     /// both rows and panel, and the panel must have `G` groups.
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "the group's number is also part of addresses"
+    )]
     #[target_feature(enable = "neon,dotprod")]
     unsafe fn multiply<const FOUR: bool, const R: usize, const G: usize>(&self, sums: &mut [f32]) {
         let rows = self.rows;
@@ -340,6 +341,9 @@ impl Tile<'_> {
         let quants = self.panel.quants.as_ptr();
         let scales = self.panel.scales.as_ptr();
         let first = self.blocks.start;
+        if first == 0 {
+            sums[..(R - 1) * self.width + G * LANES].fill(0.0);
+        }
         // SAFETY: inside by the caller's promise and the assertions above.
         unsafe {
             let x = rows

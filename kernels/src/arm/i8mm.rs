@@ -188,6 +188,10 @@ impl Tile<'_> {
     /// `self.count` rows from `self.row` must be inside the rows and make `P`
     /// pairs, the blocks must be inside both rows and panel, and the panel must
     /// have `Q / 2` groups.
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "the pair's number is also part of addresses"
+    )]
     #[target_feature(enable = "neon,dotprod,i8mm")]
     unsafe fn multiply<const FOUR: bool, const P: usize, const Q: usize>(&self, sums: &mut [f32]) {
         let rows = self.rows;
@@ -209,10 +213,12 @@ impl Tile<'_> {
                 rows.quants.as_ptr().add(at)
             };
             let mut totals = [[vdupq_n_f32(0.0); Q]; P];
-            for (p, totals) in totals.iter_mut().enumerate() {
-                for (q, total) in totals.iter_mut().enumerate() {
-                    let sums = |i: usize| sums.as_ptr().add(row(p, i) * self.width + 2 * q);
-                    *total = vcombine_f32(vld1_f32(sums(0)), vld1_f32(sums(1)));
+            if self.blocks.start > 0 {
+                for (p, totals) in totals.iter_mut().enumerate() {
+                    for (q, total) in totals.iter_mut().enumerate() {
+                        let sums = |i: usize| sums.as_ptr().add(row(p, i) * self.width + 2 * q);
+                        *total = vcombine_f32(vld1_f32(sums(0)), vld1_f32(sums(1)));
+                    }
                 }
             }
             for block in 0..count {

@@ -22,7 +22,7 @@ const LANES: usize = 16;
 /// Bytes of a packed block.
 const PACKED: usize = LANES * 32;
 const TILE_ROWS: usize = 6;
-pub(super) const DIRECT_ROWS: usize = 4;
+const DIRECT_ROWS: usize = 4;
 
 pub(crate) static KERNEL: Kernel = Kernel::vector(
     LANES,
@@ -185,7 +185,7 @@ impl ColumnScales {
 /// # Safety
 /// As [`crate::kernel::Direct`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(super) unsafe fn direct(
+unsafe fn direct(
     rows: &Rows<'_>,
     rows_range: Range<usize>,
     matrix: &QuantizedMatrix<'_>,
@@ -232,9 +232,9 @@ unsafe fn direct_rows<const FOUR: bool, const R: usize>(
         let scales = unsafe { scales.up_to_four(start, count) };
         for (block, scale) in (start..start + count).zip(scales) {
             if FOUR {
-                prefetch::<4>(ahead.wrapping_add(block * 256));
+                prefetch::<4, true>(ahead.wrapping_add(block * 256));
             } else {
-                prefetch::<8>(ahead.wrapping_add(block * 512));
+                prefetch::<8, true>(ahead.wrapping_add(block * 512));
             }
             // SAFETY: block, rows and columns are inside by the caller's promise.
             unsafe {
@@ -276,24 +276,6 @@ unsafe fn pack(
     quants: &mut [u8],
     scales: &mut [f32],
 ) {
-    // SAFETY: the caller's promise.
-    unsafe { pack_with(matrix, column, blocks, quants, scales, |stored| stored) };
-}
-
-/// As `pack`, with every vector of weights changed on the way.
-///
-/// # Safety
-/// As [`crate::kernel::Pack`].
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(super) unsafe fn pack_with(
-    matrix: &QuantizedMatrix<'_>,
-    column: usize,
-    blocks: Range<usize>,
-    quants: &mut [u8],
-    scales: &mut [f32],
-    change: impl Fn(__m512i) -> __m512i,
-) {
     let columns = Columns::new(matrix.quants(), matrix.n(), column);
     let (packed, _) = quants.as_chunks_mut::<PACKED>();
     for (packed, block) in packed.iter_mut().zip(blocks.clone()) {
@@ -306,7 +288,7 @@ pub(super) unsafe fn pack_with(
         };
         for (vector, packed) in vectors.into_iter().zip(packed.chunks_exact_mut(64)) {
             // SAFETY: 64 bytes.
-            unsafe { _mm512_storeu_si512(packed.as_mut_ptr().cast(), change(vector)) };
+            unsafe { _mm512_storeu_si512(packed.as_mut_ptr().cast(), vector) };
         }
     }
     let columns = ColumnScales::new(matrix.scales(), matrix.n(), column);
@@ -399,9 +381,11 @@ impl Tile<'_> {
             let corrections = rows.corrections.as_ptr().add(of_row);
             let sum = |r: usize, g: usize| r * self.width + g * LANES;
             let mut totals = [[_mm512_setzero_ps(); G]; R];
-            for r in 0..R {
-                for g in 0..G {
-                    totals[r][g] = _mm512_loadu_ps(sums.as_ptr().add(sum(r, g)));
+            if first > 0 {
+                for (r, totals) in totals.iter_mut().enumerate() {
+                    for (g, total) in totals.iter_mut().enumerate() {
+                        *total = _mm512_loadu_ps(sums.as_ptr().add(sum(r, g)));
+                    }
                 }
             }
             for block in 0..count {
@@ -437,9 +421,9 @@ impl Tile<'_> {
                     }
                 }
             }
-            for r in 0..R {
-                for g in 0..G {
-                    _mm512_storeu_ps(sums.as_mut_ptr().add(sum(r, g)), totals[r][g]);
+            for (r, totals) in totals.iter().enumerate() {
+                for (g, total) in totals.iter().enumerate() {
+                    _mm512_storeu_ps(sums.as_mut_ptr().add(sum(r, g)), *total);
                 }
             }
         }
