@@ -20,7 +20,9 @@ type Storage = MemoryStorage<16_384>;
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let kind = arguments.next().unwrap_or_default();
-    let count = arguments.next().map_or(Ok(1_000_000), |count| count.parse());
+    let count = arguments
+        .next()
+        .map_or(Ok(1_000_000), |count| count.parse());
     let (accepted, tried) = match (kind.as_str(), count) {
         ("corrupt", Ok(count)) => (damage(Protection::Plain, count), count),
         ("forge", Ok(count)) => (damage(Protection::Signed, count), count),
@@ -31,7 +33,11 @@ fn main() -> ExitCode {
         }
     };
     println!("{{\"attack\":\"{kind}\",\"tried\":{tried},\"accepted\":{accepted}}}");
-    if accepted == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if accepted == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn config(role: Role, protection: Protection) -> Config {
@@ -46,14 +52,19 @@ fn config(role: Role, protection: Protection) -> Config {
 
 /// A ground that has heard the board, and genuine frames of the board that it has not seen.
 fn overheard(protection: Protection, count: usize) -> (Endpoint<Storage>, Vec<Vec<u8>>) {
-    let mut board = Endpoint::new(config(Role::Board, protection), Storage::new()).expect("a fresh board starts");
-    let mut ground = Endpoint::new(config(Role::Ground, protection), Storage::new()).expect("a fresh ground starts");
+    let mut board = Endpoint::new(config(Role::Board, protection), Storage::new())
+        .expect("a fresh board starts");
+    let mut ground = Endpoint::new(config(Role::Ground, protection), Storage::new())
+        .expect("a fresh ground starts");
     let mut frames = Vec::new();
     let mut number = 0;
     for millis in 0.. {
         let now = Instant::from_millis(millis);
         while board.is_up() && board.waiting() < 50 {
-            if board.send(&message_of(1, Role::Board, Mix::All, number), now).is_err() {
+            if board
+                .send(&message_of(1, Role::Board, Mix::All, number), now)
+                .is_err()
+            {
                 break;
             }
             number += 1;
@@ -80,7 +91,9 @@ fn overheard(protection: Protection, count: usize) -> (Endpoint<Storage>, Vec<Ve
 
 /// Frames that got past the checks on what is in them.
 fn admitted(counters: &Counters) -> u64 {
-    u64::from(counters.frames_received) + u64::from(counters.replayed) + u64::from(counters.nonsense)
+    u64::from(counters.frames_received)
+        + u64::from(counters.replayed)
+        + u64::from(counters.nonsense)
 }
 
 /// Damages genuine frames, each in another way, and counts those that are taken for good ones.
@@ -95,17 +108,22 @@ fn damage(protection: Protection, count: u64) -> u64 {
         let inside = genuine.len() as u64 - 1;
         match rng.below(8) {
             // A few bits, which a checksum is made for.
-            0..4 => (0..=rng.below(8)).for_each(|_| damaged[rng.below(inside) as usize] ^= 1 << rng.below(8)),
+            0..4 => (0..=rng.below(8))
+                .for_each(|_| damaged[rng.below(inside) as usize] ^= 1 << rng.below(8)),
             // A burst.
             4 | 5 => {
                 let start = rng.below(inside) as usize;
                 let end = (start + 1 + rng.below(8) as usize).min(inside as usize);
-                damaged[start..end].iter_mut().for_each(|byte| *byte = rng.bits() as u8);
+                damaged[start..end]
+                    .iter_mut()
+                    .for_each(|byte| *byte = rng.bits() as u8);
             }
             // A new end, where the check is.
             6 => {
                 let start = inside as usize - 9.min(inside as usize);
-                damaged[start..inside as usize].iter_mut().for_each(|byte| *byte = rng.bits() as u8 | 1);
+                damaged[start..inside as usize]
+                    .iter_mut()
+                    .for_each(|byte| *byte = rng.bits() as u8 | 1);
             }
             // A byte more or less.
             _ => {
@@ -136,7 +154,8 @@ fn replay(count: u64) -> u64 {
         if step % (count / 10).max(1) == count / 20 {
             accepted += u64::from(ground.counters().frames_received - before);
             let storage = ground.into_storage();
-            ground = Endpoint::new(config(Role::Ground, Protection::Signed), storage).expect("a ground starts again");
+            ground = Endpoint::new(config(Role::Ground, Protection::Signed), storage)
+                .expect("a ground starts again");
             before = 0;
         }
         let frame = &frames[rng.below(frames.len() as u64) as usize];

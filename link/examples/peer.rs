@@ -39,7 +39,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<bool, Box<dyn std::error::Error>> {
-    let [role, address, options @ ..] = arguments else { return Err("a role and an address are needed".into()) };
+    let [role, address, options @ ..] = arguments else {
+        return Err("a role and an address are needed".into());
+    };
     let role = match role.as_str() {
         "board" => Role::Board,
         "ground" => Role::Ground,
@@ -48,7 +50,9 @@ fn run(arguments: &[String]) -> Result<bool, Box<dyn std::error::Error>> {
     let mut seconds = 10;
     let mut messages = Vec::new();
     for pair in options.chunks(2) {
-        let [name, value] = pair else { return Err(format!("{} needs a value", pair[0]).into()) };
+        let [name, value] = pair else {
+            return Err(format!("{} needs a value", pair[0]).into());
+        };
         let number: u32 = value.parse()?;
         match name.as_str() {
             "--alert" => messages.push(alert(number)),
@@ -57,7 +61,11 @@ fn run(arguments: &[String]) -> Result<bool, Box<dyn std::error::Error>> {
             other => return Err(format!("unknown option {other}").into()),
         }
     }
-    let config = Config { pacing: Pacing::at_rate(960), seed: std::process::id(), ..Config::new(role) };
+    let config = Config {
+        pacing: Pacing::at_rate(960),
+        seed: std::process::id(),
+        ..Config::new(role)
+    };
     let mut endpoint = Endpoint::new(config, MemoryStorage::<16_384>::new())?;
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
@@ -76,7 +84,11 @@ fn run(arguments: &[String]) -> Result<bool, Box<dyn std::error::Error>> {
         match stream.read(&mut bytes) {
             Ok(0) => break,
             Ok(count) => endpoint.receive(&bytes[..count], now),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                ) => {}
             Err(error) => return Err(error.into()),
         }
         while let Some(event) = endpoint.poll_event() {

@@ -8,9 +8,10 @@
 use std::process::ExitCode;
 
 use deltavlm_link::{
-    Duration,
+    Duration, Endpoint,
     auth::{Key, Keys, Protection},
     sim::{Burst, Mix, Report, Scenario, World},
+    storage::MemoryStorage,
 };
 
 const HELP: &str = "\
@@ -85,6 +86,9 @@ fn ideal_rate(scenario: &Scenario) -> f64 {
     f64::from(scenario.down.rate) * intact * payload / mtu
 }
 
+/// Memory of one end without its storage.
+const STATE: usize = size_of::<Endpoint<&mut MemoryStorage<1>>>();
+
 fn goodput_fraction(report: &Report, ideal: f64) -> f64 {
     report.payload_bytes_down as f64 / report.virtual_seconds / ideal
 }
@@ -93,7 +97,7 @@ fn json(report: &Report, ideal: f64) -> String {
     format!(
         "{{\"delivered\":{},\"lost\":{},\"duplicated\":{},\"altered\":{},\"virtual_seconds\":{:.3},\
          \"bytes_on_air\":{},\"goodput_fraction\":{:.4},\"uncertain\":{},\"power_cuts\":{},\
-         \"payload_bytes\":{},\"idle_polls\":{}}}",
+         \"payload_bytes\":{},\"idle_polls\":{},\"state_bytes_per_end\":{STATE}}}",
         report.delivered,
         report.lost,
         report.duplicated,
@@ -113,12 +117,18 @@ fn print_report(report: &Report, ideal: f64) {
     println!("lost               {}", report.lost);
     println!("duplicated         {}", report.duplicated);
     println!("altered            {}", report.altered);
-    println!("uncertain          {}  (a power cut interrupted their acceptance)", report.uncertain);
+    println!(
+        "uncertain          {}  (a power cut interrupted their acceptance)",
+        report.uncertain
+    );
     println!("power cuts         {}", report.power_cuts);
     println!("virtual time       {:.0} s", report.virtual_seconds);
     println!("bytes on the air   {}", report.bytes_on_air);
     println!("bytes of messages  {}", report.payload_bytes);
-    println!("goodput            {:.1} % of ideal selective repeat", 100.0 * goodput_fraction(report, ideal));
+    println!(
+        "goodput            {:.1} % of ideal selective repeat",
+        100.0 * goodput_fraction(report, ideal)
+    );
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
@@ -146,7 +156,13 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
             "--ber" => faults.ber = probability(&name, &value()?)?,
             "--insert" => faults.insert = probability(&name, &value()?)?,
             "--noise" => faults.noise = probability(&name, &value()?)?,
-            "--burst" => faults.burst = Some(Burst { begin: 0.01, end: 0.1, loss: 0.9 }),
+            "--burst" => {
+                faults.burst = Some(Burst {
+                    begin: 0.01,
+                    end: 0.1,
+                    loss: 0.9,
+                })
+            }
             "--reboots" => scenario.power_cuts = Some(Duration::from_secs(60)),
             "--contact" => {
                 let value = value()?;
@@ -164,7 +180,11 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
                     "plain" => Protection::Plain,
                     "signed" => Protection::Signed,
                     "encrypted" => Protection::Encrypted,
-                    other => return Err(format!("--protection {other} is none of plain, signed, encrypted")),
+                    other => {
+                        return Err(format!(
+                            "--protection {other} is none of plain, signed, encrypted"
+                        ));
+                    }
                 };
                 for config in [&mut scenario.board, &mut scenario.ground] {
                     (config.uplink, config.downlink) = (protection, protection);
@@ -186,9 +206,13 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
         }
     }
     let fresh = Scenario::new(seed, messages);
-    (scenario.seed, scenario.board.seed, scenario.ground.seed) = (seed, fresh.board.seed, fresh.ground.seed);
-    (scenario.from_board, scenario.from_ground) =
-        if one_way { (messages, 0) } else { (fresh.from_board, fresh.from_ground) };
+    (scenario.seed, scenario.board.seed, scenario.ground.seed) =
+        (seed, fresh.board.seed, fresh.ground.seed);
+    (scenario.from_board, scenario.from_ground) = if one_way {
+        (messages, 0)
+    } else {
+        (fresh.from_board, fresh.from_ground)
+    };
     scenario.down = faults.clone();
     scenario.up = faults;
     if rate == 0 {
@@ -196,14 +220,24 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
     }
     scenario.rate(rate);
     scenario.board.check().map_err(|error| error.to_string())?;
-    Ok(Some(Options { scenario, json, trace, reproduce: words.join(" ") }))
+    Ok(Some(Options {
+        scenario,
+        json,
+        trace,
+        reproduce: words.join(" "),
+    }))
 }
 
 fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("{name} {text} is not a number in range"))
+    text.parse()
+        .map_err(|_| format!("{name} {text} is not a number in range"))
 }
 
 fn probability(name: &str, text: &str) -> Result<f64, String> {
     let value: f64 = number(name, text)?;
-    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err(format!("{name} {text} is not between 0 and 1")) }
+    if (0.0..=1.0).contains(&value) {
+        Ok(value)
+    } else {
+        Err(format!("{name} {text} is not between 0 and 1"))
+    }
 }

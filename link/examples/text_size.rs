@@ -24,6 +24,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         bytes += length as u64;
     }
     println!("{lines} texts, {characters} characters, {bytes} bytes coded");
-    println!("{:.3} bits per character", bytes as f64 * 8.0 / characters.max(1) as f64);
+    println!(
+        "{:.3} bits per character",
+        bytes as f64 * 8.0 / characters.max(1) as f64
+    );
     Ok(())
 }

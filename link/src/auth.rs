@@ -56,7 +56,10 @@ pub struct Key {
 impl Key {
     /// The key `secret` under the name `id`. The lowest bit of the id is its slot.
     pub fn new(id: u32, secret: &[u8; 16]) -> Self {
-        Self { id, cipher: Cipher::new(secret.into()) }
+        Self {
+            id,
+            cipher: Cipher::new(secret.into()),
+        }
     }
 
     /// Its name.
@@ -77,9 +80,18 @@ impl Key {
     }
 
     /// Computes the tag over both parts, and encrypts `hidden`.
-    pub(crate) fn seal(&self, sender: Role, counter: u64, clear: &[u8], hidden: &mut [u8]) -> [u8; TAG] {
+    pub(crate) fn seal(
+        &self,
+        sender: Role,
+        counter: u64,
+        clear: &[u8],
+        hidden: &mut [u8],
+    ) -> [u8; TAG] {
         let nonce = self.nonce(sender, counter);
-        match self.cipher.encrypt_inout_detached(&nonce.into(), clear, hidden.into()) {
+        match self
+            .cipher
+            .encrypt_inout_detached(&nonce.into(), clear, hidden.into())
+        {
             Ok(tag) => tag.into(),
             // CCM fails only on lengths over 64 KiB, and a frame has 255 bytes.
             Err(_) => unreachable!("a frame is shorter than CCM's limit"),
@@ -87,15 +99,26 @@ impl Key {
     }
 
     /// Decrypts `hidden` when the tag fits both parts; otherwise leaves no plain text behind.
-    pub(crate) fn open(&self, sender: Role, counter: u64, clear: &[u8], hidden: &mut [u8], tag: &[u8; TAG]) -> bool {
+    pub(crate) fn open(
+        &self,
+        sender: Role,
+        counter: u64,
+        clear: &[u8],
+        hidden: &mut [u8],
+        tag: &[u8; TAG],
+    ) -> bool {
         let nonce = self.nonce(sender, counter);
-        self.cipher.decrypt_inout_detached(&nonce.into(), clear, hidden.into(), &(*tag).into()).is_ok()
+        self.cipher
+            .decrypt_inout_detached(&nonce.into(), clear, hidden.into(), &(*tag).into())
+            .is_ok()
     }
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Key").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Key")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -112,8 +135,10 @@ pub struct Keys {
 impl Keys {
     /// One key, and active.
     pub fn single(key: Key) -> Self {
-        let mut keys = Self::default();
-        keys.active = key.slot();
+        let mut keys = Self {
+            active: key.slot(),
+            ..Self::default()
+        };
         keys.install(key);
         keys
     }
@@ -184,7 +209,9 @@ mod tests {
         let mut hidden = *b"alert";
         let tag = key.seal(Role::Board, 9, b"head", &mut hidden);
         assert_ne!(&hidden, b"alert");
-        let opens = |key: &Key, sender, counter, clear: &[u8]| key.open(sender, counter, clear, &mut hidden.clone(), &tag);
+        let opens = |key: &Key, sender, counter, clear: &[u8]| {
+            key.open(sender, counter, clear, &mut hidden.clone(), &tag)
+        };
         assert!(opens(&key, Role::Board, 9, b"head"));
         assert!(!opens(&key, Role::Ground, 9, b"head"));
         assert!(!opens(&key, Role::Board, 10, b"head"));

@@ -46,7 +46,11 @@ pub(crate) enum Chunk<'a> {
     /// The sender accepts no counter below this one.
     Floor(u64),
     /// The sender will not take this message.
-    Reject { class: Class, sequence: u16, reason: u8 },
+    Reject {
+        class: Class,
+        sequence: u16,
+        reason: u8,
+    },
     /// This message will never come.
     Cancel { class: Class, sequence: u16 },
     /// Frames of the receiver do not pass the sender's authentication.
@@ -58,9 +62,19 @@ pub(crate) enum Chunk<'a> {
     /// Bit `n` of `missing`: the frame `n` before `newest` did not come.
     Ack { newest: u16, missing: u64 },
     /// A whole message.
-    Message { kind: u8, sequence: u16, body: &'a [u8] },
+    Message {
+        kind: u8,
+        sequence: u16,
+        body: &'a [u8],
+    },
     /// Part of a message; `last` says that it ends with this part.
-    Fragment { kind: u8, sequence: u16, offset: u16, last: bool, part: &'a [u8] },
+    Fragment {
+        kind: u8,
+        sequence: u16,
+        offset: u16,
+        last: bool,
+        part: &'a [u8],
+    },
     /// Something of a later version.
     Unknown,
 }
@@ -117,44 +131,80 @@ impl<'a> Chunks<'a> {
             SIZED => {
                 let sequence = self.word()?;
                 let length = self.byte()?;
-                Chunk::Message { kind, sequence, body: self.take(usize::from(length))? }
+                Chunk::Message {
+                    kind,
+                    sequence,
+                    body: self.take(usize::from(length))?,
+                }
             }
-            REST => Chunk::Message { kind, sequence: self.word()?, body: core::mem::take(&mut self.0) },
+            REST => Chunk::Message {
+                kind,
+                sequence: self.word()?,
+                body: core::mem::take(&mut self.0),
+            },
             _ => {
                 let sequence = self.word()?;
                 let offset = self.word()?;
                 let part = core::mem::take(&mut self.0);
-                Chunk::Fragment { kind, sequence, offset: offset & !LAST, last: offset & LAST != 0, part }
+                Chunk::Fragment {
+                    kind,
+                    sequence,
+                    offset: offset & !LAST,
+                    last: offset & LAST != 0,
+                    part,
+                }
             }
         })
     }
 
     fn control(&mut self, id: u8) -> Option<Chunk<'a>> {
         Some(match id {
-            HELLO => Chunk::Hello(Hello { start: self.word()?, echo: self.word()?, storage: self.word()? }),
+            HELLO => Chunk::Hello(Hello {
+                start: self.word()?,
+                echo: self.word()?,
+                storage: self.word()?,
+            }),
             FLOOR => Chunk::Floor(u64::from_le_bytes(*self.take(8)?.first_chunk()?)),
             REJECT => {
                 let class = Class::from_number(self.byte()?)?;
-                Chunk::Reject { class, sequence: self.word()?, reason: self.byte()? }
+                Chunk::Reject {
+                    class,
+                    sequence: self.word()?,
+                    reason: self.byte()?,
+                }
             }
-            CANCEL => Chunk::Cancel { class: Class::from_number(self.byte()?)?, sequence: self.word()? },
+            CANCEL => Chunk::Cancel {
+                class: Class::from_number(self.byte()?)?,
+                sequence: self.word()?,
+            },
             DENIAL => Chunk::Denial(self.byte()?),
             BASE => {
                 let class = Class::from_number(self.byte()?)?;
-                Chunk::Base { class, sequence: u32::from_le_bytes(*self.take(4)?.first_chunk()?) }
+                Chunk::Base {
+                    class,
+                    sequence: u32::from_le_bytes(*self.take(4)?.first_chunk()?),
+                }
             }
             REPAIR => {
                 let first = self.word()?;
                 let shape = self.byte()?;
                 let data = core::mem::take(&mut self.0);
-                Chunk::Repair(Repair { first, group: shape >> 4, index: shape & 0xF, data })
+                Chunk::Repair(Repair {
+                    first,
+                    group: shape >> 4,
+                    index: shape & 0xF,
+                    data,
+                })
             }
             ACK..=ACK_LAST => {
                 let newest = self.word()?;
                 let mut missing = [0; 8];
                 let given = self.take(usize::from(id - ACK))?;
                 missing[..given.len()].copy_from_slice(given);
-                Chunk::Ack { newest, missing: u64::from_le_bytes(missing) }
+                Chunk::Ack {
+                    newest,
+                    missing: u64::from_le_bytes(missing),
+                }
             }
             SIZED_CONTROL.. => {
                 let length = self.byte()?;
@@ -172,7 +222,9 @@ impl<'a> Chunks<'a> {
     }
 
     fn word(&mut self) -> Option<u16> {
-        self.take(2)?.first_chunk().map(|bytes| u16::from_le_bytes(*bytes))
+        self.take(2)?
+            .first_chunk()
+            .map(|bytes| u16::from_le_bytes(*bytes))
     }
 
     fn take(&mut self, count: usize) -> Option<&'a [u8]> {
@@ -195,7 +247,12 @@ pub(crate) struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// A writer for as many bytes as `payload` has.
     pub(crate) fn new(payload: &'a mut [u8]) -> Self {
-        Self { payload, length: 0, open: None, closed: false }
+        Self {
+            payload,
+            length: 0,
+            open: None,
+            closed: false,
+        }
     }
 
     pub(crate) fn length(&self) -> usize {
@@ -212,7 +269,12 @@ impl<'a> Writer<'a> {
     }
 
     pub(crate) fn hello(&mut self, hello: Hello) {
-        self.put(&[&[HELLO], &hello.start.to_le_bytes(), &hello.echo.to_le_bytes(), &hello.storage.to_le_bytes()]);
+        self.put(&[
+            &[HELLO],
+            &hello.start.to_le_bytes(),
+            &hello.echo.to_le_bytes(),
+            &hello.storage.to_le_bytes(),
+        ]);
     }
 
     pub(crate) fn floor(&mut self, floor: u64) {
@@ -242,7 +304,11 @@ impl<'a> Writer<'a> {
 
     pub(crate) fn ack(&mut self, newest: u16, missing: u64) {
         let bytes = Self::bitmap_bytes(missing);
-        self.put(&[&[ACK + bytes as u8], &newest.to_le_bytes(), &missing.to_le_bytes()[..bytes]]);
+        self.put(&[
+            &[ACK + bytes as u8],
+            &newest.to_le_bytes(),
+            &missing.to_le_bytes()[..bytes],
+        ]);
     }
 
     fn bitmap_bytes(missing: u64) -> usize {
@@ -257,9 +323,20 @@ impl<'a> Writer<'a> {
     }
 
     /// Returns the place for the part, for the caller to fill.
-    pub(crate) fn fragment(&mut self, kind: u8, sequence: u16, offset: u16, last: bool, length: usize) -> &mut [u8] {
+    pub(crate) fn fragment(
+        &mut self,
+        kind: u8,
+        sequence: u16,
+        offset: u16,
+        last: bool,
+        length: usize,
+    ) -> &mut [u8] {
         let offset = if last { offset | LAST } else { offset };
-        self.put(&[&[FORM | kind], &sequence.to_le_bytes(), &offset.to_le_bytes()]);
+        self.put(&[
+            &[FORM | kind],
+            &sequence.to_le_bytes(),
+            &offset.to_le_bytes(),
+        ]);
         self.closed = true;
         self.extend(length)
     }
@@ -301,7 +378,11 @@ mod tests {
     fn chunks_come_back_in_order() {
         let mut payload = [0; 100];
         let mut writer = Writer::new(&mut payload);
-        let hello = Hello { start: 1, echo: 2, storage: 3 };
+        let hello = Hello {
+            start: 1,
+            echo: 2,
+            storage: 3,
+        };
         writer.hello(hello);
         writer.floor(99);
         writer.ack(7, 0x0102);
@@ -309,22 +390,51 @@ mod tests {
         writer.cancel(Class::Chip, 6);
         writer.message(1, 300, 3).copy_from_slice(b"one");
         writer.message(2, 301, 3).copy_from_slice(b"two");
-        writer.fragment(40, 302, 960, true, 4).copy_from_slice(b"tail");
+        writer
+            .fragment(40, 302, 960, true, 4)
+            .copy_from_slice(b"tail");
         assert_eq!(writer.room(), 0);
         let length = writer.length();
-        assert_eq!(length, HELLO_BYTES + FLOOR_BYTES + 5 + REJECT_BYTES + CANCEL_BYTES + 7 + 7 + 9);
+        assert_eq!(
+            length,
+            HELLO_BYTES + FLOOR_BYTES + 5 + REJECT_BYTES + CANCEL_BYTES + 7 + 7 + 9
+        );
         let chunks: Vec<_> = Chunks(&payload[..length]).map(Result::unwrap).collect();
         assert_eq!(
             chunks,
             [
                 Chunk::Hello(hello),
                 Chunk::Floor(99),
-                Chunk::Ack { newest: 7, missing: 0x0102 },
-                Chunk::Reject { class: Class::Text, sequence: 5, reason: 1 },
-                Chunk::Cancel { class: Class::Chip, sequence: 6 },
-                Chunk::Message { kind: 1, sequence: 300, body: b"one" },
-                Chunk::Message { kind: 2, sequence: 301, body: b"two" },
-                Chunk::Fragment { kind: 40, sequence: 302, offset: 960, last: true, part: b"tail" },
+                Chunk::Ack {
+                    newest: 7,
+                    missing: 0x0102
+                },
+                Chunk::Reject {
+                    class: Class::Text,
+                    sequence: 5,
+                    reason: 1
+                },
+                Chunk::Cancel {
+                    class: Class::Chip,
+                    sequence: 6
+                },
+                Chunk::Message {
+                    kind: 1,
+                    sequence: 300,
+                    body: b"one"
+                },
+                Chunk::Message {
+                    kind: 2,
+                    sequence: 301,
+                    body: b"two"
+                },
+                Chunk::Fragment {
+                    kind: 40,
+                    sequence: 302,
+                    offset: 960,
+                    last: true,
+                    part: b"tail"
+                },
             ]
         );
     }
@@ -333,7 +443,14 @@ mod tests {
     fn control_chunks_of_later_versions_are_stepped_over() {
         let mut chunks = Chunks(&[0x3A, 2, 9, 9, REST | 1, 0, 0, 5]);
         assert_eq!(chunks.next(), Some(Ok(Chunk::Unknown)));
-        assert_eq!(chunks.next(), Some(Ok(Chunk::Message { kind: 1, sequence: 0, body: &[5] })));
+        assert_eq!(
+            chunks.next(),
+            Some(Ok(Chunk::Message {
+                kind: 1,
+                sequence: 0,
+                body: &[5]
+            }))
+        );
         assert_eq!(chunks.next(), None);
     }
 

@@ -60,7 +60,10 @@ mod tests {
         let mut buffer = [0, 0x11, 0x22, 0x00, 0x33, 0xAA];
         assert_eq!(encode_in_place(&mut buffer, 4), 6);
         assert_eq!(buffer, [3, 0x11, 0x22, 2, 0x33, 0]);
-        assert_eq!(decode_in_place(&mut buffer[..5]).unwrap(), [0x11, 0x22, 0, 0x33]);
+        assert_eq!(
+            decode_in_place(&mut buffer[..5]).unwrap(),
+            [0x11, 0x22, 0, 0x33]
+        );
     }
 
     #[test]

@@ -104,7 +104,13 @@ impl Config {
             min_timeout: Duration::from_millis(100),
             max_timeout: Duration::from_secs(30),
             park_after: 8,
-            lifetimes: [None, Some(Duration::from_secs(7 * 86_400)), Some(Duration::from_secs(3_600)), None, None],
+            lifetimes: [
+                None,
+                Some(Duration::from_secs(7 * 86_400)),
+                Some(Duration::from_secs(3_600)),
+                None,
+                None,
+            ],
             patience: [0, 4, 8, 16, 32],
             commands_per_minute: 0,
             seed: 1,
@@ -142,11 +148,15 @@ impl Config {
             return Err(ConfigError::ParkAfter);
         }
         if let Mode::Simplex(simplex) = self.mode
-            && !((1..=15).contains(&simplex.repeats) && (1..=8).contains(&simplex.group) && simplex.repairs <= 4)
+            && !((1..=15).contains(&simplex.repeats)
+                && (1..=8).contains(&simplex.group)
+                && simplex.repairs <= 4)
         {
             return Err(ConfigError::Simplex);
         }
-        if self.keys.is_empty() && (self.uplink != Protection::Plain || self.downlink != Protection::Plain) {
+        if self.keys.is_empty()
+            && (self.uplink != Protection::Plain || self.downlink != Protection::Plain)
+        {
             return Err(ConfigError::NoKey);
         }
         self.pacing.check()
@@ -184,11 +194,15 @@ impl core::fmt::Display for ConfigError {
             Self::AckEvery => "ack_every must be 1 to 32",
             Self::Timeouts => "min_timeout must be over zero and at most max_timeout",
             Self::ParkAfter => "park_after must be at least 1",
-            Self::Simplex => "simplex needs 1 to 15 repeats, a group of 1 to 8, and at most 4 repairs",
+            Self::Simplex => {
+                "simplex needs 1 to 15 repeats, a group of 1 to 8, and at most 4 repairs"
+            }
             Self::NoKey => "a protected direction needs a key",
             Self::Rate => "the rate must be over zero",
             Self::DutyCycle => "the duty cycle needs a window over zero",
-            Self::Contacts => "contacts must each end after they begin, in order and without overlap",
+            Self::Contacts => {
+                "contacts must each end after they begin, in order and without overlap"
+            }
         })
     }
 }

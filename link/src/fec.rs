@@ -80,7 +80,15 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     pub(crate) fn new(group: u8, repairs: u8) -> Self {
-        Self { group, repairs, sums: [[0; MAX_MTU]; MAX_REPAIRS], first: 0, count: 0, longest: 0, sent: 0 }
+        Self {
+            group,
+            repairs,
+            sums: [[0; MAX_MTU]; MAX_REPAIRS],
+            first: 0,
+            count: 0,
+            longest: 0,
+            sent: 0,
+        }
     }
 
     /// Takes a payload that was sent.
@@ -116,7 +124,8 @@ impl Encoder {
             return None;
         }
         let index = self.sent;
-        let data = heapless::Vec::from_slice(&self.sums[usize::from(index)][..self.longest]).ok()?;
+        let data =
+            heapless::Vec::from_slice(&self.sums[usize::from(index)][..self.longest]).ok()?;
         let repair = (self.first, self.count, index, data);
         self.sent += 1;
         if self.sent >= self.repairs {
@@ -137,7 +146,10 @@ pub(crate) struct Decoder {
 
 impl Decoder {
     pub(crate) const fn new() -> Self {
-        Self { payloads: [None; MAX_GROUP], repairs: [None; MAX_REPAIRS] }
+        Self {
+            payloads: [None; MAX_GROUP],
+            repairs: [None; MAX_REPAIRS],
+        }
     }
 
     /// Takes a payload that came or was won back.
@@ -162,7 +174,8 @@ impl Decoder {
         block[..data.len()].copy_from_slice(data);
         self.repairs[index] = Some((first, block));
         let is_there = |member: usize| self.payload(first + member as u64).is_some();
-        let missing: heapless::Vec<usize, MAX_GROUP> = (0..group).filter(|&member| !is_there(member)).collect();
+        let missing: heapless::Vec<usize, MAX_GROUP> =
+            (0..group).filter(|&member| !is_there(member)).collect();
         let mut rows: heapless::Vec<([u8; MAX_REPAIRS], Block), MAX_REPAIRS> = heapless::Vec::new();
         if missing.is_empty() || missing.len() > MAX_REPAIRS {
             return won;
@@ -190,7 +203,9 @@ impl Decoder {
         eliminate(&mut rows);
         for (&member, (_, block)) in missing.iter().zip(&rows) {
             let length = usize::from(block[0]);
-            let Some(payload) = block.get(1..=length) else { continue };
+            let Some(payload) = block.get(1..=length) else {
+                continue;
+            };
             let counter = first + member as u64;
             if let Ok(payload) = heapless::Vec::from_slice(payload) {
                 let _ = won.push((counter, payload));
@@ -216,8 +231,12 @@ fn eliminate(rows: &mut [([u8; MAX_REPAIRS], Block)]) {
     for pivot in 0..rows.len() {
         let inverse = invert(rows[pivot].0[pivot]);
         let (factors, block) = &mut rows[pivot];
-        factors.iter_mut().for_each(|factor| *factor = multiply(*factor, inverse));
-        block.iter_mut().for_each(|byte| *byte = multiply(*byte, inverse));
+        factors
+            .iter_mut()
+            .for_each(|factor| *factor = multiply(*factor, inverse));
+        block
+            .iter_mut()
+            .for_each(|byte| *byte = multiply(*byte, inverse));
         let (factors, block) = rows[pivot];
         for (other, row) in rows.iter_mut().enumerate() {
             if other != pivot {
@@ -251,7 +270,9 @@ mod tests {
     fn check(group: usize, repairs: usize, lost: u32) {
         let first = 1000;
         let payload = |member: usize| -> heapless::Vec<u8, 64> {
-            (0..member * 7 % 23).map(|at| (member * 31 + at * 17) as u8).collect()
+            (0..member * 7 % 23)
+                .map(|at| (member * 31 + at * 17) as u8)
+                .collect()
         };
         let mut encoder = Encoder::new(group as u8, repairs as u8);
         let mut decoder = Decoder::new();
@@ -275,6 +296,9 @@ mod tests {
         }
         assert!(!encoder.is_open());
         let missing = (lost & ((1 << group) - 1)).count_ones();
-        assert_eq!(won, missing, "group {group}, repairs {repairs}, lost {lost:b}");
+        assert_eq!(
+            won, missing,
+            "group {group}, repairs {repairs}, lost {lost:b}"
+        );
     }
 }

@@ -11,7 +11,12 @@ pub(crate) const MAX_PARTS: usize = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     /// Bytes `start..end` of the message in an outbox slot, if the slot still bears this stamp.
-    Body { slot: u8, stamp: u16, start: u16, end: u16 },
+    Body {
+        slot: u8,
+        stamp: u16,
+        start: u16,
+        end: u16,
+    },
     /// The news that the message in the slot will never come.
     Cancel { slot: u8, stamp: u16 },
     /// Where the numbers of the class with this index begin.
@@ -52,7 +57,11 @@ pub(crate) struct Flight {
 
 impl Flight {
     pub(crate) fn new() -> Self {
-        Self { frames: heapless::Deque::new(), reorder: 3, highest_acked: None }
+        Self {
+            frames: heapless::Deque::new(),
+            reorder: 3,
+            highest_acked: None,
+        }
     }
 
     /// Records a frame that wants an acknowledgement. There is room: see [`Flight::retire`].
@@ -61,14 +70,22 @@ impl Flight {
         for (place, &part) in kept.iter_mut().zip(parts) {
             *place = Some(part);
         }
-        let frame = Frame { counter, sent_at: now, lost: false, parts: kept };
+        let frame = Frame {
+            counter,
+            sent_at: now,
+            lost: false,
+            parts: kept,
+        };
         let pushed = self.frames.push_back(frame).is_ok();
         debug_assert!(pushed, "retire makes room first");
     }
 
     /// Whether another frame with this counter leaves every frame under way within the window.
     pub(crate) fn has_room(&self, counter: u64) -> bool {
-        self.frames.iter().find(|frame| !frame.lost).is_none_or(|oldest| counter - oldest.counter < WINDOW as u64)
+        self.frames
+            .iter()
+            .find(|frame| !frame.lost)
+            .is_none_or(|oldest| counter - oldest.counter < WINDOW as u64)
     }
 
     /// Forgets the frames that no acknowledgement can speak of once `counter` is sent, and returns
@@ -110,7 +127,12 @@ impl Flight {
     }
 
     /// Takes an acknowledgement. Also returns how long the newest frame took, if it is news.
-    pub(crate) fn acknowledge(&mut self, newest: u64, missing: u64, now: Instant) -> (Settled, Option<Duration>) {
+    pub(crate) fn acknowledge(
+        &mut self,
+        newest: u64,
+        missing: u64,
+        now: Instant,
+    ) -> (Settled, Option<Duration>) {
         let mut settled = Settled::default();
         let mut sample = None;
         let mut kept = heapless::Deque::new();
@@ -127,7 +149,10 @@ impl Flight {
                 && highest > frame.counter
             {
                 // It was only late: allow for as much reordering from now on.
-                self.reorder = self.reorder.max(highest - frame.counter + 1).min(WINDOW as u64 / 2);
+                self.reorder = self
+                    .reorder
+                    .max(highest - frame.counter + 1)
+                    .min(WINDOW as u64 / 2);
             }
             sample = Some(now.since(frame.sent_at));
             self.highest_acked = self.highest_acked.max(Some(frame.counter));
@@ -194,13 +219,16 @@ impl Timer {
         Duration::from_micros(self.smoothed.unwrap_or(self.initial))
     }
 
-    /// The timeout now, doubled for each that ran out but the first two, with up to an eighth on top as `random` says.
+    /// The timeout now, doubled for each that ran out but the first four, with up to an eighth on top as `random` says.
     pub(crate) fn timeout(&self, random: u16) -> Duration {
         let base = match self.smoothed {
             Some(smoothed) => smoothed.saturating_add((self.variation * 4).max(self.min / 4)),
             None => self.initial,
         };
-        let backed_off = base.max(self.min).saturating_mul(1 << self.expired.saturating_sub(2).min(16)).min(self.max);
+        let backed_off = base
+            .max(self.min)
+            .saturating_mul(1 << self.expired.saturating_sub(4).min(16))
+            .min(self.max);
         Duration::from_micros(backed_off + backed_off / 8 * u64::from(random) / u64::from(u16::MAX))
     }
 }
@@ -250,14 +278,21 @@ mod tests {
 
     #[test]
     fn the_timeout_follows_the_round_trip_and_backs_off() {
-        let mut timer = Timer::new(Duration::from_secs(3), Duration::from_millis(100), Duration::from_secs(20));
+        let mut timer = Timer::new(
+            Duration::from_secs(3),
+            Duration::from_millis(100),
+            Duration::from_secs(20),
+        );
         assert_eq!(timer.timeout(0), Duration::from_secs(3));
         for _ in 0..50 {
             timer.sample(Duration::from_millis(400));
         }
         let settled = timer.timeout(0);
-        assert!(settled >= Duration::from_millis(400) && settled < Duration::from_millis(500), "{settled:?}");
-        timer.expired = 4;
+        assert!(
+            settled >= Duration::from_millis(400) && settled < Duration::from_millis(500),
+            "{settled:?}"
+        );
+        timer.expired = 6;
         assert_eq!(timer.timeout(0), settled.saturating_mul(4));
         timer.expired = 200;
         assert_eq!(timer.timeout(0), Duration::from_secs(20));

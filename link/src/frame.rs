@@ -83,8 +83,17 @@ pub(crate) struct Head {
 ///
 /// Returns the bytes to send. The caller has made sure that the active key exists where one is
 /// needed.
-pub(crate) fn seal<'a>(buffer: &'a mut [u8; MAX_MTU + 1], length: usize, head: Head, keys: &Keys) -> &'a [u8] {
-    let slot = if head.protection == Protection::Plain { 0 } else { keys.active_slot() };
+pub(crate) fn seal<'a>(
+    buffer: &'a mut [u8; MAX_MTU + 1],
+    length: usize,
+    head: Head,
+    keys: &Keys,
+) -> &'a [u8] {
+    let slot = if head.protection == Protection::Plain {
+        0
+    } else {
+        keys.active_slot()
+    };
     let inner = length + if head.greeting { WIDE } else { 0 };
     buffer[1] = VERSION << 6
         | (head.sender as u8) << 5
@@ -130,35 +139,48 @@ pub(crate) fn open<'a>(
     expected: u64,
 ) -> Result<(Head, &'a [u8]), FrameError> {
     let content = cobs::decode_in_place(block).ok_or(FrameError::Stuffing)?;
-    let &mut [control, length, low0, low1, ..] = content else { return Err(FrameError::Stuffing) };
+    let &mut [control, length, low0, low1, ..] = content else {
+        return Err(FrameError::Stuffing);
+    };
     let protection = match control >> 2 & 3 {
         0 => Protection::Plain,
         1 => Protection::Signed,
         2 => Protection::Encrypted,
         _ => return Err(FrameError::Version),
     };
-    if control >> 6 != VERSION || control & 1 != 0 || (protection == Protection::Plain && control & 0x10 != 0) {
+    if control >> 6 != VERSION
+        || control & 1 != 0
+        || (protection == Protection::Plain && control & 0x10 != 0)
+    {
         return Err(FrameError::Version);
     }
     if content.len() != HEADER + usize::from(length) + protection.check_bytes() {
         return Err(FrameError::Length);
     }
     let greeting = control & 2 != 0;
-    let sender = if control & 0x20 == 0 { Role::Board } else { Role::Ground };
+    let sender = if control & 0x20 == 0 {
+        Role::Board
+    } else {
+        Role::Ground
+    };
     let (body, check) = content.split_at_mut(HEADER + usize::from(length));
     let counter = if greeting {
-        let Some(&[a, b, c, d, e, f]) = body.get(HEADER..).and_then(|rest| rest.first_chunk()) else {
+        let Some(&[a, b, c, d, e, f]) = body.get(HEADER..).and_then(|rest| rest.first_chunk())
+        else {
             return Err(FrameError::Length);
         };
         u64::from_le_bytes([low0, low1, a, b, c, d, e, f])
     } else {
         nearest(expected, u16::from_le_bytes([low0, low1]))
     };
-    let head = Head { sender, protection, greeting, counter };
-    if protection == Protection::Plain {
-        if check != crc32c(body).to_le_bytes() {
-            return Err(FrameError::Checksum);
-        }
+    let head = Head {
+        sender,
+        protection,
+        greeting,
+        counter,
+    };
+    if protection == Protection::Plain && check != crc32c(body).to_le_bytes() {
+        return Err(FrameError::Checksum);
     }
     if sender == role {
         return Err(FrameError::Reflected);
@@ -170,7 +192,11 @@ pub(crate) fn open<'a>(
     if protection != Protection::Plain {
         let key = keys.slot(control >> 4 & 1).ok_or(FrameError::UnknownKey)?;
         let tag: &[u8; TAG] = check.first_chunk().ok_or(FrameError::Length)?;
-        let (clear, hidden) = body.split_at_mut(if protection == Protection::Encrypted { start } else { body.len() });
+        let (clear, hidden) = body.split_at_mut(if protection == Protection::Encrypted {
+            start
+        } else {
+            body.len()
+        });
         if !key.open(sender, counter, clear, hidden, tag) {
             return Err(FrameError::Authentication);
         }
@@ -204,7 +230,10 @@ impl Default for Deframer {
 impl Deframer {
     /// Waits for the first byte.
     pub const fn new() -> Self {
-        Self { buffer: [0; MAX_MTU], length: 0 }
+        Self {
+            buffer: [0; MAX_MTU],
+            length: 0,
+        }
     }
 
     /// Takes one byte. Returns the stuffed frame when the byte ends one, `None` for an empty one,
@@ -237,7 +266,11 @@ mod tests {
     }
 
     fn protection() -> impl Strategy<Value = Protection> {
-        prop_oneof![Just(Protection::Plain), Just(Protection::Signed), Just(Protection::Encrypted)]
+        prop_oneof![
+            Just(Protection::Plain),
+            Just(Protection::Signed),
+            Just(Protection::Encrypted)
+        ]
     }
 
     proptest! {

@@ -36,7 +36,10 @@ pub(crate) struct Window {
 impl Window {
     pub(crate) fn from_value(value: Value) -> Self {
         let [b0, b1, b2, b3, above @ ..] = value;
-        let mut window = Self { base: u32::from_le_bytes([b0, b1, b2, b3]), above: u64::from_le_bytes(above) };
+        let mut window = Self {
+            base: u32::from_le_bytes([b0, b1, b2, b3]),
+            above: u64::from_le_bytes(above),
+        };
         window.slide();
         window
     }
@@ -62,7 +65,9 @@ impl Window {
 
     /// Whether the number is so far ahead that the window would have to leave others behind.
     pub(crate) fn is_beyond(&self, sequence: u32) -> bool {
-        sequence.checked_sub(self.base).is_some_and(|ahead| ahead >= SEQUENCES)
+        sequence
+            .checked_sub(self.base)
+            .is_some_and(|ahead| ahead >= SEQUENCES)
     }
 
     pub(crate) fn insert(&mut self, sequence: u32) {
@@ -117,7 +122,9 @@ impl Partial {
     /// The body, once all of it is there.
     pub(crate) fn complete(&self) -> Option<&[u8]> {
         let length = self.length?;
-        self.have.covers(length).then(|| &self.bytes[..usize::from(length)])
+        self.have
+            .covers(length)
+            .then(|| &self.bytes[..usize::from(length)])
     }
 }
 
@@ -176,7 +183,12 @@ impl Inbox {
 
     /// Makes room where nothing can be asked for again.
     pub(crate) fn drop_oldest_partial(&mut self) {
-        let oldest = self.partials.iter().flatten().map(|partial| partial.id).min_by_key(|id| id.sequence);
+        let oldest = self
+            .partials
+            .iter()
+            .flatten()
+            .map(|partial| partial.id)
+            .min_by_key(|id| id.sequence);
         if let Some(id) = oldest {
             self.drop_partial(id);
         }
@@ -195,7 +207,10 @@ impl Inbox {
 
     /// The peer started again.
     pub(crate) fn peer_started(&mut self) {
-        self.partials.iter_mut().flatten().for_each(|partial| partial.stale = true);
+        self.partials
+            .iter_mut()
+            .flatten()
+            .for_each(|partial| partial.stale = true);
     }
 
     /// The peer's numbers mean other messages than before.
@@ -205,7 +220,14 @@ impl Inbox {
     }
 
     /// Puts a part of a message where it belongs.
-    pub(crate) fn place(&mut self, id: MessageId, kind: u8, offset: u16, last: bool, part: &[u8]) -> Placed {
+    pub(crate) fn place(
+        &mut self,
+        id: MessageId,
+        kind: u8,
+        offset: u16,
+        last: bool,
+        part: &[u8],
+    ) -> Placed {
         let start = usize::from(offset);
         let end = start + part.len();
         if end > MAX_MESSAGE {
@@ -214,12 +236,23 @@ impl Inbox {
         if part.is_empty() {
             return Placed::Contradiction;
         }
-        let Some(place) = self.place_for(id, kind) else { return Placed::NoPlace };
-        let Some(partial) = &mut self.partials[place] else { return Placed::NoPlace };
+        let Some(place) = self.place_for(id, kind) else {
+            return Placed::NoPlace;
+        };
+        let Some(partial) = &mut self.partials[place] else {
+            return Placed::NoPlace;
+        };
         let (from, to) = (offset, end as u16);
         let fits = match partial.length {
             Some(length) => to <= length && (!last || to == length),
-            None => !last || partial.have.as_slice().last().is_none_or(|span| span.1 <= to),
+            None => {
+                !last
+                    || partial
+                        .have
+                        .as_slice()
+                        .last()
+                        .is_none_or(|span| span.1 <= to)
+            }
         };
         if partial.kind != kind || !fits {
             return Placed::Contradiction;
@@ -232,19 +265,36 @@ impl Inbox {
         }
         partial.stale = false;
         partial.bytes[start..end].copy_from_slice(part);
-        if partial.complete().is_some() { Placed::Complete(place) } else { Placed::Incomplete }
+        if partial.complete().is_some() {
+            Placed::Complete(place)
+        } else {
+            Placed::Incomplete
+        }
     }
 
     /// The place of the message: its own, a free one, or one that may be dropped.
     fn place_for(&mut self, id: MessageId, kind: u8) -> Option<usize> {
         let is_free = |place: &Option<Partial>| place.is_none();
-        let is_stale = |place: &Option<Partial>| place.as_ref().is_some_and(|partial| partial.stale);
-        let own = self.partials.iter().position(|place| place.as_ref().is_some_and(|partial| partial.id == id));
+        let is_stale =
+            |place: &Option<Partial>| place.as_ref().is_some_and(|partial| partial.stale);
+        let own = self
+            .partials
+            .iter()
+            .position(|place| place.as_ref().is_some_and(|partial| partial.id == id));
         own.or_else(|| {
-            let place =
-                self.partials.iter().position(is_free).or_else(|| self.partials.iter().position(is_stale))?;
-            self.partials[place] =
-                Some(Partial { id, kind, length: None, have: Ranges::EMPTY, stale: false, bytes: [0; MAX_MESSAGE] });
+            let place = self
+                .partials
+                .iter()
+                .position(is_free)
+                .or_else(|| self.partials.iter().position(is_stale))?;
+            self.partials[place] = Some(Partial {
+                id,
+                kind,
+                length: None,
+                have: Ranges::EMPTY,
+                stale: false,
+                bytes: [0; MAX_MESSAGE],
+            });
             Some(place)
         })
     }
@@ -268,7 +318,13 @@ mod tests {
         assert_eq!(window.base, 4);
         assert_eq!(Window::from_value(window.to_value()), window);
         window.advance(1000);
-        assert_eq!(window, Window { base: 1000, above: 0 });
+        assert_eq!(
+            window,
+            Window {
+                base: 1000,
+                above: 0
+            }
+        );
     }
 
     #[test]
@@ -282,14 +338,35 @@ mod tests {
 
     #[test]
     fn parts_that_contradict_each_other_are_refused() {
-        let id = MessageId { class: Class::Chip, sequence: 0 };
+        let id = MessageId {
+            class: Class::Chip,
+            sequence: 0,
+        };
         let mut inbox = Inbox::new();
         assert_eq!(inbox.place(id, 40, 10, true, b"tail"), Placed::Incomplete);
-        assert_eq!(inbox.place(id, 40, 12, true, b"tail"), Placed::Contradiction, "two ends");
-        assert_eq!(inbox.place(id, 40, 14, false, b"x"), Placed::Contradiction, "behind the end");
-        assert_eq!(inbox.place(id, 41, 0, false, b"0123456789"), Placed::Contradiction, "two kinds");
+        assert_eq!(
+            inbox.place(id, 40, 12, true, b"tail"),
+            Placed::Contradiction,
+            "two ends"
+        );
+        assert_eq!(
+            inbox.place(id, 40, 14, false, b"x"),
+            Placed::Contradiction,
+            "behind the end"
+        );
+        assert_eq!(
+            inbox.place(id, 41, 0, false, b"0123456789"),
+            Placed::Contradiction,
+            "two kinds"
+        );
         assert_eq!(inbox.place(id, 40, 1020, false, b"01234"), Placed::TooLarge);
-        assert_eq!(inbox.place(id, 40, 0, false, b"0123456789"), Placed::Complete(0));
-        assert_eq!(inbox.partial(0).unwrap().complete(), Some(&b"0123456789tail"[..]));
+        assert_eq!(
+            inbox.place(id, 40, 0, false, b"0123456789"),
+            Placed::Complete(0)
+        );
+        assert_eq!(
+            inbox.partial(0).unwrap().complete(),
+            Some(&b"0123456789tail"[..])
+        );
     }
 }

@@ -98,6 +98,8 @@ pub mod sim;
 pub mod storage;
 pub mod text;
 mod time;
+#[cfg(test)]
+mod vectors;
 
 pub use config::{Config, Role};
 pub use counters::Counters;

@@ -3,7 +3,7 @@
 //! The bytes themselves stay in storage; here is only what is known about them.
 
 use crate::{
-    chunk::{FRAGMENT_HEAD, MESSAGE_HEAD},
+    chunk::{CANCEL_BYTES, FRAGMENT_HEAD, MESSAGE_HEAD},
     endpoint::MessageId,
     message::{Class, RefusalReason},
     ranges::Ranges,
@@ -19,6 +19,9 @@ pub(crate) const SEQUENCES: u32 = 64;
 /// How many messages of each class may be half sent: the peer has as many places to put them
 /// together.
 pub(crate) const HALF_SENT: [u8; 5] = [1, 1, 1, 1, 2];
+
+/// Places that messages of each class leave free for others.
+const RESERVED: [usize; 5] = [0, 8, 4, 24, 40];
 
 /// A fragment is not worth a frame of its own below this many bytes.
 const MIN_FRAGMENT: usize = 16;
@@ -81,15 +84,29 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     pub(crate) fn new(patience: [u8; 5]) -> Self {
-        Self { slots: [None; OUTBOX], stamp: 0, passed: [0; 5], patience }
+        Self {
+            slots: [None; OUTBOX],
+            stamp: 0,
+            passed: [0; 5],
+            patience,
+        }
     }
 
-    pub(crate) fn has_room(&self) -> bool {
-        self.slots.iter().any(Option::is_none)
+    /// Whether a message of the class may come in: the less urgent leave room for the more urgent.
+    pub(crate) fn has_room(&self, class: Class) -> bool {
+        let free = self.slots.iter().filter(|slot| slot.is_none()).count();
+        free > RESERVED[class.index()]
     }
 
     /// Takes a message in. There is room.
-    pub(crate) fn insert(&mut self, id: MessageId, kind: u8, length: u16, expires: Instant, repeats: u8) {
+    pub(crate) fn insert(
+        &mut self,
+        id: MessageId,
+        kind: u8,
+        length: u16,
+        expires: Instant,
+        repeats: u8,
+    ) {
         self.stamp = self.stamp.wrapping_add(1);
         let slot = Slot {
             id,
@@ -114,7 +131,10 @@ impl Outbox {
 
     /// The slot, if the message in it is still the same.
     pub(crate) fn stamped(&mut self, slot: u8, stamp: u16) -> Option<&mut Slot> {
-        self.slots.get_mut(usize::from(slot))?.as_mut().filter(|slot| slot.stamp == stamp)
+        self.slots
+            .get_mut(usize::from(slot))?
+            .as_mut()
+            .filter(|slot| slot.stamp == stamp)
     }
 
     pub(crate) fn slots(&self) -> impl Iterator<Item = &Slot> {
@@ -131,7 +151,9 @@ impl Outbox {
 
     /// A message that has waited longer than it may.
     pub(crate) fn expired(&self, now: Instant) -> Option<MessageId> {
-        self.slots().find(|slot| slot.state == State::Open && slot.expires <= now).map(|slot| slot.id)
+        self.slots()
+            .find(|slot| slot.state == State::Open && slot.expires <= now)
+            .map(|slot| slot.id)
     }
 
     /// Messages of the class that are not done with: the lowest sequence number.
@@ -145,7 +167,11 @@ impl Outbox {
     /// Removes a message that is over and returns it.
     pub(crate) fn take_done(&mut self) -> Option<(MessageId, Outcome)> {
         self.slots.iter_mut().find_map(|place| match place {
-            Some(Slot { id, state: State::Done(outcome), .. }) => {
+            Some(Slot {
+                id,
+                state: State::Done(outcome),
+                ..
+            }) => {
                 let done = (*id, *outcome);
                 *place = None;
                 Some(done)
@@ -157,7 +183,11 @@ impl Outbox {
     /// Counts a message as sent once more, if no byte of it is left to send, and returns it when it
     /// was the last time. Only where nothing is acknowledged.
     pub(crate) fn sent_once(&mut self, slot: u8) -> Option<MessageId> {
-        let slot = self.slots.get_mut(usize::from(slot))?.as_mut().filter(|slot| slot.to_send.is_empty())?;
+        let slot = self
+            .slots
+            .get_mut(usize::from(slot))?
+            .as_mut()
+            .filter(|slot| slot.to_send.is_empty())?;
         slot.started = false;
         slot.repeats = slot.repeats.saturating_sub(1);
         (slot.repeats == 0).then_some(slot.id)
@@ -165,12 +195,16 @@ impl Outbox {
 
     /// Whether messages are to be sent again.
     pub(crate) fn has_repeats(&self) -> bool {
-        self.slots().any(|slot| slot.state == State::Open && slot.repeats > 0)
+        self.slots()
+            .any(|slot| slot.state == State::Open && slot.repeats > 0)
     }
 
     /// Queues all messages again that are to be sent again.
     pub(crate) fn repeat(&mut self) {
-        for slot in self.slots_mut().filter(|slot| slot.state == State::Open && slot.repeats > 0) {
+        for slot in self
+            .slots_mut()
+            .filter(|slot| slot.state == State::Open && slot.repeats > 0)
+        {
             slot.to_send = Ranges::whole(slot.length);
         }
     }
@@ -195,7 +229,9 @@ impl Outbox {
 
     /// Messages that are not over.
     pub(crate) fn waiting(&self) -> usize {
-        self.slots().filter(|slot| !matches!(slot.state, State::Done(_))).count()
+        self.slots()
+            .filter(|slot| !matches!(slot.state, State::Done(_)))
+            .count()
     }
 
     /// What to send next where `room` bytes are left of a frame that could hold `capacity`.
@@ -203,8 +239,10 @@ impl Outbox {
     /// The most urgent class comes first, except that a class that was passed over as often as its
     /// patience says gets its turn.
     pub(crate) fn next(&mut self, room: usize, capacity: usize) -> Option<Next> {
-        let ready: [Option<Next>; 5] = Class::ALL.map(|class| self.next_of(class, room, capacity));
-        let impatient = (1..5).find(|&class| ready[class].is_some() && self.passed[class] >= self.patience[class].max(1));
+        let ready = self.candidates(room, capacity);
+        let impatient = (1..5).find(|&class| {
+            ready[class].is_some() && self.passed[class] >= self.patience[class].max(1)
+        });
         let chosen = impatient.or_else(|| ready.iter().position(Option::is_some))?;
         for (class, next) in ready.iter().enumerate() {
             if class == chosen {
@@ -221,52 +259,66 @@ impl Outbox {
         ready[chosen]
     }
 
-    /// Whether anything could be sent now.
-    pub(crate) fn is_ready(&self, capacity: usize) -> bool {
-        Class::ALL.into_iter().any(|class| self.next_of(class, capacity, capacity).is_some())
+    /// Whether anything could be put into an empty frame of `room` bytes.
+    pub(crate) fn is_ready(&self, room: usize, capacity: usize) -> bool {
+        self.candidates(room, capacity).iter().any(Option::is_some)
     }
 
-    fn next_of(&self, class: Class, room: usize, capacity: usize) -> Option<Next> {
-        let lowest = self.lowest(class)?;
-        let fits = |slot: &Slot, room: usize| usize::from(slot.length) + MESSAGE_HEAD <= room;
-        let half_sent = self
+    /// What each class would send next: of its messages, the one with the lowest number that can.
+    fn candidates(&self, room: usize, capacity: usize) -> [Option<Next>; 5] {
+        let mut lowest = [u32::MAX; 5];
+        let mut half_sent = [0; 5];
+        for slot in self
             .slots()
-            .filter(|slot| slot.id.class == class && slot.started && !matches!(slot.state, State::Done(_)))
-            .count();
-        let mut best: Option<(u32, Next)> = None;
+            .filter(|slot| !matches!(slot.state, State::Done(_)))
+        {
+            let class = slot.id.class.index();
+            lowest[class] = slot.id.sequence.min(lowest[class]);
+            half_sent[class] += u8::from(slot.started);
+        }
+        let mut best: [Option<(u32, Next)>; 5] = [None; 5];
         for (index, slot) in self.slots.iter().enumerate() {
             let Some(slot) = slot else { continue };
-            let sequence = slot.id.sequence;
-            if slot.id.class != class
-                || sequence - lowest.min(sequence) >= SEQUENCES
-                || best.is_some_and(|(found, _)| found < sequence)
+            let (class, sequence) = (slot.id.class.index(), slot.id.sequence);
+            if sequence.saturating_sub(lowest[class]) >= SEQUENCES
+                || best[class].is_some_and(|(found, _)| found < sequence)
             {
                 continue;
             }
-            let index = index as u8;
-            let next = match slot.state {
-                State::Cancelled { due: true, .. } if room >= crate::chunk::CANCEL_BYTES => Next::Cancel { slot: index },
-                State::Open if !slot.to_send.is_empty() => {
-                    if fits(slot, capacity) && !slot.started {
-                        if !fits(slot, room) {
-                            continue;
-                        }
-                        Next::Whole { slot: index }
-                    } else {
-                        let allowed = slot.started || half_sent < usize::from(HALF_SENT[class.index()]);
-                        let Some((start, end)) = slot.to_send.first() else { continue };
-                        let room = room.saturating_sub(FRAGMENT_HEAD);
-                        let wanted = usize::from(end - start);
-                        if !allowed || room < wanted.min(MIN_FRAGMENT).min(capacity - FRAGMENT_HEAD) {
-                            continue;
-                        }
-                        Next::Fragment { slot: index, start, end: start + wanted.min(room) as u16 }
-                    }
-                }
-                _ => continue,
-            };
-            best = Some((sequence, next));
+            let may_start = half_sent[class] < HALF_SENT[class];
+            if let Some(next) = slot.next(index as u8, may_start, room, capacity) {
+                best[class] = Some((sequence, next));
+            }
         }
-        best.map(|(_, next)| next)
+        best.map(|best| best.map(|(_, next)| next))
+    }
+}
+
+impl Slot {
+    /// What this message would send where `room` bytes are left of a frame that could hold
+    /// `capacity`.
+    fn next(&self, slot: u8, may_start: bool, room: usize, capacity: usize) -> Option<Next> {
+        match self.state {
+            State::Cancelled { due: true, .. } if room >= CANCEL_BYTES => {
+                Some(Next::Cancel { slot })
+            }
+            State::Open => {
+                let (start, end) = self.to_send.first()?;
+                let whole = usize::from(self.length) + MESSAGE_HEAD;
+                if whole <= capacity && !self.started {
+                    return (whole <= room).then_some(Next::Whole { slot });
+                }
+                let room = room.saturating_sub(FRAGMENT_HEAD);
+                let wanted = usize::from(end - start);
+                let worthwhile = wanted.min(MIN_FRAGMENT).min(capacity - FRAGMENT_HEAD);
+                let allowed = (self.started || may_start) && room >= worthwhile;
+                allowed.then_some(Next::Fragment {
+                    slot,
+                    start,
+                    end: start + wanted.min(room) as u16,
+                })
+            }
+            _ => None,
+        }
     }
 }

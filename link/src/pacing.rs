@@ -26,21 +26,31 @@ pub struct Pacing {
 
 impl Default for Pacing {
     fn default() -> Self {
-        Self { rate: 1_000_000, duty_cycle: None, contacts: heapless::Vec::new() }
+        Self {
+            rate: 1_000_000,
+            duty_cycle: None,
+            contacts: heapless::Vec::new(),
+        }
     }
 }
 
 impl Pacing {
     /// No limit but `rate` bytes in a second.
     pub fn at_rate(rate: u32) -> Self {
-        Self { rate, ..Self::default() }
+        Self {
+            rate,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if self.rate == 0 {
             return Err(ConfigError::Rate);
         }
-        if self.duty_cycle.is_some_and(|duty| duty.window.as_micros() < SLICES as u64) {
+        if self
+            .duty_cycle
+            .is_some_and(|duty| duty.window.as_micros() < SLICES as u64)
+        {
             return Err(ConfigError::DutyCycle);
         }
         check_contacts(&self.contacts)
@@ -81,7 +91,9 @@ impl DutyCycle {
     /// Time on the air of a frame of `bytes` bytes.
     pub const fn airtime(&self, bytes: usize) -> Duration {
         Duration::from_micros(
-            self.per_frame.as_micros().saturating_add(self.per_byte.as_micros().saturating_mul(bytes as u64)),
+            self.per_frame
+                .as_micros()
+                .saturating_add(self.per_byte.as_micros().saturating_mul(bytes as u64)),
         )
     }
 }
@@ -142,7 +154,8 @@ impl Pacer {
         if let Some(duty) = self.duty_cycle {
             self.roll(self.slice_of(duty, now));
             let place = &mut self.spent[(self.slice % (SLICES as u64 + 1)) as usize];
-            *place = place.saturating_add(u32::try_from(duty.airtime(bytes).as_micros()).unwrap_or(u32::MAX));
+            *place = place
+                .saturating_add(u32::try_from(duty.airtime(bytes).as_micros()).unwrap_or(u32::MAX));
         }
     }
 
@@ -157,7 +170,8 @@ impl Pacer {
         let at_duty = self.duty_cycle.map_or(0, |duty| {
             let airtime = u128::from(duty.airtime(bytes as usize).as_micros());
             let budget = u128::from(duty.budget.as_micros().max(1));
-            u64::try_from(airtime * u128::from(duty.window.as_micros()) / budget).unwrap_or(u64::MAX)
+            u64::try_from(airtime * u128::from(duty.window.as_micros()) / budget)
+                .unwrap_or(u64::MAX)
         });
         Duration::from_micros(at_rate.max(at_duty))
     }
@@ -182,7 +196,10 @@ impl Pacer {
 
     /// When the contact schedule next changes what may be sent.
     pub(crate) fn next_edge(&self, now: Instant) -> Option<Instant> {
-        let edges = self.contacts.iter().flat_map(|contact| [contact.start, contact.end]);
+        let edges = self
+            .contacts
+            .iter()
+            .flat_map(|contact| [contact.start, contact.end]);
         edges.filter(|&edge| edge > now).min()
     }
 
@@ -190,7 +207,10 @@ impl Pacer {
         if self.contacts.is_empty() {
             return Some(at);
         }
-        self.contacts.iter().find(|contact| at < contact.end).map(|contact| at.max(contact.start))
+        self.contacts
+            .iter()
+            .find(|contact| at < contact.end)
+            .map(|contact| at.max(contact.start))
     }
 
     fn fill(&mut self, now: Instant) {
@@ -199,7 +219,10 @@ impl Pacer {
     }
 
     fn tokens_at(&self, now: Instant) -> u64 {
-        let gained = now.since(self.filled_at).as_micros().saturating_mul(u64::from(self.rate));
+        let gained = now
+            .since(self.filled_at)
+            .as_micros()
+            .saturating_mul(u64::from(self.rate));
         self.tokens.saturating_add(gained).min(BUCKET)
     }
 
@@ -224,7 +247,9 @@ impl Pacer {
     /// A rolling window touches at most one slice more than it has, so if the newest `SLICES + 1`
     /// slices are within the budget, every window is.
     fn duty_allows(&self, bytes: usize, at: Instant) -> Option<Instant> {
-        let Some(duty) = self.duty_cycle else { return Some(at) };
+        let Some(duty) = self.duty_cycle else {
+            return Some(at);
+        };
         let cost = duty.airtime(bytes).as_micros();
         if cost > duty.budget.as_micros() {
             return None;

@@ -34,14 +34,24 @@ impl<S: Storage> Endpoint<S> {
         let length = message.encode(&mut body).ok_or(Refused::TooLarge)?;
         let answer = expected_answer(message);
         let up = self.on_air(length, self.config().sending());
-        let down = self.on_air(answer, self.config().receiving()) + overhead(self.config().receiving()) + ACK;
-        let acknowledged = if answer > 0 { overhead(self.config().sending()) + ACK } else { 0 };
+        let down = self.on_air(answer, self.config().receiving())
+            + overhead(self.config().receiving())
+            + ACK;
+        let acknowledged = if answer > 0 {
+            overhead(self.config().sending()) + ACK
+        } else {
+            0
+        };
         let bytes_up = self.with_loss(up + acknowledged);
         let bytes_down = self.with_loss(down);
         let ahead = self.with_loss(self.bytes_ahead(message.kind().class()));
         let airtime = self.time_for(u64::from(ahead) + u64::from(bytes_up) + u64::from(bytes_down));
         let time = self.within_schedule(airtime + self.round_trip(), now);
-        Ok(Quote { bytes_up, bytes_down, time })
+        Ok(Quote {
+            bytes_up,
+            bytes_down,
+            time,
+        })
     }
 
     /// Bytes on the air for a body of this length, in as few frames as it takes.
@@ -71,7 +81,10 @@ fn expected_answer(message: &Message) -> usize {
         },
         // A quarter of a byte a pixel is a decent JPEG; the coarsest level goes uncompressed.
         Message::ChipRequest(ChipRequest { level, .. }) => {
-            (1..=u32::from(*level).min(8)).map(|level| (32usize << level).pow(2) / 4).sum::<usize>() + 32 * 32 * 3
+            (1..=u32::from(*level).min(8))
+                .map(|level| (32usize << level).pow(2) / 4)
+                .sum::<usize>()
+                + 32 * 32 * 3
         }
         Message::Configure(_) => 3,
         Message::Ping(_) => 5,

@@ -8,7 +8,10 @@ pub(crate) struct Ranges<const N: usize> {
 }
 
 impl<const N: usize> Ranges<N> {
-    pub(crate) const EMPTY: Self = Self { spans: [(0, 0); N], count: 0 };
+    pub(crate) const EMPTY: Self = Self {
+        spans: [(0, 0); N],
+        count: 0,
+    };
 
     pub(crate) fn whole(length: u16) -> Self {
         let mut ranges = Self::EMPTY;
@@ -31,7 +34,10 @@ impl<const N: usize> Ranges<N> {
 
     /// How many bytes are in the set.
     pub(crate) fn bytes(&self) -> usize {
-        self.as_slice().iter().map(|&(start, end)| usize::from(end - start)).sum()
+        self.as_slice()
+            .iter()
+            .map(|&(start, end)| usize::from(end - start))
+            .sum()
     }
 
     /// Whether the set is `0..length`.
@@ -41,7 +47,9 @@ impl<const N: usize> Ranges<N> {
 
     #[cfg(test)]
     pub(crate) fn contains(&self, start: u16, end: u16) -> bool {
-        self.as_slice().iter().any(|&(from, to)| from <= start && end <= to)
+        self.as_slice()
+            .iter()
+            .any(|&(from, to)| from <= start && end <= to)
     }
 
     /// Adds a range. False, and nothing changes, when that would take more than `N` ranges.
@@ -51,14 +59,25 @@ impl<const N: usize> Ranges<N> {
             return true;
         }
         // Spans first..last touch the new one and melt into it.
-        let first = self.as_slice().iter().position(|span| span.1 >= start).unwrap_or(usize::from(self.count));
-        let last = self.as_slice().iter().position(|span| span.0 > end).unwrap_or(usize::from(self.count));
+        let first = self
+            .as_slice()
+            .iter()
+            .position(|span| span.1 >= start)
+            .unwrap_or(usize::from(self.count));
+        let last = self
+            .as_slice()
+            .iter()
+            .position(|span| span.0 > end)
+            .unwrap_or(usize::from(self.count));
         if first == last && usize::from(self.count) == N {
             return false;
         }
         let mut merged = (start, end);
         if first < last {
-            merged = (merged.0.min(self.spans[first].0), merged.1.max(self.spans[last - 1].1));
+            merged = (
+                merged.0.min(self.spans[first].0),
+                merged.1.max(self.spans[last - 1].1),
+            );
         }
         self.replace(first, last, &[merged]);
         true
@@ -69,8 +88,16 @@ impl<const N: usize> Ranges<N> {
         if self.try_insert(start, end) {
             return;
         }
-        let before = self.as_slice().iter().rfind(|span| span.1 < start).map(|span| span.1);
-        let after = self.as_slice().iter().find(|span| span.0 > end).map(|span| span.0);
+        let before = self
+            .as_slice()
+            .iter()
+            .rfind(|span| span.1 < start)
+            .map(|span| span.1);
+        let after = self
+            .as_slice()
+            .iter()
+            .find(|span| span.0 > end)
+            .map(|span| span.0);
         let (start, end) = match (before, after) {
             (Some(before), Some(after)) if after - end < start - before => (start, after),
             (None, Some(after)) => (start, after),

@@ -24,7 +24,13 @@ pub(crate) struct Received {
 
 impl Received {
     pub(crate) fn new(stored: u64) -> Self {
-        Self { floor: stored, next: stored, seen: 0, taken: 0, stored }
+        Self {
+            floor: stored,
+            next: stored,
+            seen: 0,
+            taken: 0,
+            stored,
+        }
     }
 
     /// The counter that should come next.
@@ -95,7 +101,10 @@ mod tests {
             received.accept(counter);
             assert!(!received.is_new(counter), "{counter}");
         }
-        assert!(!received.is_new(16), "64 behind the newest is too old to tell");
+        assert!(
+            !received.is_new(16),
+            "64 behind the newest is too old to tell"
+        );
     }
 
     #[test]

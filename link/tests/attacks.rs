@@ -26,7 +26,11 @@ fn start(config: Config) -> Endpoint<Storage> {
 }
 
 /// Lets both ends exchange what they have for so many milliseconds, and returns the board's frames.
-fn converse(board: &mut Endpoint<Storage>, ground: &mut Endpoint<Storage>, millis: std::ops::Range<u64>) -> Vec<Vec<u8>> {
+fn converse(
+    board: &mut Endpoint<Storage>,
+    ground: &mut Endpoint<Storage>,
+    millis: std::ops::Range<u64>,
+) -> Vec<Vec<u8>> {
     let mut overheard = Vec::new();
     for now in millis.map(Instant::from_millis) {
         while let Some(frame) = board.poll_transmit(now) {
@@ -60,18 +64,30 @@ fn plain_frame(sender: Role, counter: u16, payload: &[u8]) -> Vec<u8> {
 fn a_peer_that_lies_breaks_nothing() {
     for seed in 0..40 {
         let mut rng = Rng::new(seed);
-        let role = if seed % 2 == 0 { Role::Board } else { Role::Ground };
+        let role = if seed % 2 == 0 {
+            Role::Board
+        } else {
+            Role::Ground
+        };
         let mut end = start(config(role, Protection::Plain));
         for step in 0..500u64 {
             let now = Instant::from_millis(step * rng.below(2_000));
             let mut payload = Vec::new();
             // Half the time a known chunk with wild content, half the time anything.
             if rng.chance(0.5) {
-                let kinds = [1, 2, 3, 4, 5, 6, 7, 0x10, 0x18, 0x41, 0x48, 0x81, 0x88, 0xC1, 0xE8, 0xA0, 0xD8];
+                let kinds = [
+                    1, 2, 3, 4, 5, 6, 7, 0x10, 0x18, 0x41, 0x48, 0x81, 0x88, 0xC1, 0xE8, 0xA0, 0xD8,
+                ];
                 payload.push(kinds[rng.below(kinds.len() as u64) as usize]);
             }
             let small = rng.chance(0.5);
-            (0..rng.below(60)).for_each(|_| payload.push(if small { rng.below(4) as u8 } else { rng.bits() as u8 }));
+            (0..rng.below(60)).for_each(|_| {
+                payload.push(if small {
+                    rng.below(4) as u8
+                } else {
+                    rng.bits() as u8
+                })
+            });
             end.receive(&plain_frame(role.peer(), step as u16, &payload), now);
             if step % 50 == 0 {
                 let _ = end.send(&message_of(seed, role, Mix::All, step as u32), now);
@@ -84,7 +100,10 @@ fn a_peer_that_lies_breaks_nothing() {
             }
             let _ = end.next_deadline();
         }
-        assert!(end.counters().frames_received > 300, "the lies got through to be dealt with");
+        assert!(
+            end.counters().frames_received > 300,
+            "the lies got through to be dealt with"
+        );
         let storage = end.into_storage();
         Endpoint::new(config(role, Protection::Plain), storage).expect("it starts again");
     }
@@ -114,14 +133,20 @@ fn truncated_frames_are_refused_and_counted() {
     }
     let counters = *ground.counters();
     assert_eq!(counters.frames_received, 0);
-    let refused = counters.bad_stuffing + counters.bad_length + counters.bad_version + counters.bad_authentication;
+    let refused = counters.bad_stuffing
+        + counters.bad_length
+        + counters.bad_version
+        + counters.bad_authentication;
     assert_eq!(refused as usize, frame.len() - 2);
 }
 
 #[test]
 fn a_wrong_key_and_an_empty_slot_are_told_apart() {
     let mut board = start(config(Role::Board, Protection::Signed));
-    let keys = |id, secret| Config { keys: Keys::single(Key::new(id, secret)), ..config(Role::Ground, Protection::Signed) };
+    let keys = |id, secret| Config {
+        keys: Keys::single(Key::new(id, secret)),
+        ..config(Role::Ground, Protection::Signed)
+    };
     let mut same_slot = start(keys(3, b"nobody knows it."));
     let mut other_slot = start(keys(2, b"nobody knows it."));
     let mut other_secret = start(keys(1, b"nobody knows it!"));
@@ -130,7 +155,11 @@ fn a_wrong_key_and_an_empty_slot_are_told_apart() {
         let frame = end.poll_transmit(now).unwrap().to_vec();
         board.receive(&frame, now);
     }
-    assert_eq!(board.counters().bad_authentication, 2, "another id or another secret");
+    assert_eq!(
+        board.counters().bad_authentication,
+        2,
+        "another id or another secret"
+    );
     assert_eq!(board.counters().unknown_key, 1);
     assert_eq!(board.counters().frames_received, 0);
 }
@@ -138,13 +167,23 @@ fn a_wrong_key_and_an_empty_slot_are_told_apart() {
 #[test]
 fn a_plain_command_to_a_board_that_wants_signatures_is_refused_and_said_so() {
     let mut board = start(config(Role::Board, Protection::Signed));
-    let mut stranger = start(Config { uplink: Protection::Plain, ..config(Role::Ground, Protection::Signed) });
-    let query = Message::Query(Query { id: 1, tile: 2, instruction: Instruction::Classify });
+    let mut stranger = start(Config {
+        uplink: Protection::Plain,
+        ..config(Role::Ground, Protection::Signed)
+    });
+    let query = Message::Query(Query {
+        id: 1,
+        tile: 2,
+        instruction: Instruction::Classify,
+    });
     stranger.send(&query, Instant::ZERO).unwrap();
     converse(&mut board, &mut stranger, 0..5_000);
     assert!(board.counters().unprotected > 0);
     assert_eq!(board.counters().frames_received, 0);
-    assert!(std::iter::from_fn(|| board.poll_event()).all(|event| !matches!(event, Event::Message { .. })));
+    assert!(
+        std::iter::from_fn(|| board.poll_event())
+            .all(|event| !matches!(event, Event::Message { .. }))
+    );
     let denied = std::iter::from_fn(|| stranger.poll_event())
         .any(|event| event == Event::Denied(RefusalReason::BadAuthentication));
     assert!(denied, "the stranger is told why it is not heard");
@@ -155,7 +194,12 @@ fn replays_are_refused_before_and_after_a_start() {
     let mut board = start(config(Role::Board, Protection::Encrypted));
     let mut ground = start(config(Role::Ground, Protection::Encrypted));
     for number in 0..60 {
-        board.send(&message_of(1, Role::Board, Mix::Short, number), Instant::ZERO).unwrap();
+        board
+            .send(
+                &message_of(1, Role::Board, Mix::Short, number),
+                Instant::ZERO,
+            )
+            .unwrap();
     }
     let frames = converse(&mut board, &mut ground, 0..3_000);
     assert!(frames.len() > 15);
@@ -166,8 +210,15 @@ fn replays_are_refused_before_and_after_a_start() {
             ground.receive(frame, Instant::from_secs(10));
         }
         assert_eq!(ground.counters().frames_received, before, "round {round}");
-        assert_eq!(ground.counters().replayed - replayed, 2 * frames.len() as u32);
-        ground = Endpoint::new(config(Role::Ground, Protection::Encrypted), ground.into_storage()).unwrap();
+        assert_eq!(
+            ground.counters().replayed - replayed,
+            2 * frames.len() as u32
+        );
+        ground = Endpoint::new(
+            config(Role::Ground, Protection::Encrypted),
+            ground.into_storage(),
+        )
+        .unwrap();
     }
 }
 
@@ -191,7 +242,11 @@ fn damaged_frames_are_not_accepted() {
         }
         assert_eq!(ground.counters().frames_received, 0, "{protection:?}");
         ground.receive(&frame, Instant::ZERO);
-        assert_eq!(ground.counters().frames_received, 1, "the frame itself is good");
+        assert_eq!(
+            ground.counters().frames_received,
+            1,
+            "the frame itself is good"
+        );
     }
 }
 
@@ -204,7 +259,10 @@ fn garbage_costs_at_most_one_good_frame() {
         let garbage: Vec<u8> = (0..rng.below(700)).map(|_| rng.bits() as u8).collect();
         ground.receive(&garbage, Instant::ZERO);
         for counter in 0..5u16 {
-            ground.receive(&plain_frame(Role::Board, counter, &[0x20, 0]), Instant::ZERO);
+            ground.receive(
+                &plain_frame(Role::Board, counter, &[0x20, 0]),
+                Instant::ZERO,
+            );
         }
         assert!(ground.counters().frames_received >= 4);
     }

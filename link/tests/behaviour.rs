@@ -8,7 +8,8 @@ use deltavlm_link::{
     config::{Mode, Simplex},
     frame::overhead,
     message::{
-        Alert, Answer, AnswerBody, Class, Confidence, Grid9, Health, Instruction, Message, Query, RefusalReason, Source,
+        Alert, Answer, AnswerBody, Class, Confidence, Grid9, Health, Instruction, Message, Query,
+        RefusalReason, Source,
     },
     pacing::{DutyCycle, Pacing},
     sim::{Channel, Faults, Mix, PowerCut, Rng, message_of},
@@ -24,11 +25,18 @@ fn start(config: Config) -> End {
 }
 
 fn pair() -> (End, End) {
-    (start(Config::new(Role::Board)), start(Config::new(Role::Ground)))
+    (
+        start(Config::new(Role::Board)),
+        start(Config::new(Role::Ground)),
+    )
 }
 
 /// Exchanges frames for so many milliseconds and returns what each end saw.
-fn converse(board: &mut End, ground: &mut End, millis: std::ops::Range<u64>) -> (Vec<Event>, Vec<Event>) {
+fn converse(
+    board: &mut End,
+    ground: &mut End,
+    millis: std::ops::Range<u64>,
+) -> (Vec<Event>, Vec<Event>) {
     let (mut of_board, mut of_ground) = (Vec::new(), Vec::new());
     for now in millis.map(Instant::from_millis) {
         while let Some(frame) = board.poll_transmit(now) {
@@ -73,18 +81,37 @@ fn alert(tile: u32) -> Message {
 }
 
 fn query(id: u16, instruction: Instruction) -> Message {
-    Message::Query(Query { id, tile: u32::MAX, instruction })
+    Message::Query(Query {
+        id,
+        tile: u32::MAX,
+        instruction,
+    })
 }
 
 fn caption(words: usize) -> Message {
     let text: String = (0..words).map(|word| format!("q{word}x ")).collect();
-    let body = AnswerBody::Text { text: Text::truncated(&text), confidence: Confidence::default() };
-    Message::Answer(Answer { query: 1, source: Source { pair: 1, model: 2, prompt: 3 }, body })
+    let body = AnswerBody::Text {
+        text: Text::truncated(&text),
+        confidence: Confidence::default(),
+    };
+    Message::Answer(Answer {
+        query: 1,
+        source: Source {
+            pair: 1,
+            model: 2,
+            prompt: 3,
+        },
+        body,
+    })
 }
 
 #[test]
 fn an_alert_is_32_bytes_on_the_air_authenticated_and_28_plain() {
-    for (protection, expected) in [(Protection::Plain, 28), (Protection::Signed, 32), (Protection::Encrypted, 32)] {
+    for (protection, expected) in [
+        (Protection::Plain, 28),
+        (Protection::Signed, 32),
+        (Protection::Encrypted, 32),
+    ] {
         for mtu in [32, 255] {
             let config = |role| Config {
                 mtu,
@@ -115,8 +142,11 @@ fn fixed_queries_take_at_most_twelve_bytes() {
 fn an_end_takes_at_most_24_kib() {
     let bytes = size_of::<Endpoint<&mut Storage>>();
     assert!(bytes <= 24 * 1024, "{bytes}");
-    let with_storage = size_of::<Endpoint<MemoryStorage<4096>>>();
-    assert!(with_storage <= 24 * 1024, "{with_storage} with 4 KiB for messages");
+    let with_storage = size_of::<Endpoint<MemoryStorage<2048>>>();
+    assert!(
+        with_storage <= 24 * 1024,
+        "{with_storage} with 2 KiB for messages"
+    );
 }
 
 #[test]
@@ -125,7 +155,9 @@ fn the_urgent_goes_first_and_the_rest_is_not_starved() {
     converse(&mut board, &mut ground, 0..3_000);
     board.set_rate(400).unwrap();
     let now = Instant::from_secs(3);
-    board.send(&message_of(1, Role::Board, Mix::Bulk, 0), now).unwrap();
+    board
+        .send(&message_of(1, Role::Board, Mix::Bulk, 0), now)
+        .unwrap();
     board.send(&caption(20), now).unwrap();
     let mut first_alert = None;
     let mut order = Vec::new();
@@ -133,7 +165,9 @@ fn the_urgent_goes_first_and_the_rest_is_not_starved() {
     for millis in 3_000..60_000 {
         // There is always another alert.
         while board.waiting() < 20 {
-            board.send(&alert(sent), Instant::from_millis(millis)).unwrap();
+            board
+                .send(&alert(sent), Instant::from_millis(millis))
+                .unwrap();
             sent += 1;
         }
         let (_, seen) = converse(&mut board, &mut ground, millis..millis + 1);
@@ -152,7 +186,12 @@ fn the_urgent_goes_first_and_the_rest_is_not_starved() {
 #[test]
 fn newer_health_supersedes_older() {
     let (mut board, mut ground) = pair();
-    let health = |uptime| Message::Health(Health { uptime, ..Health::default() });
+    let health = |uptime| {
+        Message::Health(Health {
+            uptime,
+            ..Health::default()
+        })
+    };
     let first = board.send(&health(1), Instant::ZERO).unwrap();
     board.send(&health(2), Instant::ZERO).unwrap();
     let (of_board, of_ground) = converse(&mut board, &mut ground, 0..5_000);
@@ -164,7 +203,9 @@ fn newer_health_supersedes_older() {
 fn messages_expire_by_class_and_alerts_never() {
     let mut board = start(Config::new(Role::Board));
     board.send(&alert(1), Instant::ZERO).unwrap();
-    let health = board.send(&Message::Health(Health::default()), Instant::ZERO).unwrap();
+    let health = board
+        .send(&Message::Health(Health::default()), Instant::ZERO)
+        .unwrap();
     let year = Instant::from_secs(366 * 86_400);
     let _ = board.poll_transmit(year);
     let events: Vec<Event> = std::iter::from_fn(|| board.poll_event()).collect();
@@ -174,17 +215,25 @@ fn messages_expire_by_class_and_alerts_never() {
 
 #[test]
 fn an_expired_message_does_not_hold_up_those_behind_it() {
-    let config = Config { lifetimes: [None, Some(Duration::from_secs(1)), None, None, None], ..Config::new(Role::Ground) };
+    let config = Config {
+        lifetimes: [None, Some(Duration::from_secs(1)), None, None, None],
+        ..Config::new(Role::Ground)
+    };
     let (mut board, mut ground) = (start(Config::new(Role::Board)), start(config));
     for id in 0..70 {
-        ground.send(&query(id, Instruction::Count), Instant::ZERO).unwrap();
+        ground
+            .send(&query(id, Instruction::Count), Instant::ZERO)
+            .unwrap();
     }
     let late = Instant::from_secs(10);
     while ground.poll_transmit(late).is_some() {}
     let kept = query(999, Instruction::Classify);
     ground.send(&kept, late).unwrap();
     let (of_board, of_ground) = converse(&mut board, &mut ground, 10_000..10_900);
-    let expired = of_ground.iter().filter(|event| matches!(event, Event::Expired(_))).count();
+    let expired = of_ground
+        .iter()
+        .filter(|event| matches!(event, Event::Expired(_)))
+        .count();
     assert_eq!(expired, 70);
     assert_eq!(messages(&of_board), [&kept]);
 }
@@ -202,15 +251,22 @@ fn a_cancelled_message_does_not_come() {
 
 #[test]
 fn commands_over_the_limit_are_refused_with_a_reason() {
-    let config = Config { commands_per_minute: 3, ..Config::new(Role::Board) };
+    let config = Config {
+        commands_per_minute: 3,
+        ..Config::new(Role::Board)
+    };
     let (mut board, mut ground) = (start(config), start(Config::new(Role::Ground)));
     for id in 0..5 {
-        ground.send(&query(id, Instruction::Classify), Instant::ZERO).unwrap();
+        ground
+            .send(&query(id, Instruction::Classify), Instant::ZERO)
+            .unwrap();
     }
     let (of_board, of_ground) = converse(&mut board, &mut ground, 0..5_000);
     assert_eq!(messages(&of_board).len(), 3);
-    let refused =
-        of_ground.iter().filter(|event| matches!(event, Event::Refused(_, RefusalReason::RateLimited))).count();
+    let refused = of_ground
+        .iter()
+        .filter(|event| matches!(event, Event::Refused(_, RefusalReason::RateLimited)))
+        .count();
     assert_eq!(refused, 2);
 }
 
@@ -218,7 +274,9 @@ fn commands_over_the_limit_are_refused_with_a_reason() {
 fn a_full_inbox_refuses_commands_and_defers_alerts() {
     let (mut board, mut ground) = pair();
     for number in 0..40 {
-        ground.send(&query(number, Instruction::Classify), Instant::ZERO).unwrap();
+        ground
+            .send(&query(number, Instruction::Classify), Instant::ZERO)
+            .unwrap();
         board.send(&alert(number.into()), Instant::ZERO).unwrap();
     }
     // Nobody polls for events, so nothing is taken out.
@@ -231,8 +289,10 @@ fn a_full_inbox_refuses_commands_and_defers_alerts() {
         }
     }
     let (of_board, of_ground) = converse(&mut board, &mut ground, 5_000..60_000);
-    let refused =
-        of_ground.iter().filter(|event| matches!(event, Event::Refused(_, RefusalReason::QueueFull))).count();
+    let refused = of_ground
+        .iter()
+        .filter(|event| matches!(event, Event::Refused(_, RefusalReason::QueueFull)))
+        .count();
     assert_eq!(messages(&of_board).len() + refused, 40);
     assert!(refused > 0);
     assert_eq!(messages(&of_ground).len(), 40, "no alert was lost");
@@ -241,11 +301,36 @@ fn a_full_inbox_refuses_commands_and_defers_alerts() {
 #[test]
 fn the_board_sends_no_commands_and_nothing_too_large_or_too_much() {
     let mut board = start(Config::new(Role::Board));
-    assert_eq!(board.send(&query(1, Instruction::Classify), Instant::ZERO), Err(Refused::WrongDirection));
+    assert_eq!(
+        board.send(&query(1, Instruction::Classify), Instant::ZERO),
+        Err(Refused::WrongDirection)
+    );
     let mut small = Endpoint::new(Config::new(Role::Board), MemoryStorage::<64>::new()).unwrap();
     assert!(small.send(&alert(1), Instant::ZERO).is_ok());
     assert!(small.send(&alert(2), Instant::ZERO).is_ok());
-    assert_eq!(small.send(&alert(3), Instant::ZERO), Err(Refused::QueueFull));
+    assert_eq!(
+        small.send(&alert(3), Instant::ZERO),
+        Err(Refused::QueueFull)
+    );
+}
+
+#[test]
+fn pictures_that_wait_leave_room_for_alerts() {
+    let mut board = start(Config::new(Role::Board));
+    let chips = (0..100)
+        .take_while(|number| {
+            board
+                .send(
+                    &message_of(1, Role::Board, Mix::Bulk, *number),
+                    Instant::ZERO,
+                )
+                .is_ok()
+        })
+        .count();
+    assert!((30..60).contains(&chips), "{chips} chips");
+    for tile in 0..20 {
+        board.send(&alert(tile), Instant::ZERO).unwrap();
+    }
 }
 
 #[test]
@@ -256,8 +341,14 @@ fn never_more_than_the_duty_cycle_in_any_window() {
         per_frame: Duration::from_millis(30),
         per_byte: Duration::from_millis(2),
     };
-    let pacing = Pacing { duty_cycle: Some(duty), ..Pacing::at_rate(500) };
-    let mut board = start(Config { pacing, ..Config::new(Role::Board) });
+    let pacing = Pacing {
+        duty_cycle: Some(duty),
+        ..Pacing::at_rate(500)
+    };
+    let mut board = start(Config {
+        pacing,
+        ..Config::new(Role::Board)
+    });
     let mut ground = start(Config::new(Role::Ground));
     let mut sent: Vec<(u64, u64)> = Vec::new();
     let mut tile = 0;
@@ -283,7 +374,11 @@ fn never_more_than_the_duty_cycle_in_any_window() {
     }
     let mut most = 0;
     for (index, (start, _)) in sent.iter().enumerate() {
-        let window: u64 = sent[index..].iter().take_while(|(at, _)| at - start < 600_000).map(|(_, air)| air).sum();
+        let window: u64 = sent[index..]
+            .iter()
+            .take_while(|(at, _)| at - start < 600_000)
+            .map(|(_, air)| air)
+            .sum();
         most = most.max(window);
     }
     assert!(most <= 6_000_000, "{most} us in one window");
@@ -325,7 +420,10 @@ fn a_quote_is_near_what_it_costs() {
     ground.set_rate(100).unwrap();
     board.set_rate(100).unwrap();
     converse(&mut board, &mut ground, 0..5_000);
-    let question = query(1, Instruction::Open(Text::truncated("are there any new villas near the lake?")));
+    let question = query(
+        1,
+        Instruction::Open(Text::truncated("are there any new villas near the lake?")),
+    );
     let now = Instant::from_secs(5);
     let quote = ground.quote(&question, now).unwrap();
     let before = ground.counters().bytes_sent;
@@ -333,7 +431,10 @@ fn a_quote_is_near_what_it_costs() {
     let (of_board, _) = converse(&mut board, &mut ground, 5_000..6_500);
     assert_eq!(messages(&of_board).len(), 1);
     let cost = ground.counters().bytes_sent - before;
-    assert!(cost <= quote.bytes_up && quote.bytes_up < cost * 3, "quoted {quote:?}, cost {cost}");
+    assert!(
+        cost <= quote.bytes_up && quote.bytes_up < cost * 3,
+        "quoted {quote:?}, cost {cost}"
+    );
     assert!(quote.time.unwrap() > Duration::from_millis(500));
     let busy = ground.quote(&question, now).unwrap();
     assert!(busy.time >= quote.time);
@@ -371,16 +472,24 @@ fn a_ground_with_fresh_storage_catches_up_with_an_old_board_and_the_other_way_ro
     let mut clock = 0;
     for round in 0..40u32 {
         for tile in 0..20 {
-            board.send(&alert(round * 20 + tile), Instant::from_millis(clock)).unwrap();
+            board
+                .send(&alert(round * 20 + tile), Instant::from_millis(clock))
+                .unwrap();
         }
         let (_, of_ground) = converse(&mut board, &mut ground, clock..clock + 4_000);
         assert_eq!(messages(&of_ground).len(), 20, "round {round}");
         clock += 4_000;
         if round == 20 {
-            ground = start(Config { seed: 77, ..Config::new(Role::Ground) });
+            ground = start(Config {
+                seed: 77,
+                ..Config::new(Role::Ground)
+            });
         }
         if round == 30 {
-            board = start(Config { seed: 78, ..Config::new(Role::Board) });
+            board = start(Config {
+                seed: 78,
+                ..Config::new(Role::Board)
+            });
             clock += 60_000;
         }
     }
@@ -395,8 +504,13 @@ fn no_counter_is_used_twice_wherever_the_power_fails() {
     for calls in 0..400u64 {
         storage.restore();
         storage.cut_after(calls % 37);
-        let config = Config { uplink: Protection::Plain, ..Config::new(Role::Board) };
-        let Ok(mut board) = Endpoint::new(config, &mut storage) else { continue };
+        let config = Config {
+            uplink: Protection::Plain,
+            ..Config::new(Role::Board)
+        };
+        let Ok(mut board) = Endpoint::new(config, &mut storage) else {
+            continue;
+        };
         // Unintroduced frames carry the whole counter.
         for second in 0..40 {
             let now = Instant::from_secs(second * 60);
@@ -418,7 +532,12 @@ fn no_counter_is_used_twice_wherever_the_power_fails() {
 #[test]
 fn simplex_repairs_what_is_lost() {
     let arrive = |repeats, repairs| {
-        let simplex = Simplex { repeats, group: 6, repairs, pause: Duration::from_secs(60) };
+        let simplex = Simplex {
+            repeats,
+            group: 6,
+            repairs,
+            pause: Duration::from_secs(15),
+        };
         let config = |role| Config {
             mode: Mode::Simplex(simplex),
             mtu: 64,
@@ -428,12 +547,22 @@ fn simplex_repairs_what_is_lost() {
             ..Config::new(role)
         };
         let (mut board, mut ground) = (start(config(Role::Board)), start(config(Role::Ground)));
-        let mut air = Channel::new(Faults { loss: 0.1, reorder: 3, rate: 200, ..Faults::default() }, 3);
+        let mut air = Channel::new(
+            Faults {
+                loss: 0.1,
+                reorder: 3,
+                rate: 200,
+                ..Faults::default()
+            },
+            3,
+        );
         let (mut came, mut sent) = (Vec::new(), 0);
         for millis in (0..4_000_000).step_by(50) {
             let now = Instant::from_millis(millis);
             if sent < 1_000 && board.waiting() < 30 {
-                board.send(&message_of(1, Role::Board, Mix::All, sent), now).unwrap();
+                board
+                    .send(&message_of(1, Role::Board, Mix::All, sent), now)
+                    .unwrap();
                 sent += 1;
             }
             while let Some(frame) = board.poll_transmit(now) {
@@ -452,7 +581,8 @@ fn simplex_repairs_what_is_lost() {
             while board.poll_event().is_some() {}
         }
         assert_eq!(sent, 1_000, "all were sent");
-        let distinct: std::collections::BTreeSet<MessageId> = came.iter().map(|(id, _)| *id).collect();
+        let distinct: std::collections::BTreeSet<MessageId> =
+            came.iter().map(|(id, _)| *id).collect();
         assert_eq!(distinct.len(), came.len(), "none twice");
         (came.len(), ground.counters().frames_repaired)
     };
@@ -460,11 +590,17 @@ fn simplex_repairs_what_is_lost() {
     let (repaired, won) = arrive(1, 2);
     let (repeated, _) = arrive(3, 2);
     assert!(bare < 950, "{bare}");
-    assert!(won > 50 && repaired > bare, "{repaired} with {won} frames won back, {bare} without");
+    assert!(
+        won > 50 && repaired > bare,
+        "{repaired} with {won} frames won back, {bare} without"
+    );
     assert!(repeated >= 999, "{repeated}");
 }
 
 #[test]
 fn overhead_is_ten_bytes_plain_and_fourteen_authenticated() {
-    assert_eq!([Protection::Plain, Protection::Signed, Protection::Encrypted].map(overhead), [10, 14, 14]);
+    assert_eq!(
+        [Protection::Plain, Protection::Signed, Protection::Encrypted].map(overhead),
+        [10, 14, 14]
+    );
 }

@@ -44,7 +44,9 @@ impl Model {
     fn read(storage: &mut LogStorage<CutDisk>) -> Self {
         let mut model = Self::default();
         let mut keys = Vec::new();
-        storage.recover(&mut |key, length| keys.push((key, length))).unwrap();
+        storage
+            .recover(&mut |key, length| keys.push((key, length)))
+            .unwrap();
         for (key, length) in keys {
             let mut bytes = vec![0; length + 1];
             let read = storage.read(key, 0, &mut bytes).unwrap();
@@ -79,13 +81,27 @@ fn operations() -> Vec<Operation> {
         let class = [Class::Alert, Class::Reply, Class::Text, Class::Chip][rng.below(4) as usize];
         operations.push(match rng.below(10) {
             0..5 if live.len() < 20 => {
-                let direction = if rng.chance(0.5) { Direction::Outbound } else { Direction::Inbound };
-                let key = Key { direction, class, sequence };
+                let direction = if rng.chance(0.5) {
+                    Direction::Outbound
+                } else {
+                    Direction::Inbound
+                };
+                let key = Key {
+                    direction,
+                    class,
+                    sequence,
+                };
                 live.push(key);
-                let length = if rng.chance(0.02) { 300 } else { 1 + rng.below(24) };
+                let length = if rng.chance(0.02) {
+                    300
+                } else {
+                    1 + rng.below(24)
+                };
                 Operation::Append(key, (0..length).map(|_| rng.bits() as u8).collect())
             }
-            0..9 if !live.is_empty() => Operation::Acknowledge(live.remove(rng.below(live.len() as u64) as usize)),
+            0..9 if !live.is_empty() => {
+                Operation::Acknowledge(live.remove(rng.below(live.len() as u64) as usize))
+            }
             _ => {
                 let mut value = [0; 12];
                 value[..8].copy_from_slice(&rng.bits().to_le_bytes());
@@ -115,18 +131,27 @@ fn a_cut_at_every_byte_of_a_thousand_operations_loses_nothing() {
         let opened = u64::from(content.is_empty()) * 9;
         let cost = PLENTY - disk.fuse() - opened;
         for fuse in 0..cost {
-            let mut storage = LogStorage::open(CutDisk::new(content.clone(), fuse + opened, cuts.into())).unwrap();
+            let mut storage =
+                LogStorage::open(CutDisk::new(content.clone(), fuse + opened, cuts.into()))
+                    .unwrap();
             let accepted = perform(&mut storage, operation);
             let disk = storage.into_disk();
             assert!(disk.is_off(), "the cut comes before the end");
             let left = disk.after_cut();
-            let mut storage = LogStorage::open(CutDisk::new(left, PLENTY, 0)).expect("it opens after a cut");
+            let mut storage =
+                LogStorage::open(CutDisk::new(left, PLENTY, 0)).expect("it opens after a cut");
             let found = Model::read(&mut storage);
             assert!(
                 found == after || (found == model && !accepted),
                 "after a cut at byte {fuse} of {operation:?}, accepted: {accepted}"
             );
-            assert!(perform(&mut storage, &Operation::Set(Register::SendCounter, [1; 12])), "it goes on");
+            assert!(
+                perform(
+                    &mut storage,
+                    &Operation::Set(Register::SendCounter, [1; 12])
+                ),
+                "it goes on"
+            );
             cuts += 1;
         }
         content = disk.content().to_vec();
@@ -149,7 +174,10 @@ fn damage_in_the_middle_is_not_mistaken_for_a_power_cut() {
         let mut damaged = content.clone();
         damaged[at] ^= 0x10;
         let opened = LogStorage::open(CutDisk::new(damaged, u64::MAX, 0));
-        assert!(matches!(opened, Err(LogError::Damaged { offset }) if offset <= at as u64), "byte {at}");
+        assert!(
+            matches!(opened, Err(LogError::Damaged { offset }) if offset <= at as u64),
+            "byte {at}"
+        );
     }
 }
 

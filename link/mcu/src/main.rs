@@ -23,6 +23,9 @@ use panic_halt as _;
 
 use uart::Uart;
 
+/// One end, with two kilobytes for messages.
+type End = Endpoint<MemoryStorage<2048>>;
+
 /// Cycles of the system clock in a millisecond.
 const CYCLES: u32 = 25_000;
 
@@ -31,12 +34,17 @@ static MILLIS: AtomicU32 = AtomicU32::new(0);
 
 #[exception]
 fn SysTick() {
-    MILLIS.store(MILLIS.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    MILLIS.store(
+        MILLIS.load(Ordering::Relaxed).wrapping_add(1),
+        Ordering::Relaxed,
+    );
 }
 
 #[entry]
 fn main() -> ! {
-    let Some(mut core) = cortex_m::Peripherals::take() else { loop {} };
+    let Some(mut core) = cortex_m::Peripherals::take() else {
+        loop {}
+    };
     core.SYST.set_clock_source(SystClkSource::Core);
     core.SYST.set_reload(CYCLES - 1);
     core.SYST.clear_current();
@@ -44,21 +52,34 @@ fn main() -> ! {
     core.SYST.enable_interrupt();
 
     let (mut radio, mut companion) = (Uart::radio(), Uart::companion());
-    let Ok(mut to_ground) = Endpoint::new(config(Role::Board, 960), MemoryStorage::<2048>::new()) else { loop {} };
-    let Ok(mut to_companion) = Endpoint::new(config(Role::Ground, 11_000), MemoryStorage::<2048>::new()) else {
+    let (mut to_ground, mut to_companion) = (None, None);
+    start(&mut to_ground, config(Role::Board, 960));
+    start(&mut to_companion, config(Role::Ground, 11_000));
+    let (Some(to_ground), Some(to_companion)) = (&mut to_ground, &mut to_companion) else {
         loop {}
     };
     loop {
         let now = Instant::from_millis(MILLIS.load(Ordering::Relaxed).into());
-        serve(&mut to_ground, &mut radio, now);
-        serve(&mut to_companion, &mut companion, now);
-        relay(&mut to_ground, &mut to_companion, now);
-        relay(&mut to_companion, &mut to_ground, now);
+        serve(to_ground, &mut radio, now);
+        serve(to_companion, &mut companion, now);
+        relay(to_ground, to_companion, now);
+        relay(to_companion, to_ground, now);
     }
 }
 
+/// Starts an end in its place. In a function of its own, so that the stack it needs is free again.
+#[inline(never)]
+fn start(place: &mut Option<End>, config: Config) {
+    *place = Endpoint::new(config, MemoryStorage::new()).ok();
+}
+
 fn config(role: Role, rate: u32) -> Config {
-    Config { mtu: 128, pacing: Pacing::at_rate(rate), seed: 0x5EED, ..Config::new(role) }
+    Config {
+        mtu: 128,
+        pacing: Pacing::at_rate(rate),
+        seed: 0x5EED,
+        ..Config::new(role)
+    }
 }
 
 /// Moves bytes between an end and its UART, as many as there are.
@@ -72,7 +93,9 @@ fn serve<S: Storage>(endpoint: &mut Endpoint<S>, uart: &mut Uart, now: Instant) 
 /// Passes on what came from one side.
 fn relay<S: Storage>(from: &mut Endpoint<S>, to: &mut Endpoint<S>, now: Instant) {
     while let Some(event) = from.poll_event() {
-        let Event::Message { id, message, .. } = event else { continue };
+        let Event::Message { id, message, .. } = event else {
+            continue;
+        };
         let passed = match message {
             Message::Ping(number) => from.send(&Message::Pong(number), now),
             message => to.send(&message, now),

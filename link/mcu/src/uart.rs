@@ -29,7 +29,9 @@ impl Uart {
     }
 
     fn enable(address: usize) -> Self {
-        let mut uart = Self { registers: address as *mut u32 };
+        let mut uart = Self {
+            registers: address as *mut u32,
+        };
         // 25 MHz / 217 is 115,200 baud.
         uart.write_register(DIVISOR, 217);
         uart.write_register(CONTROL, 3);

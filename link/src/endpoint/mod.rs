@@ -1,9 +1,18 @@
 //! One end of a link: bytes and time in, frames and events out.
 
+mod clock;
+mod deliver;
+mod event;
 mod receive;
+mod start;
 mod transmit;
 
-use core::fmt;
+pub use event::{Event, MessageId, Refused};
+pub use start::StartError;
+
+use clock::{Clock, Delivery};
+use event::Notice;
+use start::register;
 
 use crate::{
     MAX_MESSAGE,
@@ -14,149 +23,17 @@ use crate::{
     fec::{Decoder, Encoder},
     flight::{Flight, Timer},
     frame::{Deframer, MAX_MTU, capacity},
-    inbox::{Inbox, Waiting, Window},
+    inbox::{Inbox, Waiting},
     message::{Class, DecodeError, Message, RefusalReason},
     outbox::{Outbox, Outcome, State},
     pacing::{Contact, MAX_CONTACTS, Pacer, check_contacts},
-    received::{FLOOR_BLOCK, Received},
-    storage::{Direction, Key, Register, Storage, StorageError, Value},
+    received::Received,
+    storage::{Direction, Key, Register, Storage, StorageError},
     time::{Duration, Instant},
 };
 
-/// Counters are taken from storage in blocks of this many.
-const COUNTER_BLOCK: u64 = 1024;
 /// Numbers of health messages are taken from storage in blocks of this many.
 const SEQUENCE_BLOCK: u32 = 64;
-
-/// Names a message at both ends: its class, and its number among those of one direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MessageId {
-    /// The class.
-    pub class: Class,
-    /// Counts up from zero.
-    pub sequence: u32,
-}
-
-/// What an endpoint has to say to the application.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-#[allow(clippy::large_enum_variant, reason = "there is no allocator to box a message with")]
-pub enum Event {
-    /// A message came. Call [`Endpoint::accept`] when it is dealt with.
-    Message {
-        /// Its name at both ends.
-        id: MessageId,
-        /// What it says.
-        message: Message,
-        /// The program started since the message came, and it was not accepted before that.
-        /// An application that keeps a record of its own can tell by the id whether it acted on it.
-        again: bool,
-    },
-    /// The peer has the message, in its storage.
-    Delivered(MessageId),
-    /// The message was sent as often as asked for, to a peer that cannot answer.
-    Sent(MessageId),
-    /// The peer will not take the message.
-    Refused(MessageId, RefusalReason),
-    /// The message waited longer than its class may.
-    Expired(MessageId),
-    /// A newer message took its place, or it was cancelled.
-    Superseded(MessageId),
-    /// The peer is heard.
-    LinkUp,
-    /// The peer has not been heard for a while. Nothing is lost; only probes are sent until it is.
-    LinkParked,
-    /// The peer's program started again.
-    PeerStarted,
-    /// The peer says that frames of this end do not pass its authentication.
-    Denied(RefusalReason),
-    /// Storage failed. What it failed at was refused or left with the peer.
-    StorageFailed,
-}
-
-/// Why a message was not accepted for sending. It is not in storage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Refused {
-    /// Longer than [`MAX_MESSAGE`] bytes.
-    TooLarge,
-    /// Too many messages wait, or storage is full.
-    QueueFull,
-    /// This end does not send such messages: only the ground sends commands.
-    WrongDirection,
-    /// Storage failed.
-    Storage,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooLarge => "the message is too large",
-            Self::QueueFull => "too many messages wait",
-            Self::WrongDirection => "only the ground sends commands",
-            Self::Storage => "storage failed",
-        })
-    }
-}
-
-impl core::error::Error for Refused {}
-
-/// Why an endpoint could not start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StartError<E> {
-    /// The configuration contradicts itself.
-    Config(ConfigError),
-    /// Storage could not be read or written.
-    Storage(StorageError<E>),
-    /// Storage holds more messages than the endpoint has room for.
-    TooMany,
-}
-
-impl<E: fmt::Display> fmt::Display for StartError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(error) => error.fmt(f),
-            Self::Storage(error) => error.fmt(f),
-            Self::TooMany => f.write_str("storage holds more messages than there is room for"),
-        }
-    }
-}
-
-impl<E: core::error::Error> core::error::Error for StartError<E> {}
-
-impl<E> From<StorageError<E>> for StartError<E> {
-    fn from(error: StorageError<E>) -> Self {
-        Self::Storage(error)
-    }
-}
-
-/// Time that never steps back, whatever the program's clock does.
-#[derive(Debug, Clone, Copy, Default)]
-struct Clock {
-    last: Instant,
-    /// What steps back were skipped.
-    offset: Duration,
-}
-
-impl Clock {
-    fn read(&mut self, now: Instant) -> Instant {
-        let shifted = now + self.offset;
-        if shifted < self.last {
-            self.offset = self.offset + self.last.since(shifted);
-        }
-        self.last = self.last.max(shifted);
-        self.last
-    }
-
-    fn peek(&self, now: Instant) -> Instant {
-        (now + self.offset).max(self.last)
-    }
-
-    fn outside(&self, inner: Instant) -> Instant {
-        inner - self.offset
-    }
-}
 
 /// How this end stands with its peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,6 +83,10 @@ pub struct Endpoint<S> {
     introduced: bool,
     hello_due: bool,
     floor_due: bool,
+    /// The next frame is a greeting, although the peer knows of this start.
+    greet_due: bool,
+    /// When the peer may be told of the floor again because of an old frame.
+    floor_at: Instant,
     base_due: [bool; 5],
     denial_due: bool,
     probe_at: Instant,
@@ -237,13 +118,16 @@ pub struct Endpoint<S> {
     /// In simplex, when messages are sent again.
     repeat_at: Instant,
 
-    notices: heapless::Deque<Event8, 8>,
+    notices: heapless::Deque<Notice, 8>,
     frame: [u8; MAX_MTU + 1],
 }
 
 /// What simplex adds at either end.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "there is no allocator to box it with")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is no allocator to box it with"
+)]
 enum Repair {
     /// Duplex.
     None,
@@ -255,134 +139,15 @@ impl Repair {
     fn new(config: &Config) -> Self {
         match (config.mode, config.role) {
             (Mode::Duplex, _) => Self::None,
-            (Mode::Simplex(simplex), Role::Board) => Self::Board(Encoder::new(simplex.group, simplex.repairs)),
+            (Mode::Simplex(simplex), Role::Board) => {
+                Self::Board(Encoder::new(simplex.group, simplex.repairs))
+            }
             (Mode::Simplex(_), Role::Ground) => Self::Ground(Decoder::new()),
         }
     }
 }
 
-/// The events that carry nothing, so that a queue of them is small.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Event8 {
-    LinkUp,
-    LinkParked,
-    PeerStarted,
-    StorageFailed,
-    Denied(RefusalReason),
-}
-
-/// How many frames of those sent come through, as a running mean.
-#[derive(Debug, Clone, Copy)]
-struct Delivery {
-    /// In 65,536ths.
-    lost: u32,
-}
-
-impl Default for Delivery {
-    fn default() -> Self {
-        // As long as nothing is known, a little more than nothing.
-        Self { lost: 65_536 / 50 }
-    }
-}
-
-impl Delivery {
-    fn count(&mut self, acked: usize, lost: usize) {
-        for _ in 0..acked {
-            self.lost -= self.lost / 64;
-        }
-        for _ in 0..lost {
-            self.lost += (65_536 - self.lost) / 64;
-        }
-    }
-}
-
 impl<S: Storage> Endpoint<S> {
-    /// Starts an end from what storage holds: nothing that was accepted before is lost.
-    pub fn new(config: Config, mut storage: S) -> Result<Self, StartError<S::Error>> {
-        config.check().map_err(StartError::Config)?;
-        let mut random = (config.seed ^ 0x9E37_79B9).max(1);
-
-        let identity_value = storage.get(Register::Identity)?;
-        let (identity, peer_identity, starts) = identity_value.map_or_else(
-            || ((next_random(&mut random) as u16).max(1), 0, 0),
-            |value| {
-                let [a, b, c, d, e, f, g, h, ..] = value;
-                (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]), u32::from_le_bytes([e, f, g, h]))
-            },
-        );
-        let starts = starts.wrapping_add(1);
-        storage.set(Register::Identity, identity_register(identity, peer_identity, starts))?;
-
-        // A fresh key begins at zero; later starts leave out as much as a peer's floor may run ahead.
-        let next_counter = storage.get(Register::SendCounter)?.map_or(0, |value| number(value) + FLOOR_BLOCK);
-        let reserved = next_counter + COUNTER_BLOCK;
-        storage.set(Register::SendCounter, register(reserved))?;
-        let received = Received::new(storage.get(Register::ReceiveFloor)?.map_or(0, number));
-
-        let mut inbox = Inbox::new();
-        let mut next_sequence = [0; 5];
-        for class in Class::ALL {
-            if let Some(value) = storage.get(Register::Settled(class))? {
-                *inbox.window(class) = Window::from_value(value);
-            }
-            if let Some(value) = storage.get(Register::NextSequence(class))? {
-                next_sequence[class.index()] = number(value) as u32;
-            }
-        }
-        let mut outbox = Outbox::new(config.patience);
-        recover_entries(&config, &mut storage, &mut inbox, &mut outbox, &mut next_sequence)?;
-
-        let initial = 1_000_000 + 4_000_000 * u64::from(config.mtu) / u64::from(config.pacing.rate);
-        let timer = Timer::new(
-            Duration::from_micros(initial.min(config.max_timeout.as_micros())),
-            config.min_timeout,
-            config.max_timeout,
-        );
-        Ok(Self {
-            clock: Clock::default(),
-            random,
-            counters: Counters::default(),
-            next_counter,
-            reserved,
-            start: (starts % u32::from(u16::MAX)) as u16 + 1,
-            starts,
-            identity,
-            peer_identity,
-            peer_start: 0,
-            peer_start_counter: 0,
-            link: Link::Parked,
-            introduced: false,
-            hello_due: true,
-            floor_due: true,
-            base_due: [false; 5],
-            denial_due: false,
-            probe_at: Instant::ZERO,
-            timeout_at: Instant::ZERO,
-            in_contact: false,
-            credit: None,
-            pacer: Pacer::new(&config.pacing),
-            timer,
-            flight: Flight::new(),
-            delivery: Delivery::default(),
-            outbox,
-            reserved_sequence: next_sequence[Class::Health.index()],
-            next_sequence,
-            deframer: Deframer::new(),
-            received,
-            inbox,
-            unacknowledged: 0,
-            acknowledge_at: Instant::MAX,
-            rejections: heapless::Deque::new(),
-            command_tokens: (u64::from(config.commands_per_minute) * 60_000_000, Instant::ZERO),
-            repair: Repair::new(&config),
-            repeat_at: Instant::ZERO,
-            notices: heapless::Deque::new(),
-            frame: [0; MAX_MTU + 1],
-            config,
-            storage,
-        })
-    }
-
     /// Accepts a message for sending. When this returns `Ok`, the message is in storage, and it
     /// will be sent until the peer has it, whatever happens to the link or the power.
     pub fn send(&mut self, message: &Message, now: Instant) -> Result<MessageId, Refused> {
@@ -397,18 +162,27 @@ impl<S: Storage> Endpoint<S> {
         if class.latest_wins() {
             self.supersede(class);
         }
-        if !self.outbox.has_room() {
+        if !self.outbox.has_room(class) {
             return Err(Refused::QueueFull);
         }
-        let id = MessageId { class, sequence: self.next_sequence[class.index()] };
+        let id = MessageId {
+            class,
+            sequence: self.next_sequence[class.index()],
+        };
         let next = id.sequence.wrapping_add(1);
         if class.latest_wins() && id.sequence >= self.reserved_sequence {
             let reserved = id.sequence.saturating_add(SEQUENCE_BLOCK);
-            let stored = self.storage.set(Register::NextSequence(class), register(u64::from(reserved)));
+            let stored = self
+                .storage
+                .set(Register::NextSequence(class), register(u64::from(reserved)));
             self.storage_result(stored).ok_or(Refused::Storage)?;
             self.reserved_sequence = reserved;
         }
-        let key = Key { direction: Direction::Outbound, class, sequence: id.sequence };
+        let key = Key {
+            direction: Direction::Outbound,
+            class,
+            sequence: id.sequence,
+        };
         match self.storage.append(key, &[&[kind as u8], &body[..length]]) {
             Ok(()) => {}
             Err(StorageError::Full) => return Err(Refused::QueueFull),
@@ -418,15 +192,20 @@ impl<S: Storage> Endpoint<S> {
             }
         }
         self.next_sequence[class.index()] = next;
-        let expires = self.config.lifetimes[class.index()].map_or(Instant::MAX, |lifetime| now + lifetime);
-        self.outbox.insert(id, kind as u8, length as u16, expires, self.repeats());
+        let expires =
+            self.config.lifetimes[class.index()].map_or(Instant::MAX, |lifetime| now + lifetime);
+        self.outbox
+            .insert(id, kind as u8, length as u16, expires, self.repeats());
         Ok(id)
     }
 
     /// Gives a message up. The peer is told; [`Event::Superseded`] follows. False if the message is
     /// not waiting.
     pub fn cancel(&mut self, id: MessageId) -> bool {
-        let found = self.outbox.find(id).is_some_and(|slot| slot.state == State::Open);
+        let found = self
+            .outbox
+            .find(id)
+            .is_some_and(|slot| slot.state == State::Open);
         if found {
             self.give_up(id, Outcome::Superseded);
         }
@@ -437,11 +216,11 @@ impl<S: Storage> Endpoint<S> {
     pub fn poll_event(&mut self) -> Option<Event> {
         if let Some(notice) = self.notices.pop_front() {
             return Some(match notice {
-                Event8::LinkUp => Event::LinkUp,
-                Event8::LinkParked => Event::LinkParked,
-                Event8::PeerStarted => Event::PeerStarted,
-                Event8::StorageFailed => Event::StorageFailed,
-                Event8::Denied(reason) => Event::Denied(reason),
+                Notice::LinkUp => Event::LinkUp,
+                Notice::LinkParked => Event::LinkParked,
+                Notice::PeerStarted => Event::PeerStarted,
+                Notice::StorageFailed => Event::StorageFailed,
+                Notice::Denied(reason) => Event::Denied(reason),
             });
         }
         if let Some((id, outcome)) = self.outbox.take_done() {
@@ -468,13 +247,24 @@ impl<S: Storage> Endpoint<S> {
     /// Says that a message which [`poll_event`](Self::poll_event) returned is dealt with: it will
     /// not be shown again, not even after a start. Until then it takes up room in storage.
     pub fn accept(&mut self, id: MessageId) {
-        let Some(place) = self.inbox.waiting.iter().position(|waiting| waiting.id == id) else { return };
+        let Some(place) = self
+            .inbox
+            .waiting
+            .iter()
+            .position(|waiting| waiting.id == id)
+        else {
+            return;
+        };
         let value = self.inbox.window(id.class).to_value();
         let stored = self.storage.set(Register::Settled(id.class), value);
         if self.storage_result(stored).is_none() {
             return;
         }
-        let key = Key { direction: Direction::Inbound, class: id.class, sequence: id.sequence };
+        let key = Key {
+            direction: Direction::Inbound,
+            class: id.class,
+            sequence: id.sequence,
+        };
         let removed = self.storage.acknowledge(key);
         if self.storage_result(removed).is_some() {
             self.inbox.waiting.swap_remove(place);
@@ -484,7 +274,12 @@ impl<S: Storage> Endpoint<S> {
     /// Says that a message which [`poll_event`](Self::poll_event) returned cannot be dealt with now:
     /// it will be returned again.
     pub fn defer(&mut self, id: MessageId) {
-        if let Some(waiting) = self.inbox.waiting.iter_mut().find(|waiting| waiting.id == id) {
+        if let Some(waiting) = self
+            .inbox
+            .waiting
+            .iter_mut()
+            .find(|waiting| waiting.id == id)
+        {
             waiting.shown = false;
         }
     }
@@ -591,14 +386,21 @@ impl<S: Storage> Endpoint<S> {
     fn finish(&mut self, id: MessageId, outcome: Outcome) {
         let class = id.class;
         // The register keeps the numbers going when the newest entry is no longer there to tell.
-        if !class.latest_wins() && id.sequence.wrapping_add(1) == self.next_sequence[class.index()] {
+        if !class.latest_wins() && id.sequence.wrapping_add(1) == self.next_sequence[class.index()]
+        {
             let next = u64::from(self.next_sequence[class.index()]);
-            let stored = self.storage.set(Register::NextSequence(class), register(next));
+            let stored = self
+                .storage
+                .set(Register::NextSequence(class), register(next));
             if self.storage_result(stored).is_none() {
                 return;
             }
         }
-        let key = Key { direction: Direction::Outbound, class, sequence: id.sequence };
+        let key = Key {
+            direction: Direction::Outbound,
+            class,
+            sequence: id.sequence,
+        };
         let removed = self.storage.acknowledge(key);
         if self.storage_result(removed).is_some()
             && let Some(slot) = self.outbox.find(id)
@@ -608,17 +410,30 @@ impl<S: Storage> Endpoint<S> {
     }
 
     fn supersede(&mut self, class: Class) {
-        let old = self.outbox.slots().find(|slot| slot.id.class == class && slot.state == State::Open).map(|slot| slot.id);
+        let old = self
+            .outbox
+            .slots()
+            .find(|slot| slot.id.class == class && slot.state == State::Open)
+            .map(|slot| slot.id);
         if let Some(id) = old {
             self.finish(id, Outcome::Superseded);
         }
     }
 
     fn read_inbound(&mut self, id: MessageId) -> Result<Message, DecodeError> {
-        let key = Key { direction: Direction::Inbound, class: id.class, sequence: id.sequence };
+        let key = Key {
+            direction: Direction::Inbound,
+            class: id.class,
+            sequence: id.sequence,
+        };
         let mut entry = [0; MAX_MESSAGE + 1];
-        let length = self.storage.read(key, 0, &mut entry).map_err(|_| DecodeError::Malformed)?;
-        let (&kind, body) = entry[..length].split_first().ok_or(DecodeError::Malformed)?;
+        let length = self
+            .storage
+            .read(key, 0, &mut entry)
+            .map_err(|_| DecodeError::Malformed)?;
+        let (&kind, body) = entry[..length]
+            .split_first()
+            .ok_or(DecodeError::Malformed)?;
         Message::decode(kind, body)
     }
 
@@ -626,15 +441,22 @@ impl<S: Storage> Endpoint<S> {
     fn storage_result<T>(&mut self, result: Result<T, StorageError<S::Error>>) -> Option<T> {
         if result.is_err() {
             Counters::count(&mut self.counters.storage_failures);
-            self.notice(Event8::StorageFailed);
+            self.notice(Notice::StorageFailed);
         }
         result.ok()
     }
 
-    fn notice(&mut self, notice: Event8) {
+    fn notice(&mut self, notice: Notice) {
         if !self.notices.iter().any(|queued| *queued == notice) {
             let _ = self.notices.push_back(notice);
         }
+    }
+
+    /// All outbound messages of the class below this one are done with.
+    fn base(&self, class: Class) -> u32 {
+        self.outbox
+            .lowest(class)
+            .unwrap_or(self.next_sequence[class.index()])
     }
 
     /// The longest payload of a frame that carries no greeting.
@@ -672,76 +494,8 @@ impl<S: Storage> Endpoint<S> {
     /// How long something takes that needs `span` of contact.
     pub(crate) fn within_schedule(&self, span: Duration, now: Instant) -> Option<Duration> {
         let now = self.clock.peek(now);
-        self.pacer.after_contact(span, now).map(|end| end.since(now))
+        self.pacer
+            .after_contact(span, now)
+            .map(|end| end.since(now))
     }
-}
-
-/// Puts every entry of storage back to where it was.
-fn recover_entries<S: Storage>(
-    config: &Config,
-    storage: &mut S,
-    inbox: &mut Inbox,
-    outbox: &mut Outbox,
-    next_sequence: &mut [u32; 5],
-) -> Result<(), StartError<S::Error>> {
-    let mut too_many = false;
-    let repeats = match config.mode {
-        Mode::Duplex => 0,
-        Mode::Simplex(simplex) => simplex.repeats,
-    };
-    storage.recover(&mut |key, length| {
-        let id = MessageId { class: key.class, sequence: key.sequence };
-        match key.direction {
-            Direction::Inbound => {
-                match key.class.latest_wins() {
-                    true => inbox.window(key.class).advance(key.sequence.saturating_add(1)),
-                    false => inbox.window(key.class).insert(key.sequence),
-                }
-                too_many |= inbox.waiting.push(Waiting { id, shown: false, again: true }).is_err();
-            }
-            Direction::Outbound => {
-                too_many |= !outbox.has_room() || length < 2 || length > MAX_MESSAGE + 1;
-                let next = &mut next_sequence[key.class.index()];
-                *next = (*next).max(key.sequence.saturating_add(1));
-                let expires = config.lifetimes[key.class.index()].map_or(Instant::MAX, |life| Instant::ZERO + life);
-                outbox.insert(id, 0, length.saturating_sub(1) as u16, expires, repeats);
-            }
-        }
-    })?;
-    if too_many {
-        return Err(StartError::TooMany);
-    }
-    for slot in outbox.slots_mut() {
-        let key = Key { direction: Direction::Outbound, class: slot.id.class, sequence: slot.id.sequence };
-        let mut kind = [0];
-        storage.read(key, 0, &mut kind)?;
-        slot.kind = kind[0] & 0x3F;
-    }
-    Ok(())
-}
-
-fn register(number: u64) -> Value {
-    let mut value = [0; 12];
-    value[..8].copy_from_slice(&number.to_le_bytes());
-    value
-}
-
-fn number(value: Value) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = value;
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
-}
-
-fn identity_register(identity: u16, peer: u16, starts: u32) -> Value {
-    let mut value = [0; 12];
-    value[..2].copy_from_slice(&identity.to_le_bytes());
-    value[2..4].copy_from_slice(&peer.to_le_bytes());
-    value[4..8].copy_from_slice(&starts.to_le_bytes());
-    value
-}
-
-fn next_random(state: &mut u32) -> u32 {
-    *state ^= *state << 13;
-    *state ^= *state >> 17;
-    *state ^= *state << 5;
-    *state
 }

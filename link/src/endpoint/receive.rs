@@ -1,16 +1,16 @@
 //! The receiving half: bytes to frames, frames to chunks, chunks to messages.
 
-use super::{Endpoint, Event8, Link, MessageId, Repair, identity_register};
+use super::{Endpoint, Link, MessageId, Notice, Repair, start::identity_register};
 use crate::{
     chunk::{Chunk, Chunks, Hello},
-    config::{Mode, Role},
+    config::Mode,
     counters::Counters,
     flight::{Frame, Part},
     frame::{FrameError, Head, MAX_MTU, nearest, open},
-    inbox::{Placed, Waiting, Window},
-    message::{Class, DecodeError, Kind, Message, RefusalReason, class_of_kind},
+    inbox::Window,
+    message::{Class, RefusalReason, class_of_kind},
     outbox::{Outcome, State},
-    storage::{Direction, Key, Register, Storage, StorageError},
+    storage::{Register, Storage},
     time::Instant,
 };
 
@@ -19,11 +19,9 @@ const MAX_JUMP: u64 = 1 << 40;
 /// A floor may move this end's counter ahead by at most this much.
 const MAX_FLOOR_JUMP: u64 = 1 << 32;
 
-const MINUTE: u64 = 60_000_000;
-
 /// Whether the content of a chunk is now this end's responsibility.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Taken {
+pub(super) enum Taken {
     Yes,
     /// It must come again.
     No,
@@ -50,7 +48,13 @@ impl<S: Storage> Endpoint<S> {
 
     fn receive_frame(&mut self, block: &mut [u8], now: Instant) {
         let config = &self.config;
-        let opened = open(block, config.role, config.receiving(), &config.keys, self.received.expected());
+        let opened = open(
+            block,
+            config.role,
+            config.receiving(),
+            &config.keys,
+            self.received.expected(),
+        );
         let (head, payload) = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -61,14 +65,14 @@ impl<S: Storage> Endpoint<S> {
                 return;
             }
         };
-        if self.admit(head) {
+        if self.admit(head, now) {
             self.heard(now);
             self.receive_payload(head, payload, now);
         }
     }
 
     /// Refuses replays, and keeps storage ahead of what is accepted.
-    fn admit(&mut self, head: Head) -> bool {
+    fn admit(&mut self, head: Head, now: Instant) -> bool {
         let counter = head.counter;
         let expected = self.received.expected();
         if counter >= 1 << 62 || (expected > 0 && counter > expected + MAX_JUMP) {
@@ -77,12 +81,18 @@ impl<S: Storage> Endpoint<S> {
         }
         if !self.received.is_new(counter) {
             self.counters.frame_error(FrameError::Replayed);
-            // An honest peer may not know how far this end's floor was moved by a start.
-            self.floor_due |= counter < self.received.floor();
+            // An honest peer may have lost its storage, or not know how far a start of this end moved
+            // its floor. It is told where to go on, but not as often as somebody repeats old frames.
+            if (head.greeting || counter < self.received.floor()) && now >= self.floor_at {
+                self.floor_at = now + self.config.max_timeout;
+                (self.hello_due, self.floor_due, self.greet_due) = (true, true, true);
+            }
             return false;
         }
         if let Some(floor) = self.received.must_store(counter) {
-            let stored = self.storage.set(Register::ReceiveFloor, super::register(floor));
+            let stored = self
+                .storage
+                .set(Register::ReceiveFloor, super::register(floor));
             if self.storage_result(stored).is_none() {
                 return false;
             }
@@ -98,7 +108,7 @@ impl<S: Storage> Endpoint<S> {
         self.credit = None;
         if self.link == Link::Parked && self.config.mode == Mode::Duplex {
             self.link = Link::Up;
-            self.notice(Event8::LinkUp);
+            self.notice(Notice::LinkUp);
             for frame in self.flight.give_up() {
                 self.requeue(frame);
             }
@@ -120,7 +130,10 @@ impl<S: Storage> Endpoint<S> {
                 taken = Taken::No;
                 break;
             };
-            wants_answer |= !matches!(chunk, Chunk::Ack { .. } | Chunk::Reject { .. } | Chunk::Denial(_) | Chunk::Unknown);
+            wants_answer |= !matches!(
+                chunk,
+                Chunk::Ack { .. } | Chunk::Reject { .. } | Chunk::Denial(_) | Chunk::Unknown
+            );
             if self.receive_chunk(head, chunk, now) == Taken::No {
                 taken = Taken::No;
             }
@@ -141,10 +154,14 @@ impl<S: Storage> Endpoint<S> {
             Chunk::Hello(hello) => return self.receive_hello(head, hello),
             Chunk::Floor(floor) => self.receive_floor(floor),
             Chunk::Ack { newest, missing } => self.receive_ack(head.counter, newest, missing, now),
-            Chunk::Reject { class, sequence, reason } => self.receive_reject(class, sequence, reason),
+            Chunk::Reject {
+                class,
+                sequence,
+                reason,
+            } => self.receive_reject(class, sequence, reason),
             Chunk::Denial(reason) => {
                 if let Some(reason) = RefusalReason::from_number(reason) {
-                    self.notice(Event8::Denied(reason));
+                    self.notice(Notice::Denied(reason));
                 }
             }
             Chunk::Cancel { class, sequence } => {
@@ -153,15 +170,30 @@ impl<S: Storage> Endpoint<S> {
             }
             Chunk::Base { class, sequence } => return self.receive_base(class, sequence),
             Chunk::Repair(repair) => self.receive_repair(head, repair, now),
-            Chunk::Message { kind, sequence, body } => {
+            Chunk::Message {
+                kind,
+                sequence,
+                body,
+            } => {
                 let class = class_of_kind(kind);
                 let sequence = self.inbox.window(class).expand(sequence);
                 return self.receive_message(MessageId { class, sequence }, kind, body, now);
             }
-            Chunk::Fragment { kind, sequence, offset, last, part } => {
+            Chunk::Fragment {
+                kind,
+                sequence,
+                offset,
+                last,
+                part,
+            } => {
                 let class = class_of_kind(kind);
                 let sequence = self.inbox.window(class).expand(sequence);
-                return self.receive_fragment(MessageId { class, sequence }, kind, (offset, last, part), now);
+                return self.receive_fragment(
+                    MessageId { class, sequence },
+                    kind,
+                    (offset, last, part),
+                    now,
+                );
             }
             Chunk::Unknown => Counters::count(&mut self.counters.unknown_chunks),
         }
@@ -169,7 +201,9 @@ impl<S: Storage> Endpoint<S> {
     }
 
     fn receive_repair(&mut self, head: Head, repair: crate::chunk::Repair<'_>, now: Instant) {
-        let Repair::Ground(decoder) = &mut self.repair else { return };
+        let Repair::Ground(decoder) = &mut self.repair else {
+            return;
+        };
         let first = nearest(head.counter, repair.first);
         if first >= head.counter {
             Counters::count(&mut self.counters.nonsense);
@@ -194,7 +228,9 @@ impl<S: Storage> Endpoint<S> {
             if self.peer_identity != 0 {
                 self.inbox.peer_replaced();
                 for class in Class::ALL {
-                    let stored = self.storage.set(Register::Settled(class), Window::default().to_value());
+                    let stored = self
+                        .storage
+                        .set(Register::Settled(class), Window::default().to_value());
                     if self.storage_result(stored).is_none() {
                         return Taken::No;
                     }
@@ -206,11 +242,11 @@ impl<S: Storage> Endpoint<S> {
                 return Taken::No;
             }
             self.peer_identity = hello.storage;
-            self.base_due = [true; 5];
+            self.base_due = Class::ALL.map(|class| self.base(class) > 0);
         }
         if hello.start != self.peer_start {
             if self.peer_start != 0 {
-                self.notice(Event8::PeerStarted);
+                self.notice(Notice::PeerStarted);
             }
             self.peer_start = hello.start;
             self.peer_start_counter = counter;
@@ -224,7 +260,9 @@ impl<S: Storage> Endpoint<S> {
     }
 
     fn receive_floor(&mut self, floor: u64) {
-        let Some(jump) = floor.checked_sub(self.next_counter) else { return };
+        let Some(jump) = floor.checked_sub(self.next_counter) else {
+            return;
+        };
         if jump > MAX_FLOOR_JUMP {
             Counters::count(&mut self.counters.nonsense);
         } else if jump > 0 {
@@ -262,8 +300,15 @@ impl<S: Storage> Endpoint<S> {
     fn acknowledged(&mut self, frame: Frame) {
         for part in frame.parts() {
             match part {
-                Part::Body { slot, stamp, start, end } => {
-                    let Some(slot) = self.outbox.stamped(slot, stamp) else { continue };
+                Part::Body {
+                    slot,
+                    stamp,
+                    start,
+                    end,
+                } => {
+                    let Some(slot) = self.outbox.stamped(slot, stamp) else {
+                        continue;
+                    };
                     if slot.state != State::Open {
                         continue;
                     }
@@ -278,7 +323,9 @@ impl<S: Storage> Endpoint<S> {
                     }
                 }
                 Part::Cancel { slot, stamp } => {
-                    let Some(slot) = self.outbox.stamped(slot, stamp) else { continue };
+                    let Some(slot) = self.outbox.stamped(slot, stamp) else {
+                        continue;
+                    };
                     if let State::Cancelled { outcome, .. } = slot.state {
                         let id = slot.id;
                         self.finish(id, outcome);
@@ -297,11 +344,19 @@ impl<S: Storage> Endpoint<S> {
         }
         for part in frame.parts() {
             match part {
-                Part::Body { slot, stamp, start, end } => {
+                Part::Body {
+                    slot,
+                    stamp,
+                    start,
+                    end,
+                } => {
                     if let Some(slot) = self.outbox.stamped(slot, stamp) {
                         slot.to_send.insert(start, end);
                         let acked = slot.acked;
-                        acked.as_slice().iter().for_each(|&(from, to)| slot.to_send.remove(from, to));
+                        acked
+                            .as_slice()
+                            .iter()
+                            .for_each(|&(from, to)| slot.to_send.remove(from, to));
                     }
                 }
                 Part::Cancel { slot, stamp } => {
@@ -318,12 +373,18 @@ impl<S: Storage> Endpoint<S> {
 
     fn receive_reject(&mut self, class: Class, sequence: u16, reason: u8) {
         let reason = RefusalReason::from_number(reason).unwrap_or(RefusalReason::Failed);
-        let slot = self
-            .outbox
-            .slots_mut()
-            .find(|slot| slot.id.class == class && slot.id.sequence as u16 == sequence && slot.state == State::Open);
+        let slot = self.outbox.slots_mut().find(|slot| {
+            slot.id.class == class
+                && slot.id.sequence as u16 == sequence
+                && slot.state == State::Open
+        });
         match slot {
-            Some(slot) => slot.state = State::Cancelled { outcome: Outcome::Refused(reason), due: true },
+            Some(slot) => {
+                slot.state = State::Cancelled {
+                    outcome: Outcome::Refused(reason),
+                    due: true,
+                }
+            }
             None => Counters::count(&mut self.counters.nonsense),
         }
     }
@@ -335,7 +396,7 @@ impl<S: Storage> Endpoint<S> {
     }
 
     /// Marks a message that will never come, or that is of no use, as done with.
-    fn skip(&mut self, id: MessageId) -> Taken {
+    pub(super) fn skip(&mut self, id: MessageId) -> Taken {
         let mut window = *self.inbox.window(id.class);
         if window.is_beyond(id.sequence) {
             return Taken::No;
@@ -348,161 +409,14 @@ impl<S: Storage> Endpoint<S> {
         if window == *self.inbox.window(class) {
             return Taken::Yes;
         }
-        let stored = self.storage.set(Register::Settled(class), window.to_value());
+        let stored = self
+            .storage
+            .set(Register::Settled(class), window.to_value());
         if self.storage_result(stored).is_none() {
             return Taken::No;
         }
         *self.inbox.window(class) = window;
         self.inbox.drop_settled_partials();
         Taken::Yes
-    }
-
-    fn receive_fragment(&mut self, id: MessageId, kind: u8, part: (u16, bool, &[u8]), now: Instant) -> Taken {
-        if self.inbox.window(id.class).contains(id.sequence) {
-            Counters::count(&mut self.counters.duplicates);
-            return Taken::Yes;
-        }
-        if !self.make_room(id) {
-            return Taken::No;
-        }
-        let (offset, last, bytes) = part;
-        let mut placed = self.inbox.place(id, kind, offset, last, bytes);
-        if placed == Placed::NoPlace && self.config.mode != Mode::Duplex {
-            // Nobody will send what the oldest lacks any more often than what is new.
-            self.inbox.drop_oldest_partial();
-            placed = self.inbox.place(id, kind, offset, last, bytes);
-        }
-        match placed {
-            Placed::Incomplete => Taken::Yes,
-            Placed::NoPlace => {
-                Counters::count(&mut self.counters.deferred);
-                Taken::No
-            }
-            Placed::Contradiction => {
-                Counters::count(&mut self.counters.nonsense);
-                Taken::No
-            }
-            Placed::TooLarge => self.reject(id, RefusalReason::TooLarge),
-            Placed::Complete(place) => {
-                let mut body = [0; crate::MAX_MESSAGE];
-                let Some(complete) = self.inbox.partial(place).and_then(|partial| partial.complete()) else {
-                    return Taken::No;
-                };
-                let length = complete.len();
-                body[..length].copy_from_slice(complete);
-                let taken = self.receive_message(id, kind, &body[..length], now);
-                if taken == Taken::Yes {
-                    self.inbox.drop_partial(id);
-                } else {
-                    // The last part comes again, and with it the occasion to store the message.
-                    self.inbox.reopen(place, offset, bytes.len());
-                }
-                taken
-            }
-        }
-    }
-
-    fn receive_message(&mut self, id: MessageId, kind: u8, body: &[u8], now: Instant) -> Taken {
-        if self.inbox.window(id.class).contains(id.sequence) {
-            Counters::count(&mut self.counters.duplicates);
-            return Taken::Yes;
-        }
-        if !self.make_room(id) {
-            return Taken::No;
-        }
-        match Message::decode(kind, body) {
-            Ok(_) => {}
-            Err(DecodeError::UnknownKind(_)) => {
-                Counters::count(&mut self.counters.unknown_kinds);
-                return self.skip(id);
-            }
-            Err(DecodeError::Malformed) => {
-                Counters::count(&mut self.counters.malformed_messages);
-                return self.skip(id);
-            }
-        }
-        let is_command = Kind::from_number(kind).is_some_and(Kind::is_command);
-        if is_command != (self.config.role == Role::Board) {
-            return self.reject(id, RefusalReason::Unsupported);
-        }
-        if self.inbox.waiting.is_full() {
-            return self.refuse_or_defer(id, is_command);
-        }
-        if is_command && !self.command_allowed(now) {
-            return self.reject(id, RefusalReason::RateLimited);
-        }
-        let key = Key { direction: Direction::Inbound, class: id.class, sequence: id.sequence };
-        match self.storage.append(key, &[&[kind], body]) {
-            Ok(()) => {}
-            Err(StorageError::Full) => return self.refuse_or_defer(id, is_command),
-            Err(error) => {
-                self.storage_result(Err::<(), _>(error));
-                return Taken::No;
-            }
-        }
-        if id.class.latest_wins() {
-            self.drop_older(id);
-            self.inbox.window(id.class).advance(id.sequence.saturating_add(1));
-        } else {
-            self.inbox.window(id.class).insert(id.sequence);
-        }
-        let pushed = self.inbox.waiting.push(Waiting { id, shown: false, again: false });
-        debug_assert!(pushed.is_ok(), "room was checked above");
-        Taken::Yes
-    }
-
-    /// Whether the window reaches to the message, after it was moved where it may be.
-    fn make_room(&mut self, id: MessageId) -> bool {
-        let window = self.inbox.window(id.class);
-        if !window.is_beyond(id.sequence) {
-            return true;
-        }
-        if self.config.mode == Mode::Duplex && !id.class.latest_wins() {
-            Counters::count(&mut self.counters.deferred);
-            return false;
-        }
-        // Nobody will ask for what is left behind here.
-        window.advance(id.sequence - crate::outbox::SEQUENCES + 1);
-        true
-    }
-
-    fn drop_older(&mut self, id: MessageId) {
-        while let Some(place) = self.inbox.waiting.iter().position(|old| old.id.class == id.class && !old.shown) {
-            let old = self.inbox.waiting.swap_remove(place);
-            let key = Key { direction: Direction::Inbound, class: old.id.class, sequence: old.id.sequence };
-            let removed = self.storage.acknowledge(key);
-            self.storage_result(removed);
-        }
-    }
-
-    fn refuse_or_defer(&mut self, id: MessageId, is_command: bool) -> Taken {
-        if is_command {
-            return self.reject(id, RefusalReason::QueueFull);
-        }
-        Counters::count(&mut self.counters.deferred);
-        Taken::No
-    }
-
-    /// Tells the peer that this message will not be taken. If that is lost, the message comes again
-    /// and is rejected again.
-    fn reject(&mut self, id: MessageId, reason: RefusalReason) -> Taken {
-        Counters::count(&mut self.counters.rejected);
-        if !self.rejections.iter().any(|(queued, _)| *queued == id) {
-            let _ = self.rejections.push_back((id, reason));
-        }
-        Taken::No
-    }
-
-    fn command_allowed(&mut self, now: Instant) -> bool {
-        let per_minute = u64::from(self.config.commands_per_minute);
-        if per_minute == 0 {
-            return true;
-        }
-        let (tokens, counted_at) = self.command_tokens;
-        let gained = now.since(counted_at).as_micros().saturating_mul(per_minute);
-        let tokens = tokens.saturating_add(gained).min(per_minute * MINUTE);
-        let allowed = tokens >= MINUTE;
-        self.command_tokens = (tokens - if allowed { MINUTE } else { 0 }, now);
-        allowed
     }
 }

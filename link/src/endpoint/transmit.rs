@@ -1,6 +1,9 @@
 //! The sending half: timers, and what goes into the next frame.
 
-use super::{COUNTER_BLOCK, Endpoint, Event8, Link, Repair, next_random, register};
+use super::{
+    Endpoint, Link, Notice, Repair,
+    start::{COUNTER_BLOCK, next_random, register},
+};
 use crate::{
     chunk::{BASE_BYTES, DENIAL_BYTES, FLOOR_BYTES, HELLO_BYTES, Hello, REJECT_BYTES, Writer},
     config::{Mode, Role},
@@ -55,11 +58,24 @@ impl<S: Storage> Endpoint<S> {
         if self.is_simplex() && self.config.role == Role::Board && self.outbox.has_repeats() {
             at = at.min(self.repeat_at);
         }
-        let at = if at == Instant::MAX { None } else { self.pacer.earliest(self.longest_next(), at.max(now)) };
-        let expiry = self.outbox.slots().filter(|slot| slot.state == State::Open).map(|slot| slot.expires).min();
+        let at = if at == Instant::MAX {
+            None
+        } else {
+            self.pacer.earliest(self.longest_next(), at.max(now))
+        };
+        let expiry = self
+            .outbox
+            .slots()
+            .filter(|slot| slot.state == State::Open)
+            .map(|slot| slot.expires)
+            .min();
         let expiry = expiry.filter(|&expiry| expiry != Instant::MAX);
         let edge = self.pacer.next_edge(now);
-        [at, expiry, edge].into_iter().flatten().min().map(|at| self.clock.outside(at))
+        [at, expiry, edge]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| self.clock.outside(at))
     }
 
     fn run_timers(&mut self, now: Instant) {
@@ -94,7 +110,11 @@ impl<S: Storage> Endpoint<S> {
         if self.is_probing() && now >= self.probe_at {
             self.hello_due = true;
         }
-        if self.is_simplex() && now >= self.repeat_at && !self.has_data() && self.outbox.has_repeats() {
+        if self.is_simplex()
+            && now >= self.repeat_at
+            && !self.has_data()
+            && self.outbox.has_repeats()
+        {
             self.outbox.repeat();
             self.rest(now);
         }
@@ -115,7 +135,7 @@ impl<S: Storage> Endpoint<S> {
         self.link = Link::Parked;
         self.timer.expired = 0;
         Counters::count(&mut self.counters.parked);
-        self.notice(Event8::LinkParked);
+        self.notice(Notice::LinkParked);
         for frame in self.flight.give_up() {
             self.requeue(frame);
         }
@@ -126,7 +146,11 @@ impl<S: Storage> Endpoint<S> {
     }
 
     fn is_probing(&self) -> bool {
-        if self.is_simplex() { self.config.role == Role::Board } else { self.link == Link::Parked || !self.introduced }
+        if self.is_simplex() {
+            self.config.role == Role::Board
+        } else {
+            self.link == Link::Parked || !self.introduced
+        }
     }
 
     /// The retransmission timeout as it stands now.
@@ -139,7 +163,10 @@ impl<S: Storage> Endpoint<S> {
         if self.is_simplex() && self.config.role == Role::Ground {
             return false;
         }
-        if self.hello_due || matches!(&self.repair, Repair::Board(encoder) if encoder.is_open()) {
+        if self.hello_due
+            || self.floor_due
+            || matches!(&self.repair, Repair::Board(encoder) if encoder.is_open())
+        {
             return true;
         }
         if self.link == Link::Parked && !self.is_simplex() {
@@ -149,7 +176,6 @@ impl<S: Storage> Endpoint<S> {
             && self.unacknowledged > 0
             && (now >= self.acknowledge_at || self.unacknowledged >= self.config.ack_every);
         acknowledges
-            || self.floor_due
             || !self.rejections.is_empty()
             || self.base_due.contains(&true)
             || self.may_send_data(self.next_counter) && self.has_data()
@@ -160,7 +186,12 @@ impl<S: Storage> Endpoint<S> {
     }
 
     fn has_data(&self) -> bool {
-        self.outbox.is_ready(self.capacity())
+        // A greeting has less room, and a message that does not fit waits for the introduction.
+        let greets = self.config.mode == Mode::Duplex && !self.introduced;
+        self.outbox.is_ready(
+            capacity(self.config.mtu, self.config.sending(), greets) - self.repair_margin(),
+            self.capacity(),
+        )
     }
 
     /// Bytes that the next frame takes at the most.
@@ -194,20 +225,29 @@ impl<S: Storage> Endpoint<S> {
         let protection = self.config.sending();
         let repair = self.next_repair();
         let greeting = match self.config.mode {
-            Mode::Duplex => !self.introduced,
-            Mode::Simplex(_) => repair.is_none() && (self.hello_due || counter % SIMPLEX_GREETING == 0),
+            Mode::Duplex => !self.introduced || core::mem::take(&mut self.greet_due),
+            Mode::Simplex(_) => {
+                repair.is_none() && (self.hello_due || counter % SIMPLEX_GREETING == 0)
+            }
         };
         let mut frame = [0; MAX_MTU + 1];
         let start = payload_at(greeting);
-        let margin = if repair.is_some() { 0 } else { self.repair_margin() };
+        let margin = if repair.is_some() {
+            0
+        } else {
+            self.repair_margin()
+        };
         let end = start + capacity(self.config.mtu, protection, greeting) - margin;
         let mut writer = Writer::new(&mut frame[start..end]);
         let mut parts = heapless::Vec::new();
         let mut wants_answer = false;
         if let Some((first, group, index, data)) = &repair {
-            writer.repair(*first as u16, *group, *index, data.len()).copy_from_slice(data);
+            writer
+                .repair(*first as u16, *group, *index, data.len())
+                .copy_from_slice(data);
         } else {
-            wants_answer = self.write_control(&mut writer, &mut parts, greeting && self.is_simplex());
+            wants_answer =
+                self.write_control(&mut writer, &mut parts, greeting && self.is_simplex());
             if self.link == Link::Up || self.is_simplex() {
                 self.write_data(&mut writer, &mut parts, counter)?;
             }
@@ -220,7 +260,12 @@ impl<S: Storage> Endpoint<S> {
             encoder.add(counter, &frame[start..start + length]);
             self.count_repeats(&parts, now);
         }
-        let head = Head { sender: self.config.role, protection, greeting, counter };
+        let head = Head {
+            sender: self.config.role,
+            protection,
+            greeting,
+            counter,
+        };
         let sent = seal(&mut frame, length, head, &self.config.keys).len();
         self.frame = frame;
         if wants_answer && !self.is_simplex() {
@@ -228,7 +273,10 @@ impl<S: Storage> Endpoint<S> {
             self.timeout_at = now + self.timeout();
         }
         if self.is_probing() && now >= self.probe_at {
-            self.timer.expired = self.timer.expired.saturating_add(u8::from(self.link == Link::Parked));
+            self.timer.expired = self
+                .timer
+                .expired
+                .saturating_add(u8::from(self.link == Link::Parked));
             self.probe_at = now + self.timeout();
         }
         Some(sent)
@@ -238,7 +286,9 @@ impl<S: Storage> Endpoint<S> {
     fn next_repair(&mut self) -> Option<(u64, u8, u8, heapless::Vec<u8, MAX_MTU>)> {
         let is_idle = !self.hello_due && !self.has_data();
         match &mut self.repair {
-            Repair::Board(encoder) if encoder.is_due() || (is_idle && encoder.is_open()) => encoder.next(),
+            Repair::Board(encoder) if encoder.is_due() || (is_idle && encoder.is_open()) => {
+                encoder.next()
+            }
             _ => None,
         }
     }
@@ -264,7 +314,11 @@ impl<S: Storage> Endpoint<S> {
     ) -> bool {
         let mut wants_answer = false;
         if (self.hello_due || announce) && writer.room() >= HELLO_BYTES {
-            writer.hello(Hello { start: self.start, echo: self.peer_start, storage: self.identity });
+            writer.hello(Hello {
+                start: self.start,
+                echo: self.peer_start,
+                storage: self.identity,
+            });
             self.hello_due = false;
             self.floor_due |= !self.introduced && !self.is_simplex();
             wants_answer = true;
@@ -277,7 +331,7 @@ impl<S: Storage> Endpoint<S> {
             }
         }
         if self.floor_due && !self.is_simplex() && writer.room() >= FLOOR_BYTES {
-            writer.floor(self.received.floor());
+            writer.floor(self.received.expected());
             self.floor_due = false;
         }
         if self.denial_due && writer.room() >= DENIAL_BYTES {
@@ -292,8 +346,7 @@ impl<S: Storage> Endpoint<S> {
         }
         for class in Class::ALL {
             if self.base_due[class.index()] && writer.room() >= BASE_BYTES && !parts.is_full() {
-                let base = self.outbox.lowest(class).unwrap_or(self.next_sequence[class.index()]);
-                writer.base(class, base);
+                writer.base(class, self.base(class));
                 self.base_due[class.index()] = false;
                 let _ = parts.push(Part::Base(class as u8));
             }
@@ -332,15 +385,30 @@ impl<S: Storage> Endpoint<S> {
                     let length = self.outbox.get(slot)?.length;
                     self.write_body(writer, slot, 0, length, true)?
                 }
-                Next::Fragment { slot, start, end } => self.write_body(writer, slot, start, end, false)?,
+                Next::Fragment { slot, start, end } => {
+                    self.write_body(writer, slot, start, end, false)?
+                }
             };
             let _ = parts.push(part);
         }
         Some(())
     }
 
-    fn write_body(&mut self, writer: &mut Writer<'_>, slot: u8, start: u16, end: u16, whole: bool) -> Option<Part> {
-        let &crate::outbox::Slot { id, kind, length, stamp, .. } = self.outbox.get(slot)?;
+    fn write_body(
+        &mut self,
+        writer: &mut Writer<'_>,
+        slot: u8,
+        start: u16,
+        end: u16,
+        whole: bool,
+    ) -> Option<Part> {
+        let &crate::outbox::Slot {
+            id,
+            kind,
+            length,
+            stamp,
+            ..
+        } = self.outbox.get(slot)?;
         let wire = id.sequence as u16;
         let count = usize::from(end - start);
         let place = if whole {
@@ -348,16 +416,25 @@ impl<S: Storage> Endpoint<S> {
         } else {
             writer.fragment(kind, wire, start, end == length, count)
         };
-        let key = Key { direction: Direction::Outbound, class: id.class, sequence: id.sequence };
+        let key = Key {
+            direction: Direction::Outbound,
+            class: id.class,
+            sequence: id.sequence,
+        };
         let read = self.storage.read(key, 1 + usize::from(start), place);
         if self.storage_result(read)? != count {
             Counters::count(&mut self.counters.storage_failures);
-            self.notice(Event8::StorageFailed);
+            self.notice(Notice::StorageFailed);
             return None;
         }
         if let Some(slot) = self.outbox.stamped(slot, stamp) {
             slot.to_send.remove(start, end);
         }
-        Some(Part::Body { slot, stamp, start, end })
+        Some(Part::Body {
+            slot,
+            stamp,
+            start,
+            end,
+        })
     }
 }

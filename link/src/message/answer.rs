@@ -19,7 +19,10 @@ pub struct Answer {
 impl Answer {
     /// Whether there is text in it, which makes it less urgent.
     pub const fn has_text(&self) -> bool {
-        matches!(self.body, AnswerBody::Caption { .. } | AnswerBody::Text { .. } | AnswerBody::Survey { .. })
+        matches!(
+            self.body,
+            AnswerBody::Caption { .. } | AnswerBody::Text { .. } | AnswerBody::Survey { .. }
+        )
     }
 }
 

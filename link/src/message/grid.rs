@@ -88,7 +88,9 @@ impl Grid9 {
 
     /// The cells in reading order.
     pub fn cells(self) -> impl Iterator<Item = Cell> {
-        Cell::ALL.into_iter().filter(move |&cell| self.contains(cell))
+        Cell::ALL
+            .into_iter()
+            .filter(move |&cell| self.contains(cell))
     }
 }
 
@@ -132,7 +134,11 @@ impl Confidence {
 
     /// The given step, at most the last.
     pub const fn from_step(step: u8) -> Self {
-        Self(if step > Self::STEPS { Self::STEPS } else { step })
+        Self(if step > Self::STEPS {
+            Self::STEPS
+        } else {
+            step
+        })
     }
 
     /// The step, 0 to [`Confidence::STEPS`].
@@ -183,7 +189,10 @@ mod tests {
         assert_eq!(Confidence::from_fraction(-1.0).step(), 0);
         assert_eq!(Confidence::from_fraction(f32::INFINITY).step(), 127);
         for step in 0..=127 {
-            assert_eq!(Confidence::from_fraction(Confidence::from_step(step).fraction()).step(), step);
+            assert_eq!(
+                Confidence::from_fraction(Confidence::from_step(step).fraction()).step(),
+                step
+            );
         }
     }
 }

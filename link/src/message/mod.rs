@@ -45,7 +45,13 @@ pub enum Class {
 
 impl Class {
     /// All classes, the most urgent first.
-    pub const ALL: [Self; 5] = [Self::Alert, Self::Reply, Self::Health, Self::Text, Self::Chip];
+    pub const ALL: [Self; 5] = [
+        Self::Alert,
+        Self::Reply,
+        Self::Health,
+        Self::Text,
+        Self::Chip,
+    ];
 
     /// The class with this number.
     pub const fn from_number(number: u8) -> Option<Self> {
@@ -141,14 +147,20 @@ impl Kind {
 
     /// Whether it tells the board to do something.
     pub const fn is_command(self) -> bool {
-        matches!(self, Self::Query | Self::ChipRequest | Self::Configure | Self::Ping)
+        matches!(
+            self,
+            Self::Query | Self::ChipRequest | Self::Configure | Self::Ping
+        )
     }
 }
 
 /// One message, in either direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-#[allow(clippy::large_enum_variant, reason = "there is no allocator to box a chip with")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is no allocator to box a chip with"
+)]
 pub enum Message {
     /// Board: something changed.
     Alert(Alert),
@@ -272,9 +284,13 @@ impl Message {
 }
 
 fn write<T: Serialize>(body: &T, into: &mut [u8]) -> Option<usize> {
-    postcard::to_slice(body, into).ok().map(|written| written.len())
+    postcard::to_slice(body, into)
+        .ok()
+        .map(|written| written.len())
 }
 
 fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, DecodeError> {
-    postcard::take_from_bytes(body).map(|(value, _)| value).map_err(|_| DecodeError::Malformed)
+    postcard::take_from_bytes(body)
+        .map(|(value, _)| value)
+        .map_err(|_| DecodeError::Malformed)
 }

@@ -96,14 +96,17 @@ impl Channel {
 
     /// Whether a frame sent now would have a chance.
     pub fn is_open(&self, now: Instant) -> bool {
-        self.faults.contact.is_none_or(|(period, open)| now.as_micros() % period.as_micros() < open.as_micros())
+        self.faults
+            .contact
+            .is_none_or(|(period, open)| now.as_micros() % period.as_micros() < open.as_micros())
     }
 
     /// Puts a frame on the air.
     pub fn send(&mut self, frame: &[u8], now: Instant) {
         self.bytes += frame.len() as u64;
         self.frames += 1;
-        let air = Duration::from_micros(frame.len() as u64 * 1_000_000 / u64::from(self.faults.rate));
+        let air =
+            Duration::from_micros(frame.len() as u64 * 1_000_000 / u64::from(self.faults.rate));
         self.busy_until = self.busy_until.max(now) + air;
         if !self.is_open(now) || !self.is_open(self.busy_until) {
             return;
@@ -137,7 +140,11 @@ impl Channel {
     fn vanishes(&mut self) -> bool {
         let mut loss = self.faults.loss;
         if let Some(burst) = self.faults.burst {
-            let turn = if self.in_burst { burst.end } else { burst.begin };
+            let turn = if self.in_burst {
+                burst.end
+            } else {
+                burst.begin
+            };
             self.in_burst ^= self.rng.chance(turn);
             if self.in_burst {
                 loss = burst.loss;
@@ -159,7 +166,9 @@ impl Channel {
         let mut at = self.rng.failures_before(self.faults.ber);
         while at < bits {
             damaged[start + (at / 8) as usize] ^= 1 << (at % 8);
-            at = at.saturating_add(1).saturating_add(self.rng.failures_before(self.faults.ber));
+            at = at
+                .saturating_add(1)
+                .saturating_add(self.rng.failures_before(self.faults.ber));
         }
         if self.rng.chance(self.faults.insert) {
             let place = start + self.rng.below(frame.len() as u64) as usize;
@@ -175,7 +184,12 @@ mod tests {
 
     #[test]
     fn faults_happen_as_often_as_they_should() {
-        let faults = Faults { loss: 0.3, duplicate: 0.1, ber: 1e-3, ..Faults::default() };
+        let faults = Faults {
+            loss: 0.3,
+            duplicate: 0.1,
+            ber: 1e-3,
+            ..Faults::default()
+        };
         let mut channel = Channel::new(faults, 1);
         let frame = [0u8; 100];
         let (mut came, mut damaged) = (0u32, 0u32);
@@ -194,7 +208,14 @@ mod tests {
 
     #[test]
     fn the_air_takes_its_time() {
-        let mut channel = Channel::new(Faults { rate: 100, delay: Duration::ZERO, ..Faults::default() }, 1);
+        let mut channel = Channel::new(
+            Faults {
+                rate: 100,
+                delay: Duration::ZERO,
+                ..Faults::default()
+            },
+            1,
+        );
         channel.send(&[1; 50], Instant::ZERO);
         channel.send(&[2; 50], Instant::ZERO);
         assert_eq!(channel.next_arrival(), Some(Instant::from_millis(500)));

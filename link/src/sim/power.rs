@@ -23,7 +23,12 @@ pub struct PowerCut<S> {
 impl<S> PowerCut<S> {
     /// Storage with its power on.
     pub const fn new(inner: S, seed: u64) -> Self {
-        Self { inner, fuse: None, rng: Rng::new(seed), off: false }
+        Self {
+            inner,
+            fuse: None,
+            rng: Rng::new(seed),
+            off: false,
+        }
     }
 
     /// Cuts the power at the call after `calls` more.
@@ -83,7 +88,12 @@ impl<S: Storage> Storage for PowerCut<S> {
         self.call(|inner| inner.acknowledge(key))
     }
 
-    fn read(&mut self, key: Key, offset: usize, into: &mut [u8]) -> Result<usize, StorageError<Severed>> {
+    fn read(
+        &mut self,
+        key: Key,
+        offset: usize,
+        into: &mut [u8],
+    ) -> Result<usize, StorageError<Severed>> {
         self.call(|inner| inner.read(key, offset, into))
     }
 
@@ -117,7 +127,13 @@ impl CutDisk {
     /// A disk with this content, on which `fuse` more bytes can be written.
     pub const fn new(content: Vec<u8>, fuse: u64, seed: u64) -> Self {
         let durable = content.len();
-        Self { content, durable, fuse, off: false, rng: Rng::new(seed) }
+        Self {
+            content,
+            durable,
+            fuse,
+            off: false,
+            rng: Rng::new(seed),
+        }
     }
 
     /// What is there when the power comes back.
@@ -125,11 +141,17 @@ impl CutDisk {
         let tail = (self.content.len() - self.durable) as u64;
         match self.rng.below(3) {
             0 => self.content.truncate(self.durable),
-            1 => self.content.truncate(self.durable + self.rng.below(tail + 1) as usize),
+            1 => self
+                .content
+                .truncate(self.durable + self.rng.below(tail + 1) as usize),
             // The length is there, the bytes are not.
             _ => {
                 let garbled = self.rng.below(tail + 1) as usize;
-                self.content.iter_mut().rev().take(garbled).for_each(|byte| *byte = 0);
+                self.content
+                    .iter_mut()
+                    .rev()
+                    .take(garbled)
+                    .for_each(|byte| *byte = 0);
             }
         }
         self.content

@@ -4,8 +4,8 @@ use super::Rng;
 use crate::{
     config::Role,
     message::{
-        Alert, Answer, AnswerBody, Chip, ChipFormat, ChipRequest, Confidence, FaultReason, Grid9, Instruction, Message,
-        PairFault, Picture, Query, Source,
+        Alert, Answer, AnswerBody, Chip, ChipFormat, ChipRequest, Confidence, FaultReason, Grid9,
+        Instruction, Message, PairFault, Picture, Query, Source,
     },
     text::Text,
 };
@@ -33,10 +33,19 @@ pub fn message_of(seed: u64, role: Role, mix: Mix, number: u32) -> Message {
             0..10 => alert(&mut rng, number),
             10..14 => {
                 let confidence = confidence(&mut rng);
-                let body = AnswerBody::Classify { changed: rng.chance(0.5), confidence };
+                let body = AnswerBody::Classify {
+                    changed: rng.chance(0.5),
+                    confidence,
+                };
                 answer(number, body)
             }
-            14..16 => answer(number, AnswerBody::Caption { text: text(&mut rng), confidence: confidence(&mut rng) }),
+            14..16 => answer(
+                number,
+                AnswerBody::Caption {
+                    text: text(&mut rng),
+                    confidence: confidence(&mut rng),
+                },
+            ),
             16..18 => Message::PairFault(PairFault {
                 tile: number,
                 time: rng.bits() as u32,
@@ -44,7 +53,11 @@ pub fn message_of(seed: u64, role: Role, mix: Mix, number: u32) -> Message {
                 detail: text(&mut rng),
             }),
             18 => {
-                let body = AnswerBody::Count { roads: rng.bits() as u16, buildings: 7, confidence: confidence(&mut rng) };
+                let body = AnswerBody::Count {
+                    roads: rng.bits() as u16,
+                    buildings: 7,
+                    confidence: confidence(&mut rng),
+                };
                 answer(number, body)
             }
             _ => {
@@ -62,7 +75,9 @@ pub fn number_of(message: &Message) -> Option<u32> {
         Message::PairFault(fault) => fault.tile,
         Message::Query(query) => query.tile,
         Message::ChipRequest(request) => request.tile,
-        Message::Answer(answer) => u32::from(answer.source.pair) | u32::from(answer.source.model) << 16,
+        Message::Answer(answer) => {
+            u32::from(answer.source.pair) | u32::from(answer.source.model) << 16
+        }
         Message::Chip(chip) => chip.total,
         _ => return None,
     })
@@ -86,8 +101,16 @@ fn alert(rng: &mut Rng, number: u32) -> Message {
 }
 
 fn answer(number: u32, body: AnswerBody) -> Message {
-    let source = Source { pair: number as u16, model: (number >> 16) as u16, prompt: 1 };
-    Message::Answer(Answer { query: number as u16, source, body })
+    let source = Source {
+        pair: number as u16,
+        model: (number >> 16) as u16,
+        prompt: 1,
+    };
+    Message::Answer(Answer {
+        query: number as u16,
+        source,
+        body,
+    })
 }
 
 fn chip(rng: &mut Rng, number: u32, length: usize) -> Message {
@@ -105,7 +128,12 @@ fn chip(rng: &mut Rng, number: u32, length: usize) -> Message {
 fn command(rng: &mut Rng, mix: Mix, number: u32) -> Message {
     let id = number as u16;
     if mix != Mix::Short && rng.chance(0.2) {
-        return Message::ChipRequest(ChipRequest { id, tile: number, picture: Picture::After, level: 1 });
+        return Message::ChipRequest(ChipRequest {
+            id,
+            tile: number,
+            picture: Picture::After,
+            level: 1,
+        });
     }
     let instruction = match rng.below(if mix == Mix::Short { 5 } else { 7 }) {
         0 => Instruction::Classify,
@@ -114,15 +142,22 @@ fn command(rng: &mut Rng, mix: Mix, number: u32) -> Message {
         3 => Instruction::Caption,
         4 => Instruction::Survey,
         5 => Instruction::Open(text(rng)),
-        _ => Instruction::FollowUp { after: id.wrapping_sub(1), text: text(rng) },
+        _ => Instruction::FollowUp {
+            after: id.wrapping_sub(1),
+            text: text(rng),
+        },
     };
-    Message::Query(Query { id, tile: number, instruction })
+    Message::Query(Query {
+        id,
+        tile: number,
+        instruction,
+    })
 }
 
 fn text(rng: &mut Rng) -> Text {
     const WORDS: [&str; 16] = [
-        "a", "house", "road", "is", "built", "near", "the", "trees", "two", "Größe", "4711", "roads", "and", "many",
-        "villas", "?",
+        "a", "house", "road", "is", "built", "near", "the", "trees", "two", "Größe", "4711",
+        "roads", "and", "many", "villas", "?",
     ];
     let mut line = heapless::String::<240>::new();
     for _ in 0..rng.below(20) {

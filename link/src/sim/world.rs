@@ -43,7 +43,10 @@ pub struct Scenario {
 impl Scenario {
     /// A quiet run of `messages`, half of them in each direction, over plain links without faults.
     pub fn new(seed: u64, messages: u32) -> Self {
-        let config = |role| Config { seed: seed as u32 ^ role as u32, ..Config::new(role) };
+        let config = |role| Config {
+            seed: seed as u32 ^ role as u32,
+            ..Config::new(role)
+        };
         Self {
             seed,
             board: config(Role::Board),
@@ -61,7 +64,10 @@ impl Scenario {
 
     /// Sets the rate of both ends and of both channels, in bytes per second.
     pub fn rate(&mut self, rate: u32) {
-        for (config, faults) in [(&mut self.board, &mut self.down), (&mut self.ground, &mut self.up)] {
+        for (config, faults) in [
+            (&mut self.board, &mut self.down),
+            (&mut self.ground, &mut self.up),
+        ] {
             config.pacing.rate = rate;
             faults.rate = rate;
         }
@@ -159,12 +165,32 @@ impl World {
     pub fn new(scenario: Scenario) -> Self {
         let mut rng = Rng::new(scenario.seed);
         let sides = [
-            Side::new(scenario.board.clone(), scenario.from_board, scenario.from_ground, rng.bits()),
-            Side::new(scenario.ground.clone(), scenario.from_ground, scenario.from_board, rng.bits()),
+            Side::new(
+                scenario.board.clone(),
+                scenario.from_board,
+                scenario.from_ground,
+                rng.bits(),
+            ),
+            Side::new(
+                scenario.ground.clone(),
+                scenario.from_ground,
+                scenario.from_board,
+                rng.bits(),
+            ),
         ];
-        let channels =
-            [Channel::new(scenario.down.clone(), rng.bits()), Channel::new(scenario.up.clone(), rng.bits())];
-        Self { scenario, rng, now: Instant::ZERO, sides, channels, report: Report::default(), trace: false }
+        let channels = [
+            Channel::new(scenario.down.clone(), rng.bits()),
+            Channel::new(scenario.up.clone(), rng.bits()),
+        ];
+        Self {
+            scenario,
+            rng,
+            now: Instant::ZERO,
+            sides,
+            channels,
+            report: Report::default(),
+            trace: false,
+        }
     }
 
     /// Writes every frame and event to standard error from now on.
@@ -206,7 +232,12 @@ impl World {
             let unseen = from.total - to.seen_count;
             from.next == from.total
                 && unseen as usize <= from.uncertain.len()
-                && unseen as usize <= from.uncertain.iter().filter(|number| !to.seen[**number as usize]).count()
+                && unseen as usize
+                    <= from
+                        .uncertain
+                        .iter()
+                        .filter(|number| !to.seen[**number as usize])
+                        .count()
         })
     }
 
@@ -225,7 +256,9 @@ impl World {
         for channel in &self.channels {
             next = channel.next_arrival().map_or(next, |at| next.min(at));
         }
-        self.now = next.max(self.now + Duration::from_micros(1)).min(self.now + Duration::from_secs(3600));
+        self.now = next
+            .max(self.now + Duration::from_micros(1))
+            .min(self.now + Duration::from_secs(3600));
     }
 
     /// The books as they stand.
@@ -237,7 +270,8 @@ impl World {
         for side in 0..2 {
             let (from, to) = (&self.sides[side], &self.sides[1 - side]);
             report.uncertain += from.uncertain.len() as u64;
-            let missing = (0..from.next).filter(|number| !to.seen[*number as usize] && !from.uncertain.contains(number));
+            let missing = (0..from.next)
+                .filter(|number| !to.seen[*number as usize] && !from.uncertain.contains(number));
             report.lost += missing.count() as u64;
         }
         report
@@ -255,9 +289,14 @@ impl World {
     fn power(&mut self, index: usize) {
         let side = &mut self.sides[index];
         if side.endpoint.is_none() && self.now >= side.back_at {
-            let Some(mut disk) = side.disk.take() else { return };
+            let Some(mut disk) = side.disk.take() else {
+                return;
+            };
             disk.restore();
-            let config = Config { seed: self.rng.bits() as u32, ..side.config.clone() };
+            let config = Config {
+                seed: self.rng.bits() as u32,
+                ..side.config.clone()
+            };
             // Starting is no safer than anything else.
             if self.scenario.power_cuts.is_some() && self.rng.chance(0.1) {
                 disk.cut_after(self.rng.below(10));
@@ -270,10 +309,14 @@ impl World {
             }
             match Endpoint::new(config, disk) {
                 Ok(endpoint) => side.endpoint = Some(Box::new(endpoint)),
-                Err(error) => panic!("seed {}: an end does not start: {error:?}", self.scenario.seed),
+                Err(error) => panic!(
+                    "seed {}: an end does not start: {error:?}",
+                    self.scenario.seed
+                ),
             }
             if let Some(mean) = self.scenario.power_cuts {
-                side.cut_at = self.now + Duration::from_micros(self.rng.below(2 * mean.as_micros()));
+                side.cut_at =
+                    self.now + Duration::from_micros(self.rng.below(2 * mean.as_micros()));
             }
         }
         if self.now >= side.cut_at
@@ -286,9 +329,16 @@ impl World {
 
     fn refill(&mut self, index: usize) {
         let side = &mut self.sides[index];
-        let Some(endpoint) = &mut side.endpoint else { return };
+        let Some(endpoint) = &mut side.endpoint else {
+            return;
+        };
         while side.next < side.total && endpoint.waiting() < self.scenario.backlog {
-            let message = message_of(self.scenario.seed, ROLES[index], self.scenario.mix, side.next);
+            let message = message_of(
+                self.scenario.seed,
+                ROLES[index],
+                self.scenario.mix,
+                side.next,
+            );
             if endpoint.send(&message, self.now).is_err() {
                 if !endpoint.storage().is_off() {
                     return;
@@ -303,11 +353,17 @@ impl World {
     }
 
     fn transmit(&mut self, index: usize) -> bool {
-        let Some(endpoint) = &mut self.sides[index].endpoint else { return false };
+        let Some(endpoint) = &mut self.sides[index].endpoint else {
+            return false;
+        };
         let mut sent = false;
         while let Some(frame) = endpoint.poll_transmit(self.now) {
             if self.trace {
-                std::eprintln!("{:>14} {:?} sends {frame:02x?}", self.now.as_micros(), ROLES[index]);
+                std::eprintln!(
+                    "{:>14} {:?} sends {frame:02x?}",
+                    self.now.as_micros(),
+                    ROLES[index]
+                );
             }
             self.channels[index].send(frame, self.now);
             sent = true;
@@ -318,12 +374,20 @@ impl World {
     fn drain(&mut self, index: usize) {
         let seed = self.scenario.seed;
         let side = &mut self.sides[index];
-        let Some(endpoint) = &mut side.endpoint else { return };
+        let Some(endpoint) = &mut side.endpoint else {
+            return;
+        };
         while let Some(event) = endpoint.poll_event() {
             if self.trace {
-                std::eprintln!("{:>14} {:?} sees {event:?}", self.now.as_micros(), ROLES[index]);
+                std::eprintln!(
+                    "{:>14} {:?} sees {event:?}",
+                    self.now.as_micros(),
+                    ROLES[index]
+                );
             }
-            let Event::Message { id, message, again } = event else { continue };
+            let Event::Message { id, message, again } = event else {
+                continue;
+            };
             endpoint.accept(id);
             let number = number_of(&message);
             let Some(number) = number.filter(|&number| (number as usize) < side.seen.len()) else {
@@ -353,7 +417,10 @@ impl World {
     /// Takes an end whose power was cut out of the world for a while.
     fn fuse(&mut self, index: usize) {
         let side = &mut self.sides[index];
-        if side.endpoint.as_ref().is_some_and(|endpoint| endpoint.storage().is_off())
+        if side
+            .endpoint
+            .as_ref()
+            .is_some_and(|endpoint| endpoint.storage().is_off())
             && let Some(endpoint) = side.endpoint.take()
         {
             side.disk = Some(endpoint.into_storage());
@@ -364,7 +431,9 @@ impl World {
 
     fn deadline(&mut self, index: usize, sent: bool) -> Instant {
         let side = &self.sides[index];
-        let Some(endpoint) = &side.endpoint else { return side.back_at };
+        let Some(endpoint) = &side.endpoint else {
+            return side.back_at;
+        };
         let at = endpoint.next_deadline().unwrap_or(Instant::MAX);
         if at <= self.now && !sent {
             self.report.idle_polls += 1;

@@ -30,9 +30,17 @@ impl FileDisk {
     /// Opens or creates the file and locks it; a file that another program has locked is an error.
     pub fn open(path: &Path) -> io::Result<Self> {
         let exists = path.exists();
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
         lock(&file)?;
-        let disk = Self { file, path: path.to_owned() };
+        let disk = Self {
+            file,
+            path: path.to_owned(),
+        };
         if !exists {
             disk.sync_directory()?;
         }
@@ -50,14 +58,19 @@ impl FileDisk {
 
     /// Makes a new name in the directory survive a power cut.
     fn sync_directory(&self) -> io::Result<()> {
-        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = self
+            .path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
         File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
     }
 }
 
 fn lock(file: &File) -> io::Result<()> {
     file.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => io::Error::new(io::ErrorKind::ResourceBusy, "in use by another program"),
+        TryLockError::WouldBlock => {
+            io::Error::new(io::ErrorKind::ResourceBusy, "in use by another program")
+        }
         TryLockError::Error(error) => error,
     })
 }
@@ -87,7 +100,12 @@ impl Disk for FileDisk {
 
     fn replace(&mut self, content: &[u8]) -> io::Result<()> {
         let successor = self.successor();
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&successor)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&successor)?;
         lock(&file)?;
         file.write_all(content)?;
         file.sync_all()?;
@@ -105,7 +123,11 @@ mod tests {
         storage::{Direction, Key, Register, Storage},
     };
 
-    const KEY: Key = Key { direction: Direction::Outbound, class: Class::Alert, sequence: 7 };
+    const KEY: Key = Key {
+        direction: Direction::Outbound,
+        class: Class::Alert,
+        sequence: 7,
+    };
 
     #[test]
     fn what_was_stored_is_there_after_opening_again() {
@@ -127,7 +149,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("link.log");
         let _first = FileStorage::at(&path).unwrap();
-        assert!(matches!(FileStorage::at(&path), Err(LogError::Disk(error)) if error.kind() == io::ErrorKind::ResourceBusy));
+        assert!(
+            matches!(FileStorage::at(&path), Err(LogError::Disk(error)) if error.kind() == io::ErrorKind::ResourceBusy)
+        );
     }
 
     #[test]

@@ -84,7 +84,10 @@ impl<E: core::fmt::Display> core::fmt::Display for LogError<E> {
         match self {
             Self::Disk(error) => error.fmt(f),
             Self::NotALog => f.write_str("not a link log, or one of another version"),
-            Self::Damaged { offset } => write!(f, "the record at byte {offset} is damaged, and not by a power cut"),
+            Self::Damaged { offset } => write!(
+                f,
+                "the record at byte {offset} is damaged, and not by a power cut"
+            ),
             Self::Poisoned => f.write_str("an earlier failure left the log in an unknown state"),
         }
     }
@@ -131,11 +134,13 @@ impl<D: Disk> LogStorage<D> {
         }
         let mut at = MAGIC.len();
         while let Some((kind, payload)) = record(&content[at..]) {
-            log.apply(kind, payload).ok_or(LogError::Damaged { offset: at as u64 })?;
+            log.apply(kind, payload)
+                .ok_or(LogError::Damaged { offset: at as u64 })?;
             at += FRAME + payload.len();
         }
         if at < content.len() {
-            let is_followed = (at + 1..content.len()).any(|next| record(&content[next..]).is_some());
+            let is_followed =
+                (at + 1..content.len()).any(|next| record(&content[next..]).is_some());
             if is_followed {
                 return Err(LogError::Damaged { offset: at as u64 });
             }
@@ -169,7 +174,9 @@ impl<D: Disk> LogStorage<D> {
             }
             REGISTER => {
                 let (&number, value) = payload.split_first()?;
-                let place = self.registers.get_mut(usize::from(Register::from_number(number)?.number()))?;
+                let place = self
+                    .registers
+                    .get_mut(usize::from(Register::from_number(number)?.number()))?;
                 if place.is_none() {
                     self.live += (FRAME + payload.len()) as u64;
                 }
@@ -196,7 +203,11 @@ impl<D: Disk> LogStorage<D> {
         let mut bytes = vec![];
         push_record(&mut bytes, kind, parts);
         if let Err(error) = self.disk.append(self.length, &bytes) {
-            self.poisoned = self.disk.truncate(self.length).and_then(|()| self.disk.sync()).is_err();
+            self.poisoned = self
+                .disk
+                .truncate(self.length)
+                .and_then(|()| self.disk.sync())
+                .is_err();
             return Err(StorageError::Device(LogError::Disk(error)));
         }
         if let Err(error) = self.disk.sync() {
@@ -219,7 +230,11 @@ impl<D: Disk> LogStorage<D> {
                 push_record(&mut content, REGISTER, &[&[number as u8], value]);
             }
         }
-        for (key, bytes) in self.entries.iter().filter(|(key, _)| !key.class.latest_wins()) {
+        for (key, bytes) in self
+            .entries
+            .iter()
+            .filter(|(key, _)| !key.class.latest_wins())
+        {
             push_record(&mut content, ENTRY, &[&key_bytes(*key), bytes]);
         }
         match self.disk.replace(&content) {
@@ -261,16 +276,28 @@ impl<D: Disk> Storage for LogStorage<D> {
         Ok(())
     }
 
-    fn read(&mut self, key: Key, offset: usize, into: &mut [u8]) -> Result<usize, StorageError<Self::Error>> {
-        let Some((_, bytes)) = self.entries.iter().find(|(found, _)| *found == key) else { return Ok(0) };
+    fn read(
+        &mut self,
+        key: Key,
+        offset: usize,
+        into: &mut [u8],
+    ) -> Result<usize, StorageError<Self::Error>> {
+        let Some((_, bytes)) = self.entries.iter().find(|(found, _)| *found == key) else {
+            return Ok(0);
+        };
         let from = bytes.get(offset..).unwrap_or_default();
         let count = from.len().min(into.len());
         into[..count].copy_from_slice(&from[..count]);
         Ok(count)
     }
 
-    fn recover(&mut self, each: &mut dyn FnMut(Key, usize)) -> Result<(), StorageError<Self::Error>> {
-        self.entries.iter().for_each(|(key, bytes)| each(*key, bytes.len()));
+    fn recover(
+        &mut self,
+        each: &mut dyn FnMut(Key, usize),
+    ) -> Result<(), StorageError<Self::Error>> {
+        self.entries
+            .iter()
+            .for_each(|(key, bytes)| each(*key, bytes.len()));
         Ok(())
     }
 
@@ -292,7 +319,9 @@ impl<D: Disk> Storage for LogStorage<D> {
 
 /// The record that `bytes` begin with, if it is complete and good.
 fn record(bytes: &[u8]) -> Option<(u8, &[u8])> {
-    let &[l0, l1, kind, ..] = bytes else { return None };
+    let &[l0, l1, kind, ..] = bytes else {
+        return None;
+    };
     let end = 3 + usize::from(u16::from_le_bytes([l0, l1]));
     let crc = bytes.get(end..)?.first_chunk()?;
     (crc32c(&bytes[..end]) == u32::from_le_bytes(*crc)).then(|| (kind, &bytes[3..end]))
@@ -315,7 +344,18 @@ fn key_bytes(key: Key) -> [u8; 5] {
 
 fn read_key(payload: &[u8]) -> Option<(Key, &[u8])> {
     let (&[kind, a, b, c, d], rest) = payload.split_first_chunk()?;
-    let direction = if kind & 0x80 == 0 { Direction::Outbound } else { Direction::Inbound };
+    let direction = if kind & 0x80 == 0 {
+        Direction::Outbound
+    } else {
+        Direction::Inbound
+    };
     let class = Class::from_number(kind & 0x7F)?;
-    Some((Key { direction, class, sequence: u32::from_le_bytes([a, b, c, d]) }, rest))
+    Some((
+        Key {
+            direction,
+            class,
+            sequence: u32::from_le_bytes([a, b, c, d]),
+        },
+        rest,
+    ))
 }

@@ -28,7 +28,10 @@ impl<const BYTES: usize> Default for MemoryStorage<BYTES> {
 impl<const BYTES: usize> MemoryStorage<BYTES> {
     /// Empty storage.
     pub const fn new() -> Self {
-        Self { entries: heapless::Vec::new(), registers: [None; Register::COUNT] }
+        Self {
+            entries: heapless::Vec::new(),
+            registers: [None; Register::COUNT],
+        }
     }
 
     /// Bytes left for entries and their heads.
@@ -49,9 +52,17 @@ impl<const BYTES: usize> MemoryStorage<BYTES> {
 
     fn head(&self, at: usize) -> Option<(Key, usize)> {
         let &[kind, s0, s1, s2, s3, l0, l1] = self.entries.get(at..)?.first_chunk()?;
-        let direction = if kind & 0x80 == 0 { Direction::Outbound } else { Direction::Inbound };
+        let direction = if kind & 0x80 == 0 {
+            Direction::Outbound
+        } else {
+            Direction::Inbound
+        };
         let class = Class::from_number(kind & 0x7F)?;
-        let key = Key { direction, class, sequence: u32::from_le_bytes([s0, s1, s2, s3]) };
+        let key = Key {
+            direction,
+            class,
+            sequence: u32::from_le_bytes([s0, s1, s2, s3]),
+        };
         Some((key, usize::from(u16::from_le_bytes([l0, l1]))))
     }
 }
@@ -66,9 +77,15 @@ impl<const BYTES: usize> Storage for MemoryStorage<BYTES> {
             return Err(StorageError::Full);
         }
         let kind = (key.direction as u8) << 7 | key.class as u8;
-        let head = [&[kind][..], &key.sequence.to_le_bytes(), &counted.to_le_bytes()];
+        let head = [
+            &[kind][..],
+            &key.sequence.to_le_bytes(),
+            &counted.to_le_bytes(),
+        ];
         for part in head.iter().chain(parts) {
-            self.entries.extend_from_slice(part).map_err(|_| StorageError::Full)?;
+            self.entries
+                .extend_from_slice(part)
+                .map_err(|_| StorageError::Full)?;
         }
         Ok(())
     }
@@ -82,8 +99,15 @@ impl<const BYTES: usize> Storage for MemoryStorage<BYTES> {
         Ok(())
     }
 
-    fn read(&mut self, key: Key, offset: usize, into: &mut [u8]) -> Result<usize, StorageError<Infallible>> {
-        let Some((at, length)) = self.find(key) else { return Ok(0) };
+    fn read(
+        &mut self,
+        key: Key,
+        offset: usize,
+        into: &mut [u8],
+    ) -> Result<usize, StorageError<Infallible>> {
+        let Some((at, length)) = self.find(key) else {
+            return Ok(0);
+        };
         let from = &self.entries[at + HEAD..at + HEAD + length];
         let from = from.get(offset..).unwrap_or_default();
         let count = from.len().min(into.len());
@@ -91,7 +115,10 @@ impl<const BYTES: usize> Storage for MemoryStorage<BYTES> {
         Ok(count)
     }
 
-    fn recover(&mut self, each: &mut dyn FnMut(Key, usize)) -> Result<(), StorageError<Infallible>> {
+    fn recover(
+        &mut self,
+        each: &mut dyn FnMut(Key, usize),
+    ) -> Result<(), StorageError<Infallible>> {
         let mut at = 0;
         while let Some((key, length)) = self.head(at) {
             each(key, length);

@@ -133,10 +133,18 @@ pub trait Storage {
 
     /// Copies the entry from `offset` on into `into` and returns the number of bytes copied: fewer
     /// than asked for at the entry's end, none where there is no entry.
-    fn read(&mut self, key: Key, offset: usize, into: &mut [u8]) -> Result<usize, StorageError<Self::Error>>;
+    fn read(
+        &mut self,
+        key: Key,
+        offset: usize,
+        into: &mut [u8],
+    ) -> Result<usize, StorageError<Self::Error>>;
 
     /// Calls `each` with the key and length of every entry, oldest first.
-    fn recover(&mut self, each: &mut dyn FnMut(Key, usize)) -> Result<(), StorageError<Self::Error>>;
+    fn recover(
+        &mut self,
+        each: &mut dyn FnMut(Key, usize),
+    ) -> Result<(), StorageError<Self::Error>>;
 
     /// Overwrites a register.
     fn set(&mut self, register: Register, value: Value) -> Result<(), StorageError<Self::Error>>;
@@ -156,11 +164,19 @@ impl<S: Storage + ?Sized> Storage for &mut S {
         (**self).acknowledge(key)
     }
 
-    fn read(&mut self, key: Key, offset: usize, into: &mut [u8]) -> Result<usize, StorageError<Self::Error>> {
+    fn read(
+        &mut self,
+        key: Key,
+        offset: usize,
+        into: &mut [u8],
+    ) -> Result<usize, StorageError<Self::Error>> {
         (**self).read(key, offset, into)
     }
 
-    fn recover(&mut self, each: &mut dyn FnMut(Key, usize)) -> Result<(), StorageError<Self::Error>> {
+    fn recover(
+        &mut self,
+        each: &mut dyn FnMut(Key, usize),
+    ) -> Result<(), StorageError<Self::Error>> {
         (**self).recover(each)
     }
 

@@ -50,9 +50,13 @@ fn words(class: usize) -> impl Iterator<Item = (&'static str, u32)> {
 
 /// The class and place of a word.
 pub(super) fn find(word: &str) -> Option<(usize, usize)> {
-    (MARKS + 1..COUNT).filter(|&class| class != SENTENCES).find_map(|class| {
-        words(class).position(|(listed, _)| listed == word).map(|place| (class, place))
-    })
+    (MARKS + 1..COUNT)
+        .filter(|&class| class != SENTENCES)
+        .find_map(|class| {
+            words(class)
+                .position(|(listed, _)| listed == word)
+                .map(|place| (class, place))
+        })
 }
 
 /// The place of a mark among [`MARKS`].
@@ -72,13 +76,17 @@ pub(super) fn word(class: usize, place: usize) -> Option<&'static str> {
 
 fn class_shares(before: usize) -> impl Iterator<Item = u32> {
     let row = &TRANSITIONS[before * COUNT..(before + 1) * COUNT];
-    row.iter().map(|&root| u32::from(root) * u32::from(root) + 1)
+    row.iter()
+        .map(|&root| u32::from(root) * u32::from(root) + 1)
 }
 
 fn spelling_shares() -> impl Iterator<Item = u32> {
     let letter = |symbol: usize| match symbol {
         0 => SPELLING[0],
-        _ => match LETTERS.iter().position(|&letter| usize::from(letter) == symbol) {
+        _ => match LETTERS
+            .iter()
+            .position(|&letter| usize::from(letter) == symbol)
+        {
             Some(0..12) => SPELLING[1],
             Some(12..36) => SPELLING[2],
             Some(_) => SPELLING[3],
@@ -91,7 +99,11 @@ fn spelling_shares() -> impl Iterator<Item = u32> {
 fn share(mut shares: impl Iterator<Item = u32>, symbol: usize) -> Share {
     let from: u32 = shares.by_ref().take(symbol).sum();
     let to = from + shares.next().unwrap_or(0);
-    Share { from, to, total: to + shares.sum::<u32>() }
+    Share {
+        from,
+        to,
+        total: to + shares.sum::<u32>(),
+    }
 }
 
 fn symbol(shares: impl Iterator<Item = u32> + Clone, decoder: &mut Decoder<'_>) -> Option<usize> {
@@ -100,7 +112,11 @@ fn symbol(shares: impl Iterator<Item = u32> + Clone, decoder: &mut Decoder<'_>) 
     let mut from = 0;
     for (symbol, width) in shares.enumerate() {
         if at < from + width {
-            decoder.skip(Share { from, to: from + width, total });
+            decoder.skip(Share {
+                from,
+                to: from + width,
+                total,
+            });
             return Some(symbol);
         }
         from += width;
@@ -113,10 +129,15 @@ pub(super) fn put(encoder: &mut Encoder<'_>, before: usize, token: Token<'_>) ->
     let class = token.class();
     encoder.put(share(class_shares(before), class));
     match token {
-        Token::Word { place, .. } => encoder.put(share(words(class).map(|(_, share)| share), place)),
+        Token::Word { place, .. } => {
+            encoder.put(share(words(class).map(|(_, share)| share), place))
+        }
         // A zero byte never occurs in a word that is spelled out: it ends it.
         Token::Spelled(bytes) => {
-            bytes.iter().chain(&[0]).for_each(|&byte| encoder.put(share(spelling_shares(), usize::from(byte))));
+            bytes
+                .iter()
+                .chain(&[0])
+                .for_each(|&byte| encoder.put(share(spelling_shares(), usize::from(byte))));
         }
         Token::End | Token::Capital => {}
     }
@@ -132,7 +153,9 @@ pub(super) fn get(
 ) -> Option<(usize, usize)> {
     let row: [u32; COUNT] = {
         let mut row = [0; COUNT];
-        row.iter_mut().zip(class_shares(before)).for_each(|(place, share)| *place = share);
+        row.iter_mut()
+            .zip(class_shares(before))
+            .for_each(|(place, share)| *place = share);
         row
     };
     let class = symbol(row.iter().copied(), decoder)?;
@@ -140,7 +163,10 @@ pub(super) fn get(
         END | CAPITAL => 0,
         SPELLED => {
             let mut shares = [0; 256];
-            shares.iter_mut().zip(spelling_shares()).for_each(|(place, share)| *place = share);
+            shares
+                .iter_mut()
+                .zip(spelling_shares())
+                .for_each(|(place, share)| *place = share);
             loop {
                 match symbol(shares.iter().copied(), decoder)? {
                     0 => break 0,
@@ -153,12 +179,20 @@ pub(super) fn get(
             let total = words(class).map(|(_, share)| share).sum();
             let at = decoder.peek(total);
             let mut from = 0;
-            let (place, share) = words(class).map(|(_, share)| share).enumerate().find(|(_, share)| {
-                let found = at < from + share;
-                from += if found { 0 } else { *share };
-                found
-            })?;
-            decoder.skip(Share { from, to: from + share, total });
+            let (place, share) =
+                words(class)
+                    .map(|(_, share)| share)
+                    .enumerate()
+                    .find(|(_, share)| {
+                        let found = at < from + share;
+                        from += if found { 0 } else { *share };
+                        found
+                    })?;
+            decoder.skip(Share {
+                from,
+                to: from + share,
+                total,
+            });
             place
         }
     };

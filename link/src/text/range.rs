@@ -27,7 +27,14 @@ pub(super) struct Encoder<'a> {
 impl<'a> Encoder<'a> {
     pub(super) fn new(into: &'a mut [u8]) -> Self {
         into.fill(0);
-        Self { low: 0, high: TOP, pending: 0, into, bits: 0, full: false }
+        Self {
+            low: 0,
+            high: TOP,
+            pending: 0,
+            into,
+            bits: 0,
+            full: false,
+        }
     }
 
     pub(super) fn put(&mut self, share: Share) {
@@ -58,7 +65,11 @@ impl<'a> Encoder<'a> {
     pub(super) fn finish(mut self) -> Option<usize> {
         self.pending += 1;
         self.bit(self.low >= QUARTER);
-        let length = self.into.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        let length = self
+            .into
+            .iter()
+            .rposition(|&byte| byte != 0)
+            .map_or(0, |last| last + 1);
         (!self.full).then_some(length)
     }
 
@@ -89,7 +100,13 @@ pub(super) struct Decoder<'a> {
 
 impl<'a> Decoder<'a> {
     pub(super) fn new(from: &'a [u8]) -> Self {
-        let mut decoder = Self { low: 0, high: TOP, value: 0, from, bits: 0 };
+        let mut decoder = Self {
+            low: 0,
+            high: TOP,
+            value: 0,
+            from,
+            bits: 0,
+        };
         for _ in 0..BITS {
             decoder.value = decoder.value * 2 + decoder.bit();
         }
@@ -120,11 +137,6 @@ impl<'a> Decoder<'a> {
             self.high = (self.high - offset) * 2;
             self.value = (self.value - offset) * 2 + self.bit();
         }
-    }
-
-    /// Whether far more was read than there is, which no code needs.
-    pub(super) fn is_past_end(&self) -> bool {
-        self.bits > self.from.len() * 8 + 2 * BITS as usize
     }
 
     fn bit(&mut self) -> u64 {

@@ -1,0 +1,91 @@
+//! What an endpoint says to the application.
+
+use core::fmt;
+
+use crate::message::{Class, Message, RefusalReason};
+
+/// Names a message at both ends: its class, and its number among those of one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId {
+    /// The class.
+    pub class: Class,
+    /// Counts up from zero.
+    pub sequence: u32,
+}
+
+/// What an endpoint has to say to the application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is no allocator to box a message with"
+)]
+pub enum Event {
+    /// A message came. Call [`Endpoint::accept`] when it is dealt with.
+    Message {
+        /// Its name at both ends.
+        id: MessageId,
+        /// What it says.
+        message: Message,
+        /// The program started since the message came, and it was not accepted before that.
+        /// An application that keeps a record of its own can tell by the id whether it acted on it.
+        again: bool,
+    },
+    /// The peer has the message, in its storage.
+    Delivered(MessageId),
+    /// The message was sent as often as asked for, to a peer that cannot answer.
+    Sent(MessageId),
+    /// The peer will not take the message.
+    Refused(MessageId, RefusalReason),
+    /// The message waited longer than its class may.
+    Expired(MessageId),
+    /// A newer message took its place, or it was cancelled.
+    Superseded(MessageId),
+    /// The peer is heard.
+    LinkUp,
+    /// The peer has not been heard for a while. Nothing is lost; only probes are sent until it is.
+    LinkParked,
+    /// The peer's program started again.
+    PeerStarted,
+    /// The peer says that frames of this end do not pass its authentication.
+    Denied(RefusalReason),
+    /// Storage failed. What it failed at was refused or left with the peer.
+    StorageFailed,
+}
+
+/// Why a message was not accepted for sending. It is not in storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refused {
+    /// Longer than [`MAX_MESSAGE`] bytes.
+    TooLarge,
+    /// Too many messages wait, or storage is full.
+    QueueFull,
+    /// This end does not send such messages: only the ground sends commands.
+    WrongDirection,
+    /// Storage failed.
+    Storage,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLarge => "the message is too large",
+            Self::QueueFull => "too many messages wait",
+            Self::WrongDirection => "only the ground sends commands",
+            Self::Storage => "storage failed",
+        })
+    }
+}
+
+impl core::error::Error for Refused {}
+
+/// The events that carry nothing, so that a queue of them is small.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Notice {
+    LinkUp,
+    LinkParked,
+    PeerStarted,
+    StorageFailed,
+    Denied(RefusalReason),
+}

@@ -1,0 +1,248 @@
+//! How an endpoint starts from what storage holds.
+
+use core::fmt;
+
+use super::{Clock, Delivery, Endpoint, Link, MessageId, Repair};
+use crate::{
+    MAX_MESSAGE,
+    config::{Config, ConfigError, Mode},
+    counters::Counters,
+    flight::{Flight, Timer},
+    frame::{Deframer, MAX_MTU},
+    inbox::{Inbox, Waiting, Window},
+    message::Class,
+    outbox::Outbox,
+    pacing::Pacer,
+    received::{FLOOR_BLOCK, Received},
+    storage::{Direction, Key, Register, Storage, StorageError, Value},
+    time::{Duration, Instant},
+};
+
+/// Counters are taken from storage in blocks of this many.
+pub(super) const COUNTER_BLOCK: u64 = 1024;
+
+/// Why an endpoint could not start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartError<E> {
+    /// The configuration contradicts itself.
+    Config(ConfigError),
+    /// Storage could not be read or written.
+    Storage(StorageError<E>),
+    /// Storage holds more messages than the endpoint has room for.
+    TooMany,
+}
+
+impl<E: fmt::Display> fmt::Display for StartError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Storage(error) => error.fmt(f),
+            Self::TooMany => f.write_str("storage holds more messages than there is room for"),
+        }
+    }
+}
+
+impl<E: core::error::Error> core::error::Error for StartError<E> {}
+
+impl<E> From<StorageError<E>> for StartError<E> {
+    fn from(error: StorageError<E>) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl<S: Storage> Endpoint<S> {
+    /// Starts an end from what storage holds: nothing that was accepted before is lost.
+    pub fn new(config: Config, mut storage: S) -> Result<Self, StartError<S::Error>> {
+        config.check().map_err(StartError::Config)?;
+        let mut random = (config.seed ^ 0x9E37_79B9).max(1);
+
+        let identity_value = storage.get(Register::Identity)?;
+        let (identity, peer_identity, starts) = identity_value.map_or_else(
+            || ((next_random(&mut random) as u16).max(1), 0, 0),
+            |value| {
+                let [a, b, c, d, e, f, g, h, ..] = value;
+                (
+                    u16::from_le_bytes([a, b]),
+                    u16::from_le_bytes([c, d]),
+                    u32::from_le_bytes([e, f, g, h]),
+                )
+            },
+        );
+        let starts = starts.wrapping_add(1);
+        storage.set(
+            Register::Identity,
+            identity_register(identity, peer_identity, starts),
+        )?;
+
+        // A fresh key begins at zero; later starts leave out as much as a peer's floor may run ahead.
+        let next_counter = storage
+            .get(Register::SendCounter)?
+            .map_or(0, |value| number(value) + FLOOR_BLOCK);
+        let reserved = next_counter + COUNTER_BLOCK;
+        storage.set(Register::SendCounter, register(reserved))?;
+        let received = Received::new(storage.get(Register::ReceiveFloor)?.map_or(0, number));
+
+        let mut inbox = Inbox::new();
+        let mut next_sequence = [0; 5];
+        for class in Class::ALL {
+            if let Some(value) = storage.get(Register::Settled(class))? {
+                *inbox.window(class) = Window::from_value(value);
+            }
+            if let Some(value) = storage.get(Register::NextSequence(class))? {
+                next_sequence[class.index()] = number(value) as u32;
+            }
+        }
+        let mut outbox = Outbox::new(config.patience);
+        recover_entries(
+            &config,
+            &mut storage,
+            &mut inbox,
+            &mut outbox,
+            &mut next_sequence,
+        )?;
+
+        let initial = 1_000_000 + 4_000_000 * u64::from(config.mtu) / u64::from(config.pacing.rate);
+        let timer = Timer::new(
+            Duration::from_micros(initial.min(config.max_timeout.as_micros())),
+            config.min_timeout,
+            config.max_timeout,
+        );
+        Ok(Self {
+            clock: Clock::default(),
+            random,
+            counters: Counters::default(),
+            next_counter,
+            reserved,
+            start: (starts % u32::from(u16::MAX)) as u16 + 1,
+            starts,
+            identity,
+            peer_identity,
+            peer_start: 0,
+            peer_start_counter: 0,
+            link: Link::Parked,
+            introduced: false,
+            hello_due: true,
+            floor_due: config.mode == Mode::Duplex,
+            greet_due: false,
+            floor_at: Instant::ZERO,
+            base_due: [false; 5],
+            denial_due: false,
+            probe_at: Instant::ZERO,
+            timeout_at: Instant::ZERO,
+            in_contact: false,
+            credit: None,
+            pacer: Pacer::new(&config.pacing),
+            timer,
+            flight: Flight::new(),
+            delivery: Delivery::default(),
+            outbox,
+            reserved_sequence: next_sequence[Class::Health.index()],
+            next_sequence,
+            deframer: Deframer::new(),
+            received,
+            inbox,
+            unacknowledged: 0,
+            acknowledge_at: Instant::MAX,
+            rejections: heapless::Deque::new(),
+            command_tokens: (
+                u64::from(config.commands_per_minute) * 60_000_000,
+                Instant::ZERO,
+            ),
+            repair: Repair::new(&config),
+            repeat_at: Instant::ZERO,
+            notices: heapless::Deque::new(),
+            frame: [0; MAX_MTU + 1],
+            config,
+            storage,
+        })
+    }
+}
+
+/// Puts every entry of storage back to where it was.
+fn recover_entries<S: Storage>(
+    config: &Config,
+    storage: &mut S,
+    inbox: &mut Inbox,
+    outbox: &mut Outbox,
+    next_sequence: &mut [u32; 5],
+) -> Result<(), StartError<S::Error>> {
+    let mut too_many = false;
+    let repeats = match config.mode {
+        Mode::Duplex => 0,
+        Mode::Simplex(simplex) => simplex.repeats,
+    };
+    storage.recover(&mut |key, length| {
+        let id = MessageId {
+            class: key.class,
+            sequence: key.sequence,
+        };
+        match key.direction {
+            Direction::Inbound => {
+                match key.class.latest_wins() {
+                    true => inbox
+                        .window(key.class)
+                        .advance(key.sequence.saturating_add(1)),
+                    false => inbox.window(key.class).insert(key.sequence),
+                }
+                too_many |= inbox
+                    .waiting
+                    .push(Waiting {
+                        id,
+                        shown: false,
+                        again: true,
+                    })
+                    .is_err();
+            }
+            Direction::Outbound => {
+                too_many |=
+                    !outbox.has_room(Class::Alert) || !(2..=MAX_MESSAGE + 1).contains(&length);
+                let next = &mut next_sequence[key.class.index()];
+                *next = (*next).max(key.sequence.saturating_add(1));
+                let expires = config.lifetimes[key.class.index()]
+                    .map_or(Instant::MAX, |life| Instant::ZERO + life);
+                outbox.insert(id, 0, length.saturating_sub(1) as u16, expires, repeats);
+            }
+        }
+    })?;
+    if too_many {
+        return Err(StartError::TooMany);
+    }
+    for slot in outbox.slots_mut() {
+        let key = Key {
+            direction: Direction::Outbound,
+            class: slot.id.class,
+            sequence: slot.id.sequence,
+        };
+        let mut kind = [0];
+        storage.read(key, 0, &mut kind)?;
+        slot.kind = kind[0] & 0x3F;
+    }
+    Ok(())
+}
+
+pub(super) fn register(number: u64) -> Value {
+    let mut value = [0; 12];
+    value[..8].copy_from_slice(&number.to_le_bytes());
+    value
+}
+
+pub(super) fn number(value: Value) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = value;
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
+pub(super) fn identity_register(identity: u16, peer: u16, starts: u32) -> Value {
+    let mut value = [0; 12];
+    value[..2].copy_from_slice(&identity.to_le_bytes());
+    value[2..4].copy_from_slice(&peer.to_le_bytes());
+    value[4..8].copy_from_slice(&starts.to_le_bytes());
+    value
+}
+
+pub(super) fn next_random(state: &mut u32) -> u32 {
+    *state ^= *state << 13;
+    *state ^= *state >> 17;
+    *state ^= *state << 5;
+    *state
+}

@@ -1,0 +1,472 @@
+//! The golden bytes in `tests/vectors`, in both directions. `UPDATE=1` writes them anew; whoever needs
+//! that has changed the wire format.
+
+use std::{format, fs, string::String, vec::Vec};
+
+use serde_json::{Value, json};
+
+use crate::{
+    auth::{Key, Keys, Protection},
+    chunk::{Chunk, Chunks, Hello, Writer},
+    config::Role,
+    fec::{Decoder, Encoder},
+    frame::{Deframer, FrameError, Head, MAX_MTU, open, payload_at, seal},
+    message::*,
+    text::{CODED_MAX, Text, decode, encode},
+};
+
+const KEY: &[u8; 16] = b"sixteen letters.";
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn bytes(value: &Value) -> Vec<u8> {
+    let text = value.as_str().unwrap();
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+        .collect()
+}
+
+/// The committed vectors; the made ones must be the same.
+fn committed(name: &str, made: &Value) -> Value {
+    let path = format!("{}/tests/vectors/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, format!("{made:#}\n")).unwrap();
+    }
+    let kept = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!(&kept, made, "{name}.json is not what this version writes");
+    kept
+}
+
+fn keys() -> Keys {
+    Keys::single(Key::new(5, KEY))
+}
+
+fn alert() -> Alert {
+    Alert {
+        tile: 4711,
+        time: 86_400,
+        confidence: Confidence::from_step(118),
+        roads: 1,
+        buildings: 12,
+        roads_grid: Grid9::from_bits(0b000_000_111),
+        buildings_grid: Grid9::from_bits(0b000_110_000),
+        pair: 0xBEEF,
+    }
+}
+
+fn text(text: &str) -> Text {
+    Text::try_from(text).unwrap()
+}
+
+fn messages() -> Vec<(&'static str, Message)> {
+    let source = Source {
+        pair: 0xBEEF,
+        model: 0x1234,
+        prompt: 0x00FF,
+    };
+    let confidence = Confidence::from_step(100);
+    let answer = |body| {
+        Message::Answer(Answer {
+            query: 300,
+            source,
+            body,
+        })
+    };
+    let query = |instruction| {
+        Message::Query(Query {
+            id: 300,
+            tile: 4711,
+            instruction,
+        })
+    };
+    let roads = Grid9::from_bits(0b1);
+    let buildings = Grid9::from_bits(0b1_0000_0000);
+    vec![
+        ("alert", Message::Alert(alert())),
+        (
+            "alert, all bits",
+            Message::Alert(Alert {
+                tile: u32::MAX,
+                time: u32::MAX,
+                confidence: Confidence::from_step(127),
+                roads: 31,
+                buildings: 255,
+                roads_grid: Grid9::from_bits(0x1FF),
+                buildings_grid: Grid9::from_bits(0x1FF),
+                pair: u16::MAX,
+            }),
+        ),
+        (
+            "pair fault",
+            Message::PairFault(PairFault {
+                tile: 4711,
+                time: 86_400,
+                reason: FaultReason::Truncated,
+                detail: text("tile_4711_after.png"),
+            }),
+        ),
+        ("query: classify", query(Instruction::Classify)),
+        ("query: count", query(Instruction::Count)),
+        ("query: localize", query(Instruction::Localize)),
+        ("query: caption", query(Instruction::Caption)),
+        ("query: survey", query(Instruction::Survey)),
+        (
+            "query: open",
+            query(Instruction::Open(text(
+                "Are there any new villas near the lake?",
+            ))),
+        ),
+        (
+            "query: follow-up",
+            query(Instruction::FollowUp {
+                after: 299,
+                text: text("how many?"),
+            }),
+        ),
+        (
+            "chip request",
+            Message::ChipRequest(ChipRequest {
+                id: 301,
+                tile: 4711,
+                picture: Picture::After,
+                level: 2,
+            }),
+        ),
+        (
+            "configure",
+            Message::Configure(Configure {
+                id: 302,
+                setting: Setting::DutyCycle(10),
+            }),
+        ),
+        ("ping", Message::Ping(7)),
+        (
+            "answer: classify",
+            answer(AnswerBody::Classify {
+                changed: true,
+                confidence,
+            }),
+        ),
+        (
+            "answer: count",
+            answer(AnswerBody::Count {
+                roads: 1,
+                buildings: 300,
+                confidence,
+            }),
+        ),
+        (
+            "answer: localize",
+            answer(AnswerBody::Localize {
+                roads,
+                buildings,
+                confidence,
+            }),
+        ),
+        (
+            "answer: caption",
+            answer(AnswerBody::Caption {
+                text: text("two houses are built beside the road"),
+                confidence,
+            }),
+        ),
+        (
+            "answer: survey",
+            answer(AnswerBody::Survey {
+                changed: true,
+                confidence,
+                roads: 1,
+                buildings: 2,
+                roads_grid: roads,
+                buildings_grid: buildings,
+                text: text("a road and two houses appear"),
+            }),
+        ),
+        (
+            "answer: text",
+            answer(AnswerBody::Text {
+                text: text("yes, near the top-left corner."),
+                confidence,
+            }),
+        ),
+        (
+            "refusal",
+            Message::Refusal(Refusal {
+                query: 300,
+                reason: RefusalReason::UnknownTarget,
+            }),
+        ),
+        ("pong", Message::Pong(u32::MAX)),
+        ("done", Message::Done(302)),
+        (
+            "health",
+            Message::Health(Health {
+                uptime: 3_600,
+                starts: 2,
+                model: 0x1234,
+                pairs: 100,
+                faults: 1,
+                alerts: 7,
+                waiting: 3,
+                disk_free: 12_000,
+                memory: 95,
+                temperature: Some(-5),
+                frames_received: 1_000,
+                frames_refused: 30,
+            }),
+        ),
+        (
+            "chip",
+            Message::Chip(Chip {
+                query: 301,
+                picture: Picture::After,
+                level: 0,
+                format: ChipFormat::Rgb8,
+                total: 3_072,
+                offset: 960,
+                data: heapless::Vec::from_slice(&[0, 1, 2, 253, 254, 255]).unwrap(),
+            }),
+        ),
+    ]
+}
+
+#[test]
+fn messages_are_as_committed() {
+    let made = messages()
+        .iter()
+        .map(|(name, message)| {
+            let mut body = [0; crate::MAX_MESSAGE];
+            let length = message.encode(&mut body).unwrap();
+            json!({
+                "name": name, "kind": message.kind() as u8, "body": hex(&body[..length]), "means": format!("{message:?}"),
+            })
+        })
+        .collect();
+    let kept = committed("messages", &made);
+    for ((name, message), vector) in messages().iter().zip(kept.as_array().unwrap()) {
+        let kind = vector["kind"].as_u64().unwrap() as u8;
+        let mut body = bytes(&vector["body"]);
+        assert_eq!(Message::decode(kind, &body).as_ref(), Ok(message), "{name}");
+        // A later version may append fields.
+        body.extend_from_slice(&[1, 2, 3]);
+        assert_eq!(
+            Message::decode(kind, &body).as_ref(),
+            Ok(message),
+            "{name}, with more behind"
+        );
+        for length in 0..body.len() - 3 {
+            assert!(
+                Message::decode(kind, &body[..length]).is_err(),
+                "{name}, cut to {length}"
+            );
+        }
+    }
+}
+
+/// Payloads that between them hold every chunk.
+fn payloads() -> Vec<(&'static str, Vec<u8>)> {
+    let build = |fill: &dyn Fn(&mut Writer<'_>)| {
+        let mut payload = [0; 200];
+        let mut writer = Writer::new(&mut payload);
+        fill(&mut writer);
+        let length = writer.length();
+        payload[..length].to_vec()
+    };
+    let mut body = [0; 64];
+    let length = Message::Alert(alert()).encode(&mut body).unwrap();
+    let body = &body[..length];
+    vec![
+        (
+            "hello and floor",
+            build(&|writer| {
+                writer.hello(Hello {
+                    start: 2,
+                    echo: 0,
+                    storage: 0xABCD,
+                });
+                writer.floor(64);
+            }),
+        ),
+        (
+            "acknowledgement, nothing missing",
+            build(&|writer| writer.ack(0x1234, 0)),
+        ),
+        (
+            "acknowledgement, much missing",
+            build(&|writer| writer.ack(0x1234, 0x8000_0000_0000_0102)),
+        ),
+        (
+            "rejection and denial",
+            build(&|writer| {
+                writer.reject(Class::Reply, 300, RefusalReason::RateLimited as u8);
+                writer.denial(RefusalReason::BadAuthentication as u8);
+            }),
+        ),
+        (
+            "cancellation and base",
+            build(&|writer| {
+                writer.cancel(Class::Text, 9);
+                writer.base(Class::Chip, 70_000);
+            }),
+        ),
+        (
+            "alert",
+            build(&|writer| writer.message(1, 300, body.len()).copy_from_slice(body)),
+        ),
+        (
+            "acknowledgement and two alerts",
+            build(&|writer| {
+                writer.ack(77, 1 << 3);
+                writer.message(1, 301, body.len()).copy_from_slice(body);
+                writer.message(1, 302, body.len()).copy_from_slice(body);
+            }),
+        ),
+        (
+            "last fragment",
+            build(&|writer| {
+                writer
+                    .fragment(40, 5, 960, true, 8)
+                    .copy_from_slice(b"fragment")
+            }),
+        ),
+        ("nothing", Vec::new()),
+    ]
+}
+
+#[test]
+fn frames_are_as_committed() {
+    let mut made = Vec::new();
+    let counter = 0x0001_0002_FFFE;
+    for (name, payload) in payloads() {
+        for (sender, protection) in [
+            (Role::Board, Protection::Plain),
+            (Role::Ground, Protection::Signed),
+            (Role::Board, Protection::Encrypted),
+        ] {
+            let greeting = name.starts_with("hello");
+            let head = Head {
+                sender,
+                protection,
+                greeting,
+                counter,
+            };
+            let mut buffer = [0; MAX_MTU + 1];
+            let at = payload_at(greeting);
+            buffer[at..at + payload.len()].copy_from_slice(&payload);
+            let sent = seal(&mut buffer, payload.len(), head, &keys());
+            made.push(json!({
+                "name": name, "sender": format!("{sender:?}"), "protection": format!("{protection:?}"), "key_id": 5,
+                "key": hex(KEY), "counter": counter, "greeting": greeting, "payload": hex(&payload), "frame": hex(sent),
+            }));
+        }
+    }
+    let kept = committed("frames", &Value::Array(made));
+    for vector in kept.as_array().unwrap() {
+        let frame = bytes(&vector["frame"]);
+        let (sender, receiver) = if vector["sender"] == "Board" {
+            (Role::Board, Role::Ground)
+        } else {
+            (Role::Ground, Role::Board)
+        };
+        // The counter that should come next may be some way off.
+        let opened = |frame: &[u8], role, keys: &Keys| {
+            let mut deframer = Deframer::new();
+            let (last, inside) = frame.split_last().unwrap();
+            inside
+                .iter()
+                .for_each(|&byte| assert!(deframer.push(byte).is_none()));
+            let block = deframer.push(*last).unwrap()?;
+            open(block, role, Protection::Plain, keys, counter + 99)
+                .map(|(head, payload)| (head, payload.to_vec()))
+        };
+        let (head, payload) = opened(&frame, receiver, &keys()).unwrap();
+        assert_eq!((head.sender, head.counter), (sender, counter));
+        assert_eq!(payload, bytes(&vector["payload"]), "{}", vector["name"]);
+        assert!(Chunks(&payload).all(|chunk| chunk.is_ok_and(|chunk| chunk != Chunk::Unknown)));
+        assert_eq!(opened(&frame, sender, &keys()), Err(FrameError::Reflected));
+        if vector["protection"] != "Plain" {
+            let other = Keys::single(Key::new(5, b"sixteen letters!"));
+            assert_eq!(
+                opened(&frame, receiver, &other),
+                Err(FrameError::Authentication)
+            );
+        }
+        // No single flipped bit goes unnoticed.
+        for bit in 0..(frame.len() - 1) * 8 {
+            let mut damaged = frame.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            if damaged[..frame.len() - 1].contains(&0) {
+                continue;
+            }
+            assert!(
+                opened(&damaged, receiver, &keys()).is_err(),
+                "bit {bit} of {}",
+                vector["name"]
+            );
+        }
+    }
+}
+
+#[test]
+fn texts_are_as_committed() {
+    const TEXTS: [&str; 12] = [
+        "",
+        "there is no difference",
+        "no change has occurred",
+        "a house is built",
+        "two rows of villas are built along the road and some trees are removed",
+        "several parking lots replace the woods in the lower-right corner",
+        "Are there any changes in roads or lanes?",
+        "yes, 3 new buildings near the top-left corner.",
+        "please briefly describe the changes in these two images",
+        "der Weg führt über den Fluß",
+        "tile_4711_after.png",
+        "  two  spaces ",
+    ];
+    let coded = |line: &str| {
+        let mut coded = [0; CODED_MAX];
+        let length = encode(&text(line), &mut coded);
+        coded[..length].to_vec()
+    };
+    let made = TEXTS
+        .iter()
+        .map(|line| json!({ "text": line, "coded": hex(&coded(line)) }))
+        .collect();
+    for vector in committed("texts", &made).as_array().unwrap() {
+        let decoded = decode(&bytes(&vector["coded"])).unwrap();
+        assert_eq!(vector["text"], decoded.as_str());
+    }
+}
+
+#[test]
+fn repairs_are_as_committed() {
+    let members: Vec<Vec<u8>> = (0..5u8)
+        .map(|member| (0..member * 3 + 1).map(|at| member * 16 + at).collect())
+        .collect();
+    let mut encoder = Encoder::new(5, 4);
+    for (counter, member) in members.iter().enumerate() {
+        encoder.add(1000 + counter as u64, member);
+    }
+    let repairs: Vec<_> = core::iter::from_fn(|| encoder.next()).collect();
+    let made = json!({
+        "first": 1000,
+        "payloads": members.iter().map(|member| hex(member)).collect::<Vec<_>>(),
+        "repairs": repairs.iter().map(|(.., data)| hex(data)).collect::<Vec<_>>(),
+    });
+    let kept = committed("repairs", &made);
+    let mut decoder = Decoder::new();
+    decoder.add(1002, &bytes(&kept["payloads"][2]));
+    let mut won = Vec::new();
+    for (index, data) in kept["repairs"].as_array().unwrap().iter().enumerate() {
+        won.extend(decoder.repair(1000, 5, index as u8, &bytes(data)));
+    }
+    let won: Vec<(u64, Vec<u8>)> = won
+        .into_iter()
+        .map(|(counter, payload)| (counter, payload.to_vec()))
+        .collect();
+    let lost = [0, 1, 3, 4].map(|member| (1000 + member as u64, members[member].clone()));
+    assert_eq!(won, lost);
+}
