@@ -307,10 +307,15 @@ impl SentencePiece {
         let mut text = String::new();
         for &id in ids {
             match self.pieces.get(id as usize) {
-                Some(piece) if matches!(piece.kind, Kind::Normal | Kind::UserDefined) => {
-                    text += &piece.text;
-                }
-                _ => return false,
+                Some(piece) => match piece.kind {
+                    Kind::Normal | Kind::UserDefined => text += &piece.text,
+                    // A character outside the vocabulary; of several bytes only all
+                    // together would have a text.
+                    Kind::Byte(b' ') => text.push(SPACE),
+                    Kind::Byte(byte) if byte.is_ascii() => text.push(char::from(byte)),
+                    _ => return false,
+                },
+                None => return false,
             }
         }
         self.encode_normalised(&text) == ids

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use deltavlm_bundle::{
-    ElementType, Embedding, FORMAT_VERSION, FileRecord, Generation, Instruction, InstructionRecord, MANIFEST_FILE,
-    Fidelity, Manifest, Precision, Segment, SegmentRecord, SentencePiece, SourceRecord, Target, TextRules, TokenizerFiles,
-    WordPiece, sha256_of_bytes,
+    ElementType, Embedding, FORMAT_VERSION, Fidelity, FileRecord, Generation, Instruction,
+    InstructionRecord, MANIFEST_FILE, Manifest, Precision, Segment, SegmentRecord, SentencePiece,
+    SourceRecord, Target, TextRules, TokenizerFiles, WordPiece, sha256_of_bytes,
 };
 
 use prost::Message;
 
 use crate::config::Config;
-use crate::folder::Folder;
 use crate::fidelity::Measured;
+use crate::folder::Folder;
 use crate::model::Network;
 use crate::pictures;
 use crate::progress::Progress;
@@ -28,10 +28,23 @@ const QFORMER_VOCABULARY: &str = "qformer-vocab.txt";
 const LLM_TOKENIZER: &str = "llm-tokenizer.model";
 /// Room for graphs and manifest beyond the files whose sizes are known.
 const SLACK: u64 = 16 << 20;
+/// Weights up to which fidelity is measured unless told otherwise.
+const MEASURED_BY_DEFAULT: u64 = 500_000_000;
 /// Pairs that calibration looks at.
 const CALIBRATION_PAIRS: usize = 16;
 /// The special token that begins and ends everything in the published model.
 const END_OF_SENTENCE: u32 = 2;
+
+/// Whether to measure what quantisation costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Measure {
+    /// For models of up to 500 million weights.
+    Auto,
+    /// Whatever it takes.
+    Always,
+    /// Leave the fidelity table empty.
+    Never,
+}
 
 /// What to build.
 #[derive(Debug, Clone)]
@@ -49,7 +62,7 @@ pub struct Options {
     /// Pictures to calibrate quantisation with: a directory with `A/` and `B/`.
     pub calibrate: Option<PathBuf>,
     /// Whether to measure what quantisation costs.
-    pub measure: bool,
+    pub measure: Measure,
     /// Worker threads.
     pub threads: usize,
     /// Whether a progress bar may be shown.
@@ -67,6 +80,11 @@ pub fn build(options: &Options) -> Result<Manifest> {
     let words = WordPiece::open(&options.paths.bert_vocab)?;
     let pieces = SentencePiece::open(&options.paths.llm.join("tokenizer.model"))?;
     let net = Network::new(layers, &config, pieces.len())?;
+    if net.layers().count_of("mask_decoder.") > 0 {
+        eprintln!(
+            "dvlm-export: the checkpoint's `mask_decoder.*` is left out: no mask segment is written yet"
+        );
+    }
     let text = text_rules(&config);
     let generation = generation(&config, pieces.len());
     let instructions = instructions(&config, &net, &text, &generation, &words, &pieces)?;
@@ -74,29 +92,76 @@ pub fn build(options: &Options) -> Result<Manifest> {
     let mut built = segments(options, &net)?;
     let (embedding_plan, embedding) = embedding(options, &net)?;
     let folder = Folder::create(&options.out, MANIFEST_FILE)?;
-    let bytes = built.values().map(|segment| segment.plan.len()).sum::<u64>() + embedding_plan.len();
+    let bytes = built
+        .values()
+        .map(|segment| segment.plan.len())
+        .sum::<u64>()
+        + embedding_plan.len();
     folder.need(bytes + SLACK)?;
+    let parameters: u64 = built
+        .values()
+        .map(|segment| segment.plan.parameters())
+        .sum();
+    let measures = match options.measure {
+        Measure::Auto => parameters <= MEASURED_BY_DEFAULT,
+        Measure::Always => true,
+        Measure::Never => false,
+    };
     let mut fidelity = BTreeMap::new();
     if let Some(directory) = &options.calibrate {
-        fidelity = calibrate(options, directory, &net, &mut built, &embedding_plan, &instructions)?;
+        fidelity = calibrate(
+            options,
+            directory,
+            measures,
+            &net,
+            &mut built,
+            &embedding_plan,
+            &instructions,
+        )?;
     }
-    if options.measure {
-        let measured = Measured { net: &net, segments: &built, embedding: &embedding_plan, threads: options.threads };
+    if measures {
+        let measured = Measured {
+            net: &net,
+            segments: &built,
+            embedding: &embedding_plan,
+            threads: options.threads,
+        };
         note(options, "measuring fidelity");
-        fidelity.extend(measured.fidelity(&pictures::built_in(&net.model.vision), longest(&instructions))?);
+        fidelity.extend(measured.fidelity(
+            &pictures::built_in(&net.model.vision),
+            probe(&net, &instructions),
+        )?);
     }
 
-    let records = built.iter().map(|(&segment, built)| (segment, record(options, segment, built))).collect();
+    let records = built
+        .iter()
+        .map(|(&segment, built)| (segment, record(options, segment, built)))
+        .collect();
     let tokenizers = copy_tokenizers(&options.paths, folder.path())?;
-    let mut outputs = vec![Output { path: folder.path().join(EMBEDDING), plan: embedding_plan }];
+    let mut outputs = vec![Output {
+        path: folder.path().join(EMBEDDING),
+        plan: embedding_plan,
+    }];
     for (segment, built) in built {
         let record = record(options, segment, &built);
         let path = folder.path().join(&record.graph);
         std::fs::write(&path, built.model.encode_to_vec()).map_err(|e| Error::io(&path, e))?;
-        outputs.push(Output { path: folder.path().join(&record.weights), plan: built.plan });
+        outputs.push(Output {
+            path: folder.path().join(&record.weights),
+            plan: built.plan,
+        });
     }
-    let sources: Vec<PathBuf> = net.layers().files().iter().map(|(_, file)| file.path().to_owned()).collect();
-    let progress = if options.show_progress { Progress::new("writing", bytes) } else { Progress::hidden() };
+    let sources: Vec<PathBuf> = net
+        .layers()
+        .files()
+        .iter()
+        .map(|(_, file)| file.path().to_owned())
+        .collect();
+    let progress = if options.show_progress {
+        Progress::new("writing", bytes)
+    } else {
+        Progress::hidden()
+    };
     let hashes = write(&outputs, &sources, options.threads, &progress)?;
     progress.finish();
 
@@ -128,8 +193,14 @@ fn check_target(options: &Options) -> Result<()> {
     if options.target == Target::Cpu {
         return Ok(());
     }
-    let all = options.segment_precision.values().chain([&options.precision]);
-    if all.into_iter().any(|precision| matches!(precision, Precision::Int8 | Precision::Int4)) {
+    let all = options
+        .segment_precision
+        .values()
+        .chain([&options.precision]);
+    if all
+        .into_iter()
+        .any(|precision| matches!(precision, Precision::Int8 | Precision::Int4))
+    {
         return Err(Error::Usage(
             "--target tensorrt takes --precision f32 or f16; int8 and int4 blocks are for --target cpu".to_owned(),
         ));
@@ -139,8 +210,16 @@ fn check_target(options: &Options) -> Result<()> {
 
 fn text_rules(config: &Config) -> TextRules {
     TextRules {
-        question_prefix: config.text.question_prefix.clone().unwrap_or_else(|| "q: ".to_owned()),
-        answer_prefix: config.text.answer_prefix.clone().unwrap_or_else(|| "a: ".to_owned()),
+        question_prefix: config
+            .text
+            .question_prefix
+            .clone()
+            .unwrap_or_else(|| "q: ".to_owned()),
+        answer_prefix: config
+            .text
+            .answer_prefix
+            .clone()
+            .unwrap_or_else(|| "a: ".to_owned()),
         max_words: config.text.max_words.unwrap_or(50),
     }
 }
@@ -194,7 +273,11 @@ fn instructions(
 }
 
 fn precision_of(options: &Options, segment: Segment) -> Precision {
-    options.segment_precision.get(&segment).copied().unwrap_or(options.precision)
+    options
+        .segment_precision
+        .get(&segment)
+        .copied()
+        .unwrap_or(options.precision)
 }
 
 fn segments(options: &Options, net: &Network) -> Result<BTreeMap<Segment, graph::Segment>> {
@@ -224,7 +307,11 @@ fn record(options: &Options, segment: Segment, built: &graph::Segment) -> Segmen
 
 fn embedding(options: &Options, net: &Network) -> Result<(Plan, Embedding)> {
     let exact = precision_of(options, Segment::Decoder) == Precision::F32;
-    let element = if exact { ElementType::F32 } else { ElementType::F16 };
+    let element = if exact {
+        ElementType::F32
+    } else {
+        ElementType::F16
+    };
     let mut plan = Plan::default();
     plan.rows(EMBEDDING, net.input_table()?, element);
     let record = Embedding {
@@ -241,31 +328,53 @@ fn embedding(options: &Options, net: &Network) -> Result<(Plan, Embedding)> {
 fn calibrate(
     options: &Options,
     directory: &Path,
+    measures: bool,
     net: &Network,
     built: &mut BTreeMap<Segment, graph::Segment>,
     embedding: &Plan,
     instructions: &[InstructionRecord],
 ) -> Result<BTreeMap<String, Fidelity>> {
     let pairs = pictures::folder(directory, &net.model.vision, CALIBRATION_PAIRS)?;
-    let measured = Measured { net, segments: built, embedding, threads: options.threads };
+    let measured = Measured {
+        net,
+        segments: built,
+        embedding,
+        threads: options.threads,
+    };
     let mut before = BTreeMap::new();
-    if options.measure {
+    if measures {
         note(options, "measuring fidelity without calibration");
-        let table = measured.fidelity(&pictures::built_in(&net.model.vision), longest(instructions))?;
-        before.extend(table.into_iter().map(|(name, fidelity)| (format!("uncalibrated.{name}"), fidelity)));
+        let table = measured.fidelity(
+            &pictures::built_in(&net.model.vision),
+            probe(net, instructions),
+        )?;
+        before.extend(
+            table
+                .into_iter()
+                .map(|(name, fidelity)| (format!("uncalibrated.{name}"), fidelity)),
+        );
     }
     note(options, &format!("calibrating with {} pairs", pairs.len()));
     let statistics = measured.statistics(&pairs, instructions)?;
     for segment in built.values_mut() {
-        segment.plan.set_importance(|name| statistics.importance(name).map(Arc::new));
+        segment
+            .plan
+            .set_importance(|name| statistics.importance(name).map(Arc::new));
     }
     Ok(before)
 }
 
-/// The instruction with the most tokens: the most positions to compare.
-fn longest(instructions: &[InstructionRecord]) -> &InstructionRecord {
-    let longest = instructions.iter().max_by_key(|record| record.llm_ids.len());
-    longest.expect("a bundle has the fixed instructions")
+/// The instruction to measure with: the longest, for the most positions to
+/// compare, or the shortest where every position costs seconds.
+fn probe<'a>(net: &Network, instructions: &'a [InstructionRecord]) -> &'a InstructionRecord {
+    let by_length = |record: &&InstructionRecord| record.llm_ids.len();
+    let large = net.model.llm.width * net.model.llm.layers > 16_384;
+    let chosen = if large {
+        instructions.iter().min_by_key(by_length)
+    } else {
+        instructions.iter().max_by_key(by_length)
+    };
+    chosen.expect("a bundle has the fixed instructions")
 }
 
 fn note(options: &Options, what: &str) {
@@ -275,7 +384,10 @@ fn note(options: &Options, what: &str) {
 }
 
 fn copy_tokenizers(paths: &Paths, directory: &Path) -> Result<TokenizerFiles> {
-    for (from, to) in [(paths.bert_vocab.clone(), QFORMER_VOCABULARY), (paths.llm.join("tokenizer.model"), LLM_TOKENIZER)] {
+    for (from, to) in [
+        (paths.bert_vocab.clone(), QFORMER_VOCABULARY),
+        (paths.llm.join("tokenizer.model"), LLM_TOKENIZER),
+    ] {
         std::fs::copy(&from, directory.join(to)).map_err(|e| Error::io(&from, e))?;
     }
     Ok(TokenizerFiles {
@@ -295,24 +407,43 @@ fn measure(directory: &Path, threads: usize) -> Result<Vec<FileRecord>> {
     let records = std::sync::Mutex::new(BTreeMap::new());
     crate::write::run_all(&names, threads, |name, _| {
         let record = FileRecord::measure(directory, name)?;
-        records.lock().expect("no panic while measuring").insert(name.clone(), record);
+        records
+            .lock()
+            .expect("no panic while measuring")
+            .insert(name.clone(), record);
         Ok(())
     })?;
-    Ok(records.into_inner().expect("no panic while measuring").into_values().collect())
+    Ok(records
+        .into_inner()
+        .expect("no panic while measuring")
+        .into_values()
+        .collect())
 }
 
 fn identity(name: &str, precision: Precision, files: &[FileRecord]) -> String {
-    let lines: String = files.iter().map(|file| format!("{}  {}\n", file.sha256, file.path)).collect();
+    let lines: String = files
+        .iter()
+        .map(|file| format!("{}  {}\n", file.sha256, file.path))
+        .collect();
     let hash = sha256_of_bytes(lines.as_bytes());
     format!("{name}-{}-{}", precision.name(), &hash[..8])
 }
 
 fn source_records(layers: &Layers, hashes: Vec<String>) -> Vec<SourceRecord> {
-    let records = layers.files().iter().zip(hashes).map(|((role, file), sha256)| SourceRecord {
-        role: role.clone(),
-        name: file.path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        bytes: file.len(),
-        sha256,
-    });
+    let records = layers
+        .files()
+        .iter()
+        .zip(hashes)
+        .map(|((role, file), sha256)| SourceRecord {
+            role: role.clone(),
+            name: file
+                .path()
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            bytes: file.len(),
+            sha256,
+        });
     records.collect()
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use deltavlm_bundle::{Manifest, Precision, Segment, Target};
 
-use crate::build::{Options, build};
+use crate::build::{Measure, Options, build};
 use crate::source::Paths;
 use crate::synth::{Size, synth};
 use crate::{Error, Result};
@@ -92,9 +92,11 @@ struct Build {
     /// these pairs send through each layer, and the gain is reported.
     #[arg(long, value_name = "DIR")]
     calibrate: Option<PathBuf>,
-    /// Do not measure what quantisation costs; the fidelity table stays empty.
-    #[arg(long)]
-    no_fidelity: bool,
+    /// Whether to measure what quantisation costs, for the fidelity table: `auto`
+    /// does for models of up to 500 million weights, where it takes seconds; for
+    /// the published model it takes many minutes.
+    #[arg(long, value_enum, default_value = "auto")]
+    fidelity: Measure,
     /// Worker threads; all cores unless given.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -172,13 +174,17 @@ impl From<PrecisionArg> for Precision {
 }
 
 fn segment_precision(text: &str) -> std::result::Result<(Segment, Precision), String> {
-    let (segment, precision) = text.split_once('=').ok_or("write it as SEGMENT=PRECISION")?;
+    let (segment, precision) = text
+        .split_once('=')
+        .ok_or("write it as SEGMENT=PRECISION")?;
     let names = Segment::ALL.map(Segment::name).join(", ");
     let segment = Segment::ALL
         .into_iter()
         .find(|known| known.name() == segment)
         .ok_or_else(|| format!("there is no segment `{segment}`; there are {names}"))?;
-    let precision = PrecisionArg::from_str(precision, false).map_err(|_| format!("there is no precision `{precision}`; there are f32, f16, int8, int4"))?;
+    let precision = PrecisionArg::from_str(precision, false).map_err(|_| {
+        format!("there is no precision `{precision}`; there are f32, f16, int8, int4")
+    })?;
     Ok((segment, precision.into()))
 }
 
@@ -215,10 +221,13 @@ fn run_build(arguments: Build) -> Result<()> {
             config: arguments.config,
         },
         precision: arguments.precision.into(),
-        segment_precision: arguments.segment_precision.into_iter().collect::<BTreeMap<_, _>>(),
+        segment_precision: arguments
+            .segment_precision
+            .into_iter()
+            .collect::<BTreeMap<_, _>>(),
         target,
         calibrate: arguments.calibrate,
-        measure: !arguments.no_fidelity,
+        measure: arguments.fidelity,
         threads: threads(arguments.threads)?,
         show_progress: !arguments.json,
         out: arguments.out,
@@ -238,7 +247,13 @@ fn run_synth(arguments: &Synth) -> Result<()> {
         SizeArg::Mid => Size::Mid,
         SizeArg::Full => Size::Full,
     };
-    synth(size, arguments.seed, &arguments.out, threads(arguments.threads)?, true)
+    synth(
+        size,
+        arguments.seed,
+        &arguments.out,
+        threads(arguments.threads)?,
+        true,
+    )
 }
 
 #[cfg(feature = "verify")]
@@ -251,19 +266,27 @@ fn run_verify(arguments: Verify) -> Result<()> {
     };
     let report = crate::verify::verify(&subject)?;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report).expect("plain data"));
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&report).expect("plain data")
+        );
     } else {
         print!("{}", report.table());
     }
     match report.doubts.first() {
         None => Ok(()),
-        Some(doubt) => Err(Error::Doubt(format!("{} found wrong; the first: {doubt}", report.doubts.len()))),
+        Some(doubt) => Err(Error::Doubt(format!(
+            "{} found wrong; the first: {doubt}",
+            report.doubts.len()
+        ))),
     }
 }
 
 fn threads(given: Option<usize>) -> Result<usize> {
     match given {
-        Some(0) => Err(Error::Usage("--threads 0 would do nothing; give at least 1".to_owned())),
+        Some(0) => Err(Error::Usage(
+            "--threads 0 would do nothing; give at least 1".to_owned(),
+        )),
         Some(threads) => Ok(threads),
         None => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
     }
@@ -285,10 +308,27 @@ fn report(manifest: &Manifest) {
         );
     }
     for (name, fidelity) in &manifest.fidelity {
-        let agreement = fidelity.next_token_agreement.map_or_else(String::new, |share| format!(", {:.1} % of next tokens agree", 100.0 * share));
-        println!("  fidelity {name:<24} cosine {:.6}, relative error {}{agreement}", fidelity.cosine, fidelity.relative_error);
+        let agreement = fidelity
+            .next_token_agreement
+            .map_or_else(String::new, |share| {
+                format!(", {:.1} % of next tokens agree", 100.0 * share)
+            });
+        println!(
+            "  fidelity {name:<24} cosine {:.6}, relative error {}{agreement}",
+            fidelity.cosine, fidelity.relative_error
+        );
     }
     let total: u64 = manifest.files.iter().map(|file| file.bytes).sum();
-    println!("  {:<16} {:>23} {:>9.1} MB", "embedding", "", size(&manifest.embedding.file));
-    println!("  {:<16} {:>23} {:>9.1} MB", "bundle", "", total as f64 / 1e6);
+    println!(
+        "  {:<16} {:>23} {:>9.1} MB",
+        "embedding",
+        "",
+        size(&manifest.embedding.file)
+    );
+    println!(
+        "  {:<16} {:>23} {:>9.1} MB",
+        "bundle",
+        "",
+        total as f64 / 1e6
+    );
 }

@@ -41,18 +41,25 @@ impl Measured<'_> {
     ///
     /// # Errors
     /// When a weight cannot be read.
-    pub fn fidelity(&self, pair: &Pair, instruction: &InstructionRecord) -> Result<BTreeMap<String, Fidelity>> {
+    pub fn fidelity(
+        &self,
+        pair: &Pair,
+        instruction: &InstructionRecord,
+    ) -> Result<BTreeMap<String, Fidelity>> {
         let exact = self.all(pair, instruction, Weights::Exact)?;
         let features = self.features(pair, Weights::Stored, None)?;
         let difference = self.difference(&exact.features, Weights::Stored, None)?;
         let queries = self.queries(&exact.difference, instruction, Weights::Stored, None)?;
-        let logits = self.logits(&exact.queries, instruction, Weights::Stored, None)?;
-
-        let chained = {
-            let difference = self.difference(&features, Weights::Stored, None)?;
-            let queries = self.queries(&difference, instruction, Weights::Stored, None)?;
-            self.logits(&queries, instruction, Weights::Stored, None)?
-        };
+        let chained = self.difference(&features, Weights::Stored, None)?;
+        let chained = self.queries(&chained, instruction, Weights::Stored, None)?;
+        // The language model is most of the work: both sets of queries go through it at once.
+        let both = self.logits(
+            &[exact.queries.as_slice(), &chained],
+            instruction,
+            Weights::Stored,
+            None,
+        )?;
+        let (logits, chained) = both.split_at(both.len() / 2);
         let vocabulary = self.net.model.llm.vocab_size;
         let mut table = BTreeMap::new();
         let mut add = |name: &str, found: &[f32], exact: &[f32], agreement: Option<f64>| {
@@ -61,8 +68,13 @@ impl Measured<'_> {
         add("vision", &features.concat(), &exact.features.concat(), None);
         add("difference", &difference, &exact.difference, None);
         add("qformer", &queries, &exact.queries, None);
-        add("decoder", &logits, &exact.logits, None);
-        add("end_to_end", &chained, &exact.logits, Some(agreement(&chained, &exact.logits, vocabulary)));
+        add("decoder", logits, &exact.logits, None);
+        add(
+            "end_to_end",
+            chained,
+            &exact.logits,
+            Some(agreement(chained, &exact.logits, vocabulary)),
+        );
         Ok(table)
     }
 
@@ -70,25 +82,40 @@ impl Measured<'_> {
     ///
     /// # Errors
     /// When a weight cannot be read.
-    pub fn statistics(&self, pairs: &[Pair], instructions: &[InstructionRecord]) -> Result<Statistics> {
+    pub fn statistics(
+        &self,
+        pairs: &[Pair],
+        instructions: &[InstructionRecord],
+    ) -> Result<Statistics> {
         let mut found = Statistics::default();
         for pair in pairs {
             let features = self.features(pair, Weights::Exact, Some(&mut found))?;
             let difference = self.difference(&features, Weights::Exact, Some(&mut found))?;
             for instruction in instructions {
-                let queries = self.queries(&difference, instruction, Weights::Exact, Some(&mut found))?;
-                self.logits(&queries, instruction, Weights::Exact, Some(&mut found))?;
+                let queries =
+                    self.queries(&difference, instruction, Weights::Exact, Some(&mut found))?;
+                self.logits(&[&queries], instruction, Weights::Exact, Some(&mut found))?;
             }
         }
         Ok(found)
     }
 
-    fn all(&self, pair: &Pair, instruction: &InstructionRecord, weights: Weights) -> Result<Outputs> {
+    fn all(
+        &self,
+        pair: &Pair,
+        instruction: &InstructionRecord,
+        weights: Weights,
+    ) -> Result<Outputs> {
         let features = self.features(pair, weights, None)?;
         let difference = self.difference(&features, weights, None)?;
         let queries = self.queries(&difference, instruction, weights, None)?;
-        let logits = self.logits(&queries, instruction, weights, None)?;
-        Ok(Outputs { features, difference, queries, logits })
+        let logits = self.logits(&[&queries], instruction, weights, None)?;
+        Ok(Outputs {
+            features,
+            difference,
+            queries,
+            logits,
+        })
     }
 
     fn run(
@@ -102,23 +129,49 @@ impl Measured<'_> {
         let mut interpreter = Interpreter::new(&self.segments[&segment], self.threads);
         interpreter.all_positions = true;
         let mut outputs = interpreter.run(inputs, weights, statistics)?;
-        let found = outputs.remove(output).expect("a segment has its documented output");
+        let found = outputs
+            .remove(output)
+            .expect("a segment has its documented output");
         Ok(found.floats().to_vec())
     }
 
-    fn features(&self, pair: &Pair, weights: Weights, mut statistics: Option<&mut Statistics>) -> Result<[Vec<f32>; 2]> {
+    fn features(
+        &self,
+        pair: &Pair,
+        weights: Weights,
+        mut statistics: Option<&mut Statistics>,
+    ) -> Result<[Vec<f32>; 2]> {
         let size = self.net.model.vision.image_size;
         let mut one = |picture: &[f32]| {
             let image = Array::f32(&[1, 3, size, size], picture.to_vec());
-            self.run(Segment::Vision, vec![("image", image)], "features", weights, statistics.as_deref_mut())
+            self.run(
+                Segment::Vision,
+                vec![("image", image)],
+                "features",
+                weights,
+                statistics.as_deref_mut(),
+            )
         };
         Ok([one(&pair[0])?, one(&pair[1])?])
     }
 
-    fn difference(&self, features: &[Vec<f32>; 2], weights: Weights, statistics: Option<&mut Statistics>) -> Result<Vec<f32>> {
+    fn difference(
+        &self,
+        features: &[Vec<f32>; 2],
+        weights: Weights,
+        statistics: Option<&mut Statistics>,
+    ) -> Result<Vec<f32>> {
         let vision = &self.net.model.vision;
-        let [before, after] = features.each_ref().map(|f| Array::f32(&[1, vision.tokens, vision.width], f.clone()));
-        self.run(Segment::Difference, vec![("before", before), ("after", after)], "difference", weights, statistics)
+        let [before, after] = features
+            .each_ref()
+            .map(|f| Array::f32(&[1, vision.tokens, vision.width], f.clone()));
+        self.run(
+            Segment::Difference,
+            vec![("before", before), ("after", after)],
+            "difference",
+            weights,
+            statistics,
+        )
     }
 
     fn queries(
@@ -129,44 +182,74 @@ impl Measured<'_> {
         statistics: Option<&mut Statistics>,
     ) -> Result<Vec<f32>> {
         let vision = &self.net.model.vision;
-        let ids: Vec<i64> = instruction.qformer_ids.iter().map(|&id| i64::from(id)).collect();
+        let ids: Vec<i64> = instruction
+            .qformer_ids
+            .iter()
+            .map(|&id| i64::from(id))
+            .collect();
         let shape = [1, ids.len()];
         let inputs = vec![
-            ("difference", Array::f32(&[1, 2 * vision.tokens, vision.width], difference.to_vec())),
+            (
+                "difference",
+                Array::f32(&[1, 2 * vision.tokens, vision.width], difference.to_vec()),
+            ),
             ("token_mask", Array::i64(&shape, vec![1; ids.len()])),
             ("token_ids", Array::i64(&shape, ids)),
         ];
         self.run(Segment::Qformer, inputs, "queries", weights, statistics)
     }
 
-    /// Logits at every position of the prompt, one row each.
+    /// Logits at every position of the prompt, one row each, for every set of queries.
     fn logits(
         &self,
-        queries: &[f32],
+        queries: &[&[f32]],
         instruction: &InstructionRecord,
         weights: Weights,
         statistics: Option<&mut Statistics>,
     ) -> Result<Vec<f32>> {
         let llm = &self.net.model.llm;
-        let mut embeddings = queries.to_vec();
-        embeddings.extend(table_rows(self.embedding, &instruction.llm_ids, weights)?);
-        let n = embeddings.len() / llm.width;
-        let bias = (0..n * n).map(|at| if at % n > at / n { HIDDEN } else { 0.0 }).collect();
+        let prompt = table_rows(self.embedding, &instruction.llm_ids, weights)?;
+        let embeddings: Vec<f32> = queries
+            .iter()
+            .flat_map(|queries| [queries, prompt.as_slice()].concat())
+            .collect();
+        let batch = queries.len();
+        let n = embeddings.len() / llm.width / batch;
+        let bias: Vec<f32> = (0..n * n)
+            .map(|at| if at % n > at / n { HIDDEN } else { 0.0 })
+            .collect();
+        let positions: Vec<i64> = (0..n as i64).collect();
         let mut inputs = vec![
-            ("embeddings".to_owned(), Array::f32(&[1, n, llm.width], embeddings)),
-            ("positions".to_owned(), Array::i64(&[1, n], (0..n as i64).collect())),
-            ("attention_bias".to_owned(), Array::f32(&[1, 1, n, n], bias)),
+            (
+                "embeddings".to_owned(),
+                Array::f32(&[batch, n, llm.width], embeddings),
+            ),
+            (
+                "positions".to_owned(),
+                Array::i64(&[batch, n], positions.repeat(batch)),
+            ),
+            (
+                "attention_bias".to_owned(),
+                Array::f32(&[batch, 1, n, n], bias.repeat(batch)),
+            ),
         ];
         for i in 0..llm.layers {
             for kind in ["key", "value"] {
-                let empty = Array::f32(&[1, llm.kv_heads, 0, llm.head_dim], Vec::new());
+                let empty = Array::f32(&[batch, llm.kv_heads, 0, llm.head_dim], Vec::new());
                 inputs.push((format!("past.{i}.{kind}"), empty));
             }
         }
-        let inputs = inputs.iter().map(|(name, array)| (name.as_str(), array.clone())).collect();
+        let inputs = inputs
+            .iter()
+            .map(|(name, array)| (name.as_str(), array.clone()))
+            .collect();
         let logits = self.run(Segment::Decoder, inputs, "logits", weights, statistics)?;
         let text = instruction.llm_ids.len() * llm.vocab_size;
-        Ok(logits[logits.len() - text..].to_vec())
+        Ok(logits
+            .chunks_exact(n * llm.vocab_size)
+            .flat_map(|rows| &rows[rows.len() - text..])
+            .copied()
+            .collect())
     }
 }
 
@@ -199,14 +282,23 @@ fn agreement(found: &[f32], exact: &[f32], vocabulary: usize) -> f64 {
         }
         best
     };
-    let pairs = found.chunks_exact(vocabulary).zip(exact.chunks_exact(vocabulary));
+    let pairs = found
+        .chunks_exact(vocabulary)
+        .zip(exact.chunks_exact(vocabulary));
     let count = pairs.len().max(1);
-    pairs.filter(|(found, exact)| best(found) == best(exact)).count() as f64 / count as f64
+    pairs
+        .filter(|(found, exact)| best(found) == best(exact))
+        .count() as f64
+        / count as f64
 }
 
 /// Three significant digits.
 fn significant(value: f64) -> f64 {
-    if value.abs() < 1e-12 { 0.0 } else { format!("{value:.2e}").parse().unwrap_or(value) }
+    if value.abs() < 1e-12 {
+        0.0
+    } else {
+        format!("{value:.2e}").parse().unwrap_or(value)
+    }
 }
 
 /// Without the digits that a subtraction leaves behind.

@@ -23,11 +23,20 @@ impl Folder {
     /// # Errors
     /// When `target` is something else, or its parent cannot be written.
     pub(crate) fn create(target: &Path, mark: &str) -> Result<Self> {
-        let name = target.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
-            Error::Usage(format!("--out {} does not end in a directory name", target.display()))
-        })?;
+        let name = target
+            .file_name()
+            .and_then(|name| name.to_str())
+            .ok_or_else(|| {
+                Error::Usage(format!(
+                    "--out {} does not end in a directory name",
+                    target.display()
+                ))
+            })?;
         if target.exists() && !target.join(mark).exists() {
-            let empty = std::fs::read_dir(target).map_err(|e| Error::io(target, e))?.next().is_none();
+            let empty = std::fs::read_dir(target)
+                .map_err(|e| Error::io(target, e))?
+                .next()
+                .is_none();
             if !empty {
                 return Err(Error::Usage(format!(
                     "{} exists, is not empty and has no {mark}; it will not be overwritten, choose another --out",
@@ -60,7 +69,8 @@ impl Folder {
     /// # Errors
     /// [`Error::DiskFull`] with both numbers.
     pub(crate) fn need(&self, bytes: u64) -> Result<()> {
-        let stat = rustix::fs::statvfs(&self.partial).map_err(|e| Error::io(&self.partial, e.into()))?;
+        let stat =
+            rustix::fs::statvfs(&self.partial).map_err(|e| Error::io(&self.partial, e.into()))?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
         if bytes > free {
             return Err(Error::DiskFull {
@@ -108,11 +118,15 @@ fn remove_abandoned(parent: &Path, name: &str) {
     let prefix = format!(".{name}.partial-");
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
         let file_name = entry.file_name();
-        let Some(process) = file_name.to_str().and_then(|n| n.strip_prefix(&prefix)?.parse::<i32>().ok()) else {
+        let Some(process) = file_name
+            .to_str()
+            .and_then(|n| n.strip_prefix(&prefix)?.parse::<i32>().ok())
+        else {
             continue;
         };
-        let alive = rustix::process::Pid::from_raw(process)
-            .is_some_and(|process| rustix::process::test_kill_process(process) != Err(rustix::io::Errno::SRCH));
+        let alive = rustix::process::Pid::from_raw(process).is_some_and(|process| {
+            rustix::process::test_kill_process(process) != Err(rustix::io::Errno::SRCH)
+        });
         if !alive && !entry.path().join(MANIFEST_FILE).exists() {
             let _ = std::fs::remove_dir_all(entry.path());
         }

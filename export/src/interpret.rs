@@ -43,13 +43,19 @@ impl Array {
     /// An array of f32.
     pub fn f32(shape: &[usize], values: Vec<f32>) -> Self {
         assert_eq!(shape.iter().product::<usize>(), values.len());
-        Self { shape: shape.to_vec(), values: Values::F32(values) }
+        Self {
+            shape: shape.to_vec(),
+            values: Values::F32(values),
+        }
     }
 
     /// An array of int64.
     pub fn i64(shape: &[usize], values: Vec<i64>) -> Self {
         assert_eq!(shape.iter().product::<usize>(), values.len());
-        Self { shape: shape.to_vec(), values: Values::I64(values) }
+        Self {
+            shape: shape.to_vec(),
+            values: Values::I64(values),
+        }
     }
 
     /// The f32 elements.
@@ -92,9 +98,14 @@ pub struct Statistics {
 
 impl Statistics {
     fn add(&mut self, name: &str, x: &[f32], width: usize) {
-        let (sums, count) = self.sums.entry(name.to_owned()).or_insert_with(|| (vec![0.0; width], 0));
+        let (sums, count) = self
+            .sums
+            .entry(name.to_owned())
+            .or_insert_with(|| (vec![0.0; width], 0));
         for row in x.chunks_exact(width) {
-            sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value) * f64::from(value));
+            sums.iter_mut()
+                .zip(row)
+                .for_each(|(sum, &value)| *sum += f64::from(value) * f64::from(value));
         }
         *count += x.len() / width;
     }
@@ -130,8 +141,18 @@ enum Value<'a> {
 impl<'a> Interpreter<'a> {
     /// Prepares a segment.
     pub fn new(segment: &'a Segment, threads: usize) -> Self {
-        let items = segment.plan.items().iter().map(|item| (item.name.as_str(), item)).collect();
-        Self { segment, items, threads, all_positions: false }
+        let items = segment
+            .plan
+            .items()
+            .iter()
+            .map(|item| (item.name.as_str(), item))
+            .collect();
+        Self {
+            segment,
+            items,
+            threads,
+            all_positions: false,
+        }
     }
 
     /// The graph's outputs by name. `statistics` collects what calibration needs.
@@ -144,7 +165,12 @@ impl<'a> Interpreter<'a> {
         weights: Weights,
         mut statistics: Option<&mut Statistics>,
     ) -> Result<BTreeMap<String, Array>> {
-        let graph = self.segment.model.graph.as_ref().expect("a built model has a graph");
+        let graph = self
+            .segment
+            .model
+            .graph
+            .as_ref()
+            .expect("a built model has a graph");
         let mut values: HashMap<&str, Value<'_>> = HashMap::new();
         for tensor in &graph.initializer {
             let value = match (&tensor.raw_data, self.items.get(tensor.name.as_str())) {
@@ -156,14 +182,26 @@ impl<'a> Interpreter<'a> {
             values.insert(&tensor.name, value);
         }
         for (name, array) in inputs {
-            let name = graph.input.iter().map(|input| input.name.as_str()).find(|known| *known == name);
-            values.insert(name.ok_or_else(|| self.fault("an input that the graph has not"))?, Value::Array(array));
+            let name = graph
+                .input
+                .iter()
+                .map(|input| input.name.as_str())
+                .find(|known| *known == name);
+            values.insert(
+                name.ok_or_else(|| self.fault("an input that the graph has not"))?,
+                Value::Array(array),
+            );
         }
         let mut last_use: HashMap<&str, usize> = HashMap::new();
         for (i, node) in graph.node.iter().enumerate() {
             last_use.extend(node.input.iter().map(|name| (name.as_str(), i)));
         }
-        last_use.extend(graph.output.iter().map(|output| (output.name.as_str(), usize::MAX)));
+        last_use.extend(
+            graph
+                .output
+                .iter()
+                .map(|output| (output.name.as_str(), usize::MAX)),
+        );
 
         for (i, node) in graph.node.iter().enumerate() {
             let results = self.node(node, &values, weights, &mut statistics)?;
@@ -202,7 +240,12 @@ impl<'a> Interpreter<'a> {
         statistics: &mut Option<&mut Statistics>,
     ) -> Result<Vec<Value<'a>>> {
         let missing = |i: usize| self.fault(format!("{}: input {i} has no value", node.name));
-        let value = |i: usize| node.input.get(i).and_then(|name| values.get(name.as_str())).ok_or_else(|| missing(i));
+        let value = |i: usize| {
+            node.input
+                .get(i)
+                .and_then(|name| values.get(name.as_str()))
+                .ok_or_else(|| missing(i))
+        };
         let linear = match node.op_type.as_str() {
             "MatMulNBits" | "MatMul" => match value(1)? {
                 Value::Weight(item) => Some(*item),
@@ -211,21 +254,32 @@ impl<'a> Interpreter<'a> {
             _ => None,
         };
         if let Some(item) = linear {
-            let Value::Array(x) = value(0)? else { return Err(missing(0)) };
+            let Value::Array(x) = value(0)? else {
+                return Err(missing(0));
+            };
             if let Some(statistics) = statistics {
                 statistics.add(&item.name, x.floats(), item.matrix.width());
             }
             return Ok(vec![Value::Array(self.linear(x, item, weights)?)]);
         }
-        match (node.op_type.as_str(), node.input.first().and_then(|name| values.get(name.as_str()))) {
+        match (
+            node.op_type.as_str(),
+            node.input
+                .first()
+                .and_then(|name| values.get(name.as_str())),
+        ) {
             // A conversion keeps the value: everything here is f32 or int64.
             ("Cast", Some(Value::Weight(item))) => return Ok(vec![Value::Weight(item)]),
             ("Cast", None) => return Ok(Vec::new()),
             ("Gather", Some(Value::Weight(item))) => {
-                let Value::Array(ids) = value(1)? else { return Err(missing(1)) };
+                let Value::Array(ids) = value(1)? else {
+                    return Err(missing(1));
+                };
                 return Ok(vec![Value::Array(self.lookup(item, ids, weights)?)]);
             }
-            ("Slice" | "Squeeze", Some(Value::Array(x))) if self.all_positions && node.name.starts_with("decoder.last") => {
+            ("Slice" | "Squeeze", Some(Value::Array(x)))
+                if self.all_positions && node.name.starts_with("decoder.last") =>
+            {
                 return Ok(vec![Value::Array(x.clone())]);
             }
             _ => {}
@@ -238,15 +292,26 @@ impl<'a> Interpreter<'a> {
             });
         }
         let inputs: Vec<&Array> = loaded.iter().map(AsRef::as_ref).collect();
-        let outputs = ops::apply(node, &inputs, self.threads).map_err(|problem| self.fault(format!("{}: {problem}", node.name)))?;
+        let outputs = ops::apply(node, &inputs, self.threads)
+            .map_err(|problem| self.fault(format!("{}: {problem}", node.name)))?;
         Ok(outputs.into_iter().map(Value::Array).collect())
     }
 
     /// A small table or vector, in the shape that its initializer has.
     fn load(&self, item: &Item, weights: Weights) -> Result<Array> {
-        let graph = self.segment.model.graph.as_ref().expect("a built model has a graph");
-        let tensor = graph.initializer.iter().find(|tensor| tensor.name == item.name);
-        let shape: Vec<usize> = tensor.map(|tensor| tensor.dims.iter().map(|&dim| dim as usize).collect()).unwrap_or_default();
+        let graph = self
+            .segment
+            .model
+            .graph
+            .as_ref()
+            .expect("a built model has a graph");
+        let tensor = graph
+            .initializer
+            .iter()
+            .find(|tensor| tensor.name == item.name);
+        let shape: Vec<usize> = tensor
+            .map(|tensor| tensor.dims.iter().map(|&dim| dim as usize).collect())
+            .unwrap_or_default();
         let mut values = item.matrix.read_all()?;
         as_stored(&mut values, item, weights);
         Ok(Array::f32(&shape, values))
@@ -256,7 +321,9 @@ impl<'a> Interpreter<'a> {
         let width = item.matrix.width();
         let (mut out, mut row) = (Vec::new(), Vec::new());
         for &id in ids.integers() {
-            let id = usize::try_from(id).ok().filter(|&id| id < item.matrix.rows());
+            let id = usize::try_from(id)
+                .ok()
+                .filter(|&id| id < item.matrix.rows());
             let id = id.ok_or_else(|| self.fault(format!("an id outside {}", item.name)))?;
             item.matrix.read(id..id + 1, &mut row)?;
             as_stored(&mut row, item, weights);
@@ -273,14 +340,17 @@ impl<'a> Interpreter<'a> {
         let step = (RUN / width).max(1);
         let tasks: Vec<usize> = (0..outputs).step_by(step).collect();
         let out = Mutex::new(vec![0.0f32; rows * outputs]);
-        run_all(&tasks, self.threads, |&first, _| {
+        run_all(&tasks, self.threads, |&first, buffers| {
             let last = (first + step).min(outputs);
-            let mut weight = Vec::new();
-            item.matrix.read(first..last, &mut weight)?;
-            as_stored(&mut weight, item, weights);
-            let part = ops::multiply(x.floats(), &weight, width);
+            let weight = &mut buffers.values;
+            item.matrix.read(first..last, weight)?;
+            as_stored(weight, item, weights);
+            let part = ops::multiply(x.floats(), weight, width);
             let mut out = out.lock().expect("no panic while multiplying");
-            for (row, part) in out.chunks_exact_mut(outputs).zip(part.chunks_exact(last - first)) {
+            for (row, part) in out
+                .chunks_exact_mut(outputs)
+                .zip(part.chunks_exact(last - first))
+            {
                 row[first..last].copy_from_slice(part);
             }
             Ok(())
@@ -289,7 +359,10 @@ impl<'a> Interpreter<'a> {
         if let Some(last) = shape.last_mut() {
             *last = outputs;
         }
-        Ok(Array::f32(&shape, out.into_inner().expect("no panic while multiplying")))
+        Ok(Array::f32(
+            &shape,
+            out.into_inner().expect("no panic while multiplying"),
+        ))
     }
 }
 
@@ -301,11 +374,20 @@ fn as_stored(values: &mut Vec<f32>, item: &Item, weights: Weights) {
     match item.form {
         Form::Rows(ElementType::F32, _) | Form::Columns(ElementType::F32, _) => {}
         Form::Rows(ElementType::F16, _) | Form::Columns(ElementType::F16, _) => {
-            values.iter_mut().for_each(|value| *value = f16::from_f32(*value).to_f32());
+            values
+                .iter_mut()
+                .for_each(|value| *value = f16::from_f32(*value).to_f32());
         }
         Form::Blocks { bits, .. } => {
             let (mut codes, mut scales) = (Vec::new(), Vec::new());
-            quantise(values, item.importance.as_deref().map(Vec::as_slice), bits, Search::Best, &mut codes, &mut scales);
+            quantise(
+                values,
+                item.importance.as_deref().map(Vec::as_slice),
+                bits,
+                Search::Best,
+                &mut codes,
+                &mut scales,
+            );
             values.clear();
             dequantise(&codes, &scales, bits, values);
         }
@@ -315,11 +397,32 @@ fn as_stored(values: &mut Vec<f32>, item: &Item, weights: Weights) {
 fn constant(data_type: i32, dims: &[i64], raw: &[u8]) -> Array {
     let shape: Vec<usize> = dims.iter().map(|&dim| dim as usize).collect();
     if data_type == DataType::Int64 as i32 {
-        Array::i64(&shape, raw.as_chunks::<8>().0.iter().map(|raw| i64::from_le_bytes(*raw)).collect())
+        Array::i64(
+            &shape,
+            raw.as_chunks::<8>()
+                .0
+                .iter()
+                .map(|raw| i64::from_le_bytes(*raw))
+                .collect(),
+        )
     } else if data_type == DataType::Float16 as i32 {
-        Array::f32(&shape, raw.as_chunks::<2>().0.iter().map(|raw| f16::from_le_bytes(*raw).to_f32()).collect())
+        Array::f32(
+            &shape,
+            raw.as_chunks::<2>()
+                .0
+                .iter()
+                .map(|raw| f16::from_le_bytes(*raw).to_f32())
+                .collect(),
+        )
     } else {
-        Array::f32(&shape, raw.as_chunks::<4>().0.iter().map(|raw| f32::from_le_bytes(*raw)).collect())
+        Array::f32(
+            &shape,
+            raw.as_chunks::<4>()
+                .0
+                .iter()
+                .map(|raw| f32::from_le_bytes(*raw))
+                .collect(),
+        )
     }
 }
 

@@ -40,7 +40,13 @@ impl Matrix {
         if shape.first() != Some(&rows) || shape[1..].iter().product::<usize>() != width {
             return Err(tensor.shape_fault(&[rows, width], why));
         }
-        Ok(Self::part(Part::Tensor { tensor: tensor.clone(), rows }, width))
+        Ok(Self::part(
+            Part::Tensor {
+                tensor: tensor.clone(),
+                rows,
+            },
+            width,
+        ))
     }
 
     /// The first rows of a tensor that may have more of them.
@@ -49,9 +55,13 @@ impl Matrix {
     /// When the tensor is no matrix of that width with at least that many rows.
     pub fn head(tensor: &Tensor, rows: usize, width: usize, why: &str) -> Result<Self> {
         match tensor.shape() {
-            [stored, w] if *stored >= rows && *w == width => {
-                Ok(Self::part(Part::Tensor { tensor: tensor.clone(), rows }, width))
-            }
+            [stored, w] if *stored >= rows && *w == width => Ok(Self::part(
+                Part::Tensor {
+                    tensor: tensor.clone(),
+                    rows,
+                },
+                width,
+            )),
             _ => Err(tensor.shape_fault(&[rows, width], why)),
         }
     }
@@ -64,13 +74,25 @@ impl Matrix {
         if tensor.size() != len || tensor.shape().last() != Some(&len) {
             return Err(tensor.shape_fault(&[len], why));
         }
-        Ok(Self::part(Part::Tensor { tensor: tensor.clone(), rows: len }, 1))
+        Ok(Self::part(
+            Part::Tensor {
+                tensor: tensor.clone(),
+                rows: len,
+            },
+            1,
+        ))
     }
 
     /// Computed values, row by row.
     pub fn values(values: Vec<f32>, width: usize) -> Self {
         let rows = values.len() / width;
-        Self::part(Part::Values { values: Arc::new(values), rows }, width)
+        Self::part(
+            Part::Values {
+                values: Arc::new(values),
+                rows,
+            },
+            width,
+        )
     }
 
     /// Matrices of one width below one another.
@@ -78,7 +100,10 @@ impl Matrix {
         let mut parts = parts.into_iter();
         let mut all = parts.next().expect("at least one part");
         for part in parts {
-            assert_eq!((part.width, &part.columns, &all.columns), (all.width, &None, &None));
+            assert_eq!(
+                (part.width, &part.columns, &all.columns),
+                (all.width, &None, &None)
+            );
             all.parts.extend(part.parts);
         }
         all
@@ -145,7 +170,9 @@ impl Matrix {
         }
         if let Some(factors) = &self.columns {
             for row in out.chunks_exact_mut(self.width) {
-                row.iter_mut().zip(factors.iter()).for_each(|(value, factor)| *value *= factor);
+                row.iter_mut()
+                    .zip(factors.iter())
+                    .for_each(|(value, factor)| *value *= factor);
             }
         }
         if let Some(factors) = &self.row_factors {

@@ -62,10 +62,14 @@ impl Network {
         let table = layers.get("llm_model.model.embed_tokens.weight")?;
         let stored = leading(table)?;
         if table.shape() != [stored, llm.width] {
-            return Err(table.shape_fault(&[llm.vocab_size, llm.width], "hidden_size in config.json"));
+            return Err(
+                table.shape_fault(&[llm.vocab_size, llm.width], "hidden_size in config.json")
+            );
         }
         if stored < pieces {
-            let problem = format!("has {stored} rows for the {pieces} pieces of tokenizer.model; they do not belong together");
+            let problem = format!(
+                "has {stored} rows for the {pieces} pieces of tokenizer.model; they do not belong together"
+            );
             return Err(table.fault(problem));
         }
         llm.vocab_size = pieces + 1;
@@ -104,7 +108,12 @@ impl Network {
     /// # Errors
     /// When it is missing or has another shape.
     pub fn matrix(&self, key: &str, rows: usize, width: usize) -> Result<Matrix> {
-        Matrix::of(self.layers.get(key)?, rows, width, "implied by the other tensors")
+        Matrix::of(
+            self.layers.get(key)?,
+            rows,
+            width,
+            "implied by the other tensors",
+        )
     }
 
     /// The first rows of a tensor.
@@ -112,7 +121,12 @@ impl Network {
     /// # Errors
     /// When it is missing, has fewer rows or another width.
     pub fn head(&self, key: &str, rows: usize, width: usize) -> Result<Matrix> {
-        Matrix::head(self.layers.get(key)?, rows, width, "implied by the other tensors")
+        Matrix::head(
+            self.layers.get(key)?,
+            rows,
+            width,
+            "implied by the other tensors",
+        )
     }
 
     /// A tensor as a vector, its length checked.
@@ -182,13 +196,23 @@ impl Network {
     /// Cosines or sines of all positions, half a head wide, in f32 as published.
     pub fn rotary_table(&self, sine: bool) -> Matrix {
         let d = &self.model.llm;
-        let values = positions::rotary(d.max_positions, d.head_dim, self.llm.rope_base, self.llm.rope_factor, sine);
+        let values = positions::rotary(
+            d.max_positions,
+            d.head_dim,
+            self.llm.rope_base,
+            self.llm.rope_factor,
+            sine,
+        );
         Matrix::values(values, d.head_dim / 2)
     }
 
     /// First and last layers are kept at more bits.
     pub const fn keep_block(&self, i: usize, count: usize) -> Keep {
-        if i == 0 || i + 1 == count { Keep::Higher } else { Keep::Usual }
+        if i == 0 || i + 1 == count {
+            Keep::Higher
+        } else {
+            Keep::Usual
+        }
     }
 
     fn output_key(&self) -> &'static str {
@@ -206,7 +230,10 @@ impl Network {
     fn table(&self, key: &str, which: usize) -> Result<Matrix> {
         let stored = self.stored(key)?;
         Ok(match &self.added {
-            Some(rows) => Matrix::stack([stored, Matrix::values(rows[which].clone(), self.model.llm.width)]),
+            Some(rows) => Matrix::stack([
+                stored,
+                Matrix::values(rows[which].clone(), self.model.llm.width),
+            ]),
             None => stored,
         })
     }
@@ -217,7 +244,12 @@ fn vision(layers: &Layers, config: &Config) -> Result<Vision> {
     let [width, 3, patch_size, across] = *patches.shape() else {
         return Err(patches.shape_fault(&[PUBLISHED_VISION.0, 3, 14, 14], "a patch embedding"));
     };
-    if patch_size != across || config.vision.patch_size.is_some_and(|patch| patch != patch_size) {
+    if patch_size != across
+        || config
+            .vision
+            .patch_size
+            .is_some_and(|patch| patch != patch_size)
+    {
         let patch = config.vision.patch_size.unwrap_or(patch_size);
         return Err(patches.shape_fault(&[width, 3, patch, patch], "patch_size"));
     }
@@ -225,15 +257,26 @@ fn vision(layers: &Layers, config: &Config) -> Result<Vision> {
     if stored == 0 {
         layers.get("visual_encoder.blocks.0.norm1.weight")?;
     }
-    let depth = config.vision.depth.unwrap_or(if (width, stored) == PUBLISHED_VISION { stored - 1 } else { stored });
+    let depth = config
+        .vision
+        .depth
+        .unwrap_or(if (width, stored) == PUBLISHED_VISION {
+            stored - 1
+        } else {
+            stored
+        });
     let heads = heads("vision", width, config.vision.heads, HEAD_WIDTHS.0)?;
     let positions = layers.get("visual_encoder.pos_embed")?;
     let grid = position_grid(positions, width)?;
-    let image_size = config.vision.image_size.unwrap_or(if (width, patch_size) == (PUBLISHED_VISION.0, 14) {
-        PUBLISHED_IMAGE
-    } else {
-        grid * patch_size
-    });
+    let image_size =
+        config
+            .vision
+            .image_size
+            .unwrap_or(if (width, patch_size) == (PUBLISHED_VISION.0, 14) {
+                PUBLISHED_IMAGE
+            } else {
+                grid * patch_size
+            });
     if image_size == 0 || !image_size.is_multiple_of(patch_size) || image_size > 4096 {
         return Err(Error::Usage(format!(
             "vision.image_size {image_size} is not a multiple of the patch size {patch_size} up to 4096; correct it in --config"
@@ -268,7 +311,11 @@ fn qformer(layers: &Layers, config: &Config) -> Result<QFormer> {
         layers: count,
         heads: heads("qformer", width, config.qformer.heads, HEAD_WIDTHS.1)?,
         queries,
-        max_text_tokens: config.qformer.max_text_tokens.unwrap_or(MAX_TEXT).min(leading(positions)?),
+        max_text_tokens: config
+            .qformer
+            .max_text_tokens
+            .unwrap_or(MAX_TEXT)
+            .min(leading(positions)?),
         vocab_size: leading(words)?,
     })
 }
@@ -277,7 +324,10 @@ fn qformer(layers: &Layers, config: &Config) -> Result<QFormer> {
 fn leading(tensor: &Tensor) -> Result<usize> {
     match *tensor.shape() {
         [rows, _] => Ok(rows),
-        _ => Err(tensor.fault(format!("has shape {:?} where a matrix is expected", tensor.shape()))),
+        _ => Err(tensor.fault(format!(
+            "has shape {:?} where a matrix is expected",
+            tensor.shape()
+        ))),
     }
 }
 
@@ -307,54 +357,107 @@ fn position_grid(tensor: &Tensor, width: usize) -> Result<usize> {
 
 fn language_model(path: &Path) -> Result<(LanguageModel, LlmConfig)> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-    let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| Error::config(path, e.to_string()))?;
-    let value = value.get("text_config").filter(|text| text.get("hidden_size").is_some()).unwrap_or(&value);
+    let value: serde_json::Value =
+        serde_json::from_str(&text).map_err(|e| Error::config(path, e.to_string()))?;
+    let value = value
+        .get("text_config")
+        .filter(|text| text.get("hidden_size").is_some())
+        .unwrap_or(&value);
     let size = |field: &str| match value.get(field) {
         None | Some(serde_json::Value::Null) => Ok(None),
         Some(number) => match number.as_u64() {
             Some(number) if (1..1 << 24).contains(&number) => Ok(Some(number as usize)),
-            _ => Err(Error::config(path, format!("`{field}` is {number}, which is no size"))),
+            _ => Err(Error::config(
+                path,
+                format!("`{field}` is {number}, which is no size"),
+            )),
         },
     };
-    let needed = |field: &str| size(field)?.ok_or_else(|| Error::config(path, format!("`{field}` is missing; take the config.json of the model")));
-    let number = |value: &serde_json::Value, field: &str| value.get(field).and_then(serde_json::Value::as_f64);
+    let needed = |field: &str| {
+        size(field)?.ok_or_else(|| {
+            Error::config(
+                path,
+                format!("`{field}` is missing; take the config.json of the model"),
+            )
+        })
+    };
+    let number = |value: &serde_json::Value, field: &str| {
+        value.get(field).and_then(serde_json::Value::as_f64)
+    };
     for (field, usual) in [("hidden_act", "silu"), ("model_type", "llama")] {
         let found = value.get(field).and_then(serde_json::Value::as_str);
-        if found.is_some_and(|found| found != usual && !(field == "model_type" && found.contains("llava"))) {
-            return Err(Error::config(path, format!("`{field}` is `{}`; only LLaMA models with `{usual}` are supported", found.unwrap_or_default())));
+        if found.is_some_and(|found| {
+            found != usual && !(field == "model_type" && found.contains("llava"))
+        }) {
+            return Err(Error::config(
+                path,
+                format!(
+                    "`{field}` is `{}`; only LLaMA models with `{usual}` are supported",
+                    found.unwrap_or_default()
+                ),
+            ));
         }
     }
     for field in ["attention_bias", "mlp_bias"] {
         if value.get(field).and_then(serde_json::Value::as_bool) == Some(true) {
-            return Err(Error::config(path, format!("`{field}` is true; LLaMA models with these biases are not supported")));
+            return Err(Error::config(
+                path,
+                format!("`{field}` is true; LLaMA models with these biases are not supported"),
+            ));
         }
     }
     let (width, heads) = (needed("hidden_size")?, needed("num_attention_heads")?);
     let kv_heads = size("num_key_value_heads")?.unwrap_or(heads);
     let head_dim = size("head_dim")?.unwrap_or(width / heads);
     if !heads.is_multiple_of(kv_heads) || head_dim == 0 || !head_dim.is_multiple_of(2) {
-        return Err(Error::config(path, format!("{heads} heads of width {head_dim} with {kv_heads} key/value heads are impossible")));
+        return Err(Error::config(
+            path,
+            format!(
+                "{heads} heads of width {head_dim} with {kv_heads} key/value heads are impossible"
+            ),
+        ));
     }
     let none = serde_json::Value::Null;
     let rope = value.get("rope_parameters").filter(|v| v.is_object());
     let scaling = rope.or_else(|| value.get("rope_scaling")).unwrap_or(&none);
-    let kind = scaling.get("rope_type").or_else(|| scaling.get("type")).and_then(serde_json::Value::as_str);
+    let kind = scaling
+        .get("rope_type")
+        .or_else(|| scaling.get("type"))
+        .and_then(serde_json::Value::as_str);
     let rope_factor = match kind {
         None | Some("default") => 1.0,
         Some("linear") => number(scaling, "factor").unwrap_or(1.0),
         Some(other) => {
-            return Err(Error::config(path, format!("rotary scaling of type `{other}` is not supported; `linear` and none are")));
+            return Err(Error::config(
+                path,
+                format!("rotary scaling of type `{other}` is not supported; `linear` and none are"),
+            ));
         }
     };
     let positive = |value: f64, field: &str| {
-        if value.is_finite() && value > 0.0 { Ok(value) } else { Err(Error::config(path, format!("`{field}` is {value}, which must be positive"))) }
+        if value.is_finite() && value > 0.0 {
+            Ok(value)
+        } else {
+            Err(Error::config(
+                path,
+                format!("`{field}` is {value}, which must be positive"),
+            ))
+        }
     };
-    let rope_base = rope.and_then(|rope| number(rope, "rope_theta")).or_else(|| number(value, "rope_theta"));
+    let rope_base = rope
+        .and_then(|rope| number(rope, "rope_theta"))
+        .or_else(|| number(value, "rope_theta"));
     let config = LlmConfig {
-        rms_epsilon: positive(number(value, "rms_norm_eps").unwrap_or(1e-6), "rms_norm_eps")? as f32,
+        rms_epsilon: positive(
+            number(value, "rms_norm_eps").unwrap_or(1e-6),
+            "rms_norm_eps",
+        )? as f32,
         rope_base: positive(rope_base.unwrap_or(10_000.0), "rope_theta")?,
         rope_factor: positive(rope_factor, "rope_scaling.factor")?,
-        tied: value.get("tie_word_embeddings").and_then(serde_json::Value::as_bool).unwrap_or(false),
+        tied: value
+            .get("tie_word_embeddings")
+            .and_then(serde_json::Value::as_bool)
+            .unwrap_or(false),
     };
     let model = LanguageModel {
         width,
@@ -378,7 +481,9 @@ fn mean_row(table: &Matrix) -> Result<Vec<f32>> {
     for first in (0..table.rows()).step_by(step) {
         table.read(first..(first + step).min(table.rows()), &mut rows)?;
         for row in rows.chunks_exact(table.width()) {
-            sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
+            sums.iter_mut()
+                .zip(row)
+                .for_each(|(sum, &value)| *sum += f64::from(value));
         }
     }
     let count = table.rows() as f64;

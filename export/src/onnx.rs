@@ -81,19 +81,39 @@ pub struct Attribute {
 
 impl Attribute {
     pub fn float(name: &str, value: f32) -> Self {
-        Self { name: name.to_owned(), f: Some(value), r#type: 1, ..Self::default() }
+        Self {
+            name: name.to_owned(),
+            f: Some(value),
+            r#type: 1,
+            ..Self::default()
+        }
     }
 
     pub fn int(name: &str, value: i64) -> Self {
-        Self { name: name.to_owned(), i: Some(value), r#type: 2, ..Self::default() }
+        Self {
+            name: name.to_owned(),
+            i: Some(value),
+            r#type: 2,
+            ..Self::default()
+        }
     }
 
     pub fn text(name: &str, value: &str) -> Self {
-        Self { name: name.to_owned(), s: Some(value.as_bytes().to_vec()), r#type: 3, ..Self::default() }
+        Self {
+            name: name.to_owned(),
+            s: Some(value.as_bytes().to_vec()),
+            r#type: 3,
+            ..Self::default()
+        }
     }
 
     pub fn ints(name: &str, values: &[i64]) -> Self {
-        Self { name: name.to_owned(), ints: values.to_vec(), r#type: 7, ..Self::default() }
+        Self {
+            name: name.to_owned(),
+            ints: values.to_vec(),
+            r#type: 7,
+            ..Self::default()
+        }
     }
 }
 

@@ -23,7 +23,8 @@ pub fn built_in(vision: &Vision) -> Pair {
                 let at = |v: usize| v as f32 * (CELLS - 1) as f32 / size as f32;
                 let (row, column) = (at(y) as usize, at(x) as usize);
                 let (dy, dx) = (at(y) - row as f32, at(x) - column as f32);
-                let cell = |r: usize, c: usize| coarse[((row + r) * CELLS + column + c) * 3 + channel];
+                let cell =
+                    |r: usize, c: usize| coarse[((row + r) * CELLS + column + c) * 3 + channel];
                 let top = cell(0, 0) * (1.0 - dx) + cell(0, 1) * dx;
                 let bottom = cell(1, 0) * (1.0 - dx) + cell(1, 1) * dx;
                 before[(channel * size + y) * size + x] = top * (1.0 - dy) + bottom * dy;
@@ -31,7 +32,9 @@ pub fn built_in(vision: &Vision) -> Pair {
         }
     }
     let mut after = before.clone();
-    for (top, left, height, width, shade) in [(2, 3, 2, 3, 0.85), (9, 1, 1, 14, 0.4), (11, 10, 3, 3, 0.7)] {
+    for (top, left, height, width, shade) in
+        [(2, 3, 2, 3, 0.85), (9, 1, 1, 14, 0.4), (11, 10, 3, 3, 0.7)]
+    {
         let part = |n: usize| n * size / 16;
         for channel in 0..3 {
             for y in part(top)..part(top + height) {
@@ -41,7 +44,9 @@ pub fn built_in(vision: &Vision) -> Pair {
     }
     [before, after].map(|mut picture| {
         for (channel, plane) in picture.chunks_exact_mut(size * size).enumerate() {
-            plane.iter_mut().for_each(|value| *value = (*value - vision.mean[channel]) / vision.std[channel]);
+            plane
+                .iter_mut()
+                .for_each(|value| *value = (*value - vision.mean[channel]) / vision.std[channel]);
         }
         picture
     })
@@ -64,13 +69,26 @@ pub fn folder(directory: &Path, vision: &Vision, limit: usize) -> Result<Vec<Pai
     names.sort();
     let size = vision.image_size as u32;
     let read = |path: &Path| -> Result<Vec<f32>> {
-        let picture = Picture::open(path, &Limits::default()).map_err(|e| Error::Usage(e.to_string()))?;
-        Ok(normalise(&resize(&picture, size, size), vision.mean, vision.std))
+        let picture =
+            Picture::open(path, &Limits::default()).map_err(|e| Error::Usage(e.to_string()))?;
+        Ok(normalise(
+            &resize(&picture, size, size),
+            vision.mean,
+            vision.std,
+        ))
     };
-    let pairs = names.iter().take(limit).map(|name| Ok([read(&before.join(name))?, read(&directory.join("B").join(name))?]));
+    let pairs = names.iter().take(limit).map(|name| {
+        Ok([
+            read(&before.join(name))?,
+            read(&directory.join("B").join(name))?,
+        ])
+    });
     let pairs = pairs.collect::<Result<Vec<_>>>()?;
     if pairs.is_empty() {
-        return Err(Error::Usage(format!("{} holds no pictures to calibrate with", before.display())));
+        return Err(Error::Usage(format!(
+            "{} holds no pictures to calibrate with",
+            before.display()
+        )));
     }
     Ok(pairs)
 }

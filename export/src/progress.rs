@@ -18,7 +18,9 @@ impl Progress {
             "{prefix} [{bar:32}] {bytes}/{total_bytes}, {binary_bytes_per_sec}, {eta} left",
         )
         .expect("a valid template");
-        let bar = ProgressBar::new(total).with_style(style).with_prefix(label.to_owned());
+        let bar = ProgressBar::new(total)
+            .with_style(style)
+            .with_prefix(label.to_owned());
         Self(bar)
     }
 

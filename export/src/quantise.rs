@@ -98,7 +98,10 @@ pub fn quantise(
 
 /// What the codes of [`quantise`] stand for.
 pub fn dequantise(codes: &[u8], scales: &[u8], bits: Bits, out: &mut Vec<f32>) {
-    for (blob, scale) in codes.chunks_exact(bits.blob()).zip(scales.as_chunks::<2>().0) {
+    for (blob, scale) in codes
+        .chunks_exact(bits.blob())
+        .zip(scales.as_chunks::<2>().0)
+    {
         let scale = f16::from_le_bytes(*scale).to_f32();
         match bits {
             Bits::Eight => out.extend(blob.iter().map(|&code| (f32::from(code) - 128.0) * scale)),
@@ -136,7 +139,11 @@ fn scale_of(block: &[f32; BLOCK], weights: &[f32; BLOCK], bits: Bits, search: Se
         if fit.error < best.1 {
             best = (half, fit.error);
         }
-        if fit.norm > 0.0 { fit.product / fit.norm } else { 0.0 }
+        if fit.norm > 0.0 {
+            fit.product / fit.norm
+        } else {
+            0.0
+        }
     };
     for &steps in bits.candidates() {
         let refined = consider(peak / steps);
@@ -179,11 +186,16 @@ fn fit_of(block: &[f32; BLOCK], weights: &[f32; BLOCK], scale: f32, bits: Bits) 
 
 fn units_of(block: &[f32; BLOCK], scale: f32, bits: Bits) -> [f32; BLOCK] {
     let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-    block.map(|value| ((value * inverse + ROUND) - ROUND).max(-bits.zero()).min(bits.zero() - 1.0))
+    block.map(|value| {
+        ((value * inverse + ROUND) - ROUND)
+            .max(-bits.zero())
+            .min(bits.zero() - 1.0)
+    })
 }
 
 fn total(lanes: [f32; LANES]) -> f32 {
-    ((lanes[0] + lanes[4]) + (lanes[1] + lanes[5])) + ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7]))
+    ((lanes[0] + lanes[4]) + (lanes[1] + lanes[5]))
+        + ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7]))
 }
 
 #[cfg(test)]
@@ -200,7 +212,11 @@ mod tests {
         quantise(values, None, bits, search, &mut codes, &mut scales);
         assert_eq!(codes.len(), values.len() / BLOCK * bits.blob());
         dequantise(&codes, &scales, bits, &mut back);
-        let off: f64 = values.iter().zip(&back).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+        let off: f64 = values
+            .iter()
+            .zip(&back)
+            .map(|(a, b)| f64::from(a - b).powi(2))
+            .sum();
         let norm: f64 = values.iter().map(|a| f64::from(*a).powi(2)).sum();
         (off / norm).sqrt()
     }
@@ -208,9 +224,15 @@ mod tests {
     #[test]
     fn the_search_beats_the_plain_choice() {
         let values = noise(32 * 4096);
-        let (plain, best) = (error(&values, Bits::Four, Search::Plain), error(&values, Bits::Four, Search::Best));
+        let (plain, best) = (
+            error(&values, Bits::Four, Search::Plain),
+            error(&values, Bits::Four, Search::Best),
+        );
         assert!(best < plain * 0.92, "{best} against {plain}");
-        let (plain, best) = (error(&values, Bits::Eight, Search::Plain), error(&values, Bits::Eight, Search::Best));
+        let (plain, best) = (
+            error(&values, Bits::Eight, Search::Plain),
+            error(&values, Bits::Eight, Search::Best),
+        );
         assert!(best <= plain && best < 0.006, "{best} against {plain}");
     }
 

@@ -11,23 +11,47 @@ pub(crate) fn apply(node: &Node, inputs: &[&Array], threads: usize) -> Result<Ve
     let x = *inputs.first().ok_or("no input")?;
     let one = |array| Ok(vec![array]);
     match node.op_type.as_str() {
-        "Cast" if matches!(x.values, Values::I64(_)) => {
-            one(Array::f32(&x.shape, x.integers().iter().map(|&value| value as f32).collect()))
-        }
+        "Cast" if matches!(x.values, Values::I64(_)) => one(Array::f32(
+            &x.shape,
+            x.integers().iter().map(|&value| value as f32).collect(),
+        )),
         "Cast" => one(x.clone()),
         "Add" => one(binary(x, inputs[1], |a, b| a + b)),
         "Sub" => one(binary(x, inputs[1], |a, b| a - b)),
         "Mul" => one(binary(x, inputs[1], |a, b| a * b)),
+        "Div" => one(binary(x, inputs[1], |a, b| a / b)),
+        "Sqrt" => one(map(x, threads, f32::sqrt)),
+        "ReduceMean" => {
+            let width = x.shape[x.shape.len() - 1];
+            let mean = |row: &[f32]| {
+                (row.iter().map(|&value| f64::from(value)).sum::<f64>() / width as f64) as f32
+            };
+            let mut shape = x.shape.clone();
+            shape.pop();
+            shape.push(1);
+            one(Array::f32(
+                &shape,
+                x.floats().chunks_exact(width).map(mean).collect(),
+            ))
+        }
         "Max" => one(binary(x, inputs[1], f32::max)),
         "Neg" => one(map(x, threads, |value| -value)),
         "Relu" => one(map(x, threads, |value| value.max(0.0))),
         "Tanh" => one(map(x, threads, libm::tanhf)),
         "Sigmoid" => one(map(x, threads, sigmoid)),
-        "Gelu" => one(map(x, threads, |value| 0.5 * value * (1.0 + libm::erff(value * std::f32::consts::FRAC_1_SQRT_2)))),
+        "Gelu" => one(map(x, threads, |value| {
+            0.5 * value * (1.0 + libm::erff(value * std::f32::consts::FRAC_1_SQRT_2))
+        })),
         "Softmax" => one(rows(x, threads, softmax)),
         "LayerNormalization" => {
-            let (scale, shift, epsilon) = (inputs[1].floats(), inputs[2].floats(), float(node, "epsilon"));
-            one(rows(x, threads, |row| layer_norm(row, scale, shift, epsilon)))
+            let (scale, shift, epsilon) = (
+                inputs[1].floats(),
+                inputs[2].floats(),
+                float(node, "epsilon"),
+            );
+            one(rows(x, threads, |row| {
+                layer_norm(row, scale, shift, epsilon)
+            }))
         }
         "RMSNormalization" => {
             let (scale, epsilon) = (inputs[1].floats(), float(node, "epsilon"));
@@ -36,28 +60,49 @@ pub(crate) fn apply(node: &Node, inputs: &[&Array], threads: usize) -> Result<Ve
         "MatMul" => one(matmul(x, inputs[1], threads)),
         "Concat" => one(concat(inputs, axis(node, x))),
         "Split" => Ok(split(x, inputs[1].integers())),
-        "Slice" => one(slice(x, inputs[1].integers()[0], inputs[2].integers()[0], inputs[3].integers()[0])),
+        "Slice" => one(slice(
+            x,
+            inputs[1].integers()[0],
+            inputs[2].integers()[0],
+            inputs[3].integers()[0],
+        )),
         "Reshape" => one(reshape(x, inputs[1].integers())),
         "Transpose" => one(transpose(x, ints(node, "perm"))),
         "Shape" => {
             let (start, end) = (int(node, "start") as usize, int(node, "end") as usize);
-            let sizes: Vec<i64> = x.shape[start..end].iter().map(|&size| size as i64).collect();
+            let sizes: Vec<i64> = x.shape[start..end]
+                .iter()
+                .map(|&size| size as i64)
+                .collect();
             one(Array::i64(&[sizes.len()], sizes))
         }
         "Expand" => {
-            let shape: Vec<usize> = inputs[1].integers().iter().map(|&size| size as usize).collect();
+            let shape: Vec<usize> = inputs[1]
+                .integers()
+                .iter()
+                .map(|&size| size as usize)
+                .collect();
             let zeros = Array::f32(&shape, vec![0.0; shape.iter().product()]);
             one(binary(x, &zeros, |a, _| a))
         }
         "Unsqueeze" => {
             let mut shape = x.shape.clone();
-            inputs[1].integers().iter().for_each(|&axis| shape.insert(axis as usize, 1));
-            one(Array { shape, values: x.values.clone() })
+            inputs[1]
+                .integers()
+                .iter()
+                .for_each(|&axis| shape.insert(axis as usize, 1));
+            one(Array {
+                shape,
+                values: x.values.clone(),
+            })
         }
         "Squeeze" => {
             let mut shape = x.shape.clone();
             shape.remove(inputs[1].integers()[0] as usize);
-            one(Array { shape, values: x.values.clone() })
+            one(Array {
+                shape,
+                values: x.values.clone(),
+            })
         }
         "Pad" => {
             let pads = inputs[1].integers();
@@ -69,7 +114,9 @@ pub(crate) fn apply(node: &Node, inputs: &[&Array], threads: usize) -> Result<Ve
             }
             one(Array::f32(&[height, before + width], out))
         }
-        other => Err(format!("`{other}` is not one of the operators that are written")),
+        other => Err(format!(
+            "`{other}` is not one of the operators that are written"
+        )),
     }
 }
 
@@ -124,7 +171,11 @@ fn matmul(a: &Array, b: &Array, threads: usize) -> Array {
     let rank = a.shape.len();
     let (m, k) = (a.shape[rank - 2], a.shape[rank - 1]);
     let n = b.shape[rank - 1];
-    let batch: Vec<usize> = a.shape[..rank - 2].iter().zip(&b.shape).map(|(&a, &b)| a.max(b)).collect();
+    let batch: Vec<usize> = a.shape[..rank - 2]
+        .iter()
+        .zip(&b.shape)
+        .map(|(&a, &b)| a.max(b))
+        .collect();
     let mut shape = batch.clone();
     shape.extend([m, n]);
     let mut out = vec![0.0f32; shape.iter().product()];
@@ -145,7 +196,9 @@ fn matmul(a: &Array, b: &Array, threads: usize) -> Array {
         let b = &b.floats()[place(b, index) * k * n..][..k * n];
         let mut turned = vec![0.0; k * n];
         for (row, line) in b.chunks_exact(n).enumerate() {
-            line.iter().enumerate().for_each(|(column, &value)| turned[column * k + row] = value);
+            line.iter()
+                .enumerate()
+                .for_each(|(column, &value)| turned[column * k + row] = value);
         }
         out.copy_from_slice(&multiply(a, &turned, k));
     });
@@ -165,8 +218,13 @@ fn binary(a: &Array, b: &Array, f: impl Fn(f32, f32) -> f32) -> Array {
     let size: usize = shape.iter().product();
     let out = if left == right {
         x.iter().zip(y).map(|(&x, &y)| f(x, y)).collect()
-    } else if x.len() == size && shape.ends_with(&right[right.iter().take_while(|&&d| d == 1).count()..]) {
-        x.iter().zip(y.iter().cycle()).map(|(&x, &y)| f(x, y)).collect()
+    } else if x.len() == size
+        && shape.ends_with(&right[right.iter().take_while(|&&d| d == 1).count()..])
+    {
+        x.iter()
+            .zip(y.iter().cycle())
+            .map(|(&x, &y)| f(x, y))
+            .collect()
     } else {
         let offsets = |held: &[usize]| {
             let mut offsets = vec![0usize];
@@ -174,18 +232,27 @@ fn binary(a: &Array, b: &Array, f: impl Fn(f32, f32) -> f32) -> Array {
             for (&size, &held) in shape.iter().zip(held) {
                 stride /= held.max(1);
                 let step = if held > 1 { stride } else { 0 };
-                offsets = offsets.iter().flat_map(|&at| (0..size).map(move |i| at + i * step)).collect();
+                offsets = offsets
+                    .iter()
+                    .flat_map(|&at| (0..size).map(move |i| at + i * step))
+                    .collect();
             }
             offsets
         };
-        offsets(&left).into_iter().zip(offsets(&right)).map(|(l, r)| f(x[l], y[r])).collect()
+        offsets(&left)
+            .into_iter()
+            .zip(offsets(&right))
+            .map(|(l, r)| f(x[l], y[r]))
+            .collect()
     };
     Array::f32(&shape, out)
 }
 
 fn map(x: &Array, threads: usize, f: impl Fn(f32) -> f32 + Sync) -> Array {
     let mut out = x.floats().to_vec();
-    parallel(&mut out, 4096, threads, |_, values| values.iter_mut().for_each(|value| *value = f(*value)));
+    parallel(&mut out, 4096, threads, |_, values| {
+        values.iter_mut().for_each(|value| *value = f(*value))
+    });
     Array::f32(&x.shape, out)
 }
 
@@ -197,17 +264,29 @@ fn rows(x: &Array, threads: usize, f: impl Fn(&mut [f32]) + Sync) -> Array {
 }
 
 /// Calls `f` with the index and content of every piece, on several threads.
-fn parallel(values: &mut [f32], piece: usize, threads: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
+fn parallel(
+    values: &mut [f32],
+    piece: usize,
+    threads: usize,
+    f: impl Fn(usize, &mut [f32]) + Sync,
+) {
     let pieces = values.len().div_ceil(piece.max(1));
     let share = pieces.div_ceil(threads.max(1)).max(1);
     if pieces < 2 || values.len() < 1 << 14 {
-        values.chunks_mut(piece.max(1)).enumerate().for_each(|(i, part)| f(i, part));
+        values
+            .chunks_mut(piece.max(1))
+            .enumerate()
+            .for_each(|(i, part)| f(i, part));
         return;
     }
     std::thread::scope(|scope| {
         for (t, part) in values.chunks_mut(share * piece).enumerate() {
             let f = &f;
-            scope.spawn(move || part.chunks_mut(piece).enumerate().for_each(|(i, part)| f(t * share + i, part)));
+            scope.spawn(move || {
+                part.chunks_mut(piece)
+                    .enumerate()
+                    .for_each(|(i, part)| f(t * share + i, part))
+            });
         }
     });
 }
@@ -230,7 +309,11 @@ fn softmax(row: &mut [f32]) {
 fn layer_norm(row: &mut [f32], scale: &[f32], shift: &[f32], epsilon: f32) {
     let count = row.len() as f64;
     let mean = row.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
-    let variance = row.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>() / count;
+    let variance = row
+        .iter()
+        .map(|&value| (f64::from(value) - mean).powi(2))
+        .sum::<f64>()
+        / count;
     let inverse = 1.0 / (variance + f64::from(epsilon)).sqrt();
     for ((value, scale), shift) in row.iter_mut().zip(scale).zip(shift) {
         *value = ((f64::from(*value) - mean) * inverse) as f32 * scale + shift;
@@ -238,9 +321,15 @@ fn layer_norm(row: &mut [f32], scale: &[f32], shift: &[f32], epsilon: f32) {
 }
 
 fn rms_norm(row: &mut [f32], scale: &[f32], epsilon: f32) {
-    let square = row.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>() / row.len() as f64;
+    let square = row
+        .iter()
+        .map(|&value| f64::from(value) * f64::from(value))
+        .sum::<f64>()
+        / row.len() as f64;
     let inverse = (1.0 / (square + f64::from(epsilon)).sqrt()) as f32;
-    row.iter_mut().zip(scale).for_each(|(value, scale)| *value = *value * inverse * scale);
+    row.iter_mut()
+        .zip(scale)
+        .for_each(|(value, scale)| *value = *value * inverse * scale);
 }
 
 fn concat(parts: &[&Array], axis: usize) -> Array {
@@ -248,7 +337,13 @@ fn concat(parts: &[&Array], axis: usize) -> Array {
     shape[axis] = parts.iter().map(|part| part.shape[axis]).sum();
     let outer: usize = shape[..axis].iter().product();
     if matches!(parts[0].values, Values::I64(_)) {
-        return Array::i64(&shape, parts.iter().flat_map(|part| part.integers().iter().copied()).collect());
+        return Array::i64(
+            &shape,
+            parts
+                .iter()
+                .flat_map(|part| part.integers().iter().copied())
+                .collect(),
+        );
     }
     let mut out = Vec::with_capacity(shape.iter().product());
     for i in 0..outer {
@@ -279,16 +374,34 @@ fn slice(x: &Array, from: i64, to: i64, axis: i64) -> Array {
     let mut shape = x.shape.clone();
     shape[axis] = to - from;
     let runs = x.floats().chunks_exact((x.shape[axis] * inner).max(1));
-    Array::f32(&shape, runs.flat_map(|run| &run[from * inner..to * inner]).copied().collect())
+    Array::f32(
+        &shape,
+        runs.flat_map(|run| &run[from * inner..to * inner])
+            .copied()
+            .collect(),
+    )
 }
 
 fn reshape(x: &Array, wanted: &[i64]) -> Array {
     let size: usize = x.shape.iter().product();
-    let mut shape: Vec<usize> = wanted.iter().enumerate().map(|(i, &dim)| if dim == 0 { x.shape[i] } else { dim.max(1) as usize }).collect();
+    let mut shape: Vec<usize> = wanted
+        .iter()
+        .enumerate()
+        .map(|(i, &dim)| {
+            if dim == 0 {
+                x.shape[i]
+            } else {
+                dim.max(1) as usize
+            }
+        })
+        .collect();
     if let Some(free) = wanted.iter().position(|&dim| dim == -1) {
         shape[free] = size / shape.iter().product::<usize>().max(1);
     }
-    Array { shape, values: x.values.clone() }
+    Array {
+        shape,
+        values: x.values.clone(),
+    }
 }
 
 fn transpose(x: &Array, order: &[i64]) -> Array {
@@ -318,17 +431,32 @@ fn transpose(x: &Array, order: &[i64]) -> Array {
 
 fn axis(node: &Node, x: &Array) -> usize {
     let axis = int(node, "axis");
-    if axis < 0 { (axis + x.shape.len() as i64) as usize } else { axis as usize }
+    if axis < 0 {
+        (axis + x.shape.len() as i64) as usize
+    } else {
+        axis as usize
+    }
 }
 
 fn int(node: &Node, name: &str) -> i64 {
-    node.attribute.iter().find(|a| a.name == name).and_then(|a| a.i).unwrap_or(0)
+    node.attribute
+        .iter()
+        .find(|a| a.name == name)
+        .and_then(|a| a.i)
+        .unwrap_or(0)
 }
 
 fn float(node: &Node, name: &str) -> f32 {
-    node.attribute.iter().find(|a| a.name == name).and_then(|a| a.f).unwrap_or(0.0)
+    node.attribute
+        .iter()
+        .find(|a| a.name == name)
+        .and_then(|a| a.f)
+        .unwrap_or(0.0)
 }
 
 fn ints<'a>(node: &'a Node, name: &str) -> &'a [i64] {
-    node.attribute.iter().find(|a| a.name == name).map_or(&[], |a| &a.ints)
+    node.attribute
+        .iter()
+        .find(|a| a.name == name)
+        .map_or(&[], |a| &a.ints)
 }

@@ -82,18 +82,30 @@ pub fn verify(subject: &Subject) -> Result<Report> {
     if let Some(against) = &subject.against {
         let other = Manifest::read(against)?;
         if other.model != manifest.model {
-            report.doubts.push(format!("{} is a bundle of another model", against.display()));
+            report.doubts.push(format!(
+                "{} is a bundle of another model",
+                against.display()
+            ));
             return Ok(report);
         }
-        let found = engines().into_iter().find_map(|engine| outputs(subject, against, engine, None).ok());
+        let found = engines()
+            .into_iter()
+            .find_map(|engine| outputs(subject, against, engine, None).ok());
         match found {
             Some((_, outputs)) => reference = Some((other.id, outputs)),
-            None => report.doubts.push(format!("no engine runs {}", against.display())),
+            None => report
+                .doubts
+                .push(format!("no engine runs {}", against.display())),
         }
     }
     let mut ran = 0;
     for engine in engines() {
-        match outputs(subject, &subject.bundle, engine, reference.as_ref().map(|(_, outputs)| outputs)) {
+        match outputs(
+            subject,
+            &subject.bundle,
+            engine,
+            reference.as_ref().map(|(_, outputs)| outputs),
+        ) {
             Ok((name, found)) => {
                 ran += 1;
                 add_rows(&manifest, &name, &found, reference.as_ref(), &mut report);
@@ -106,7 +118,9 @@ pub fn verify(subject: &Subject) -> Result<Report> {
         }
     }
     if ran == 0 && manifest.target == Target::Cpu {
-        report.doubts.push("no engine runs this bundle here".to_owned());
+        report
+            .doubts
+            .push("no engine runs this bundle here".to_owned());
     }
     Ok(report)
 }
@@ -126,7 +140,9 @@ fn check_files(directory: &Path, manifest: &Manifest, report: &mut Report) -> Re
         let name = entry.map_err(|e| Error::io(directory, e))?.file_name();
         let name = name.to_string_lossy();
         if name != MANIFEST_FILE && !manifest.files.iter().any(|file| file.path == name) {
-            report.doubts.push(format!("`{name}` is in the bundle but not in its manifest"));
+            report
+                .doubts
+                .push(format!("`{name}` is in the bundle but not in its manifest"));
         }
     }
     Ok(())
@@ -135,21 +151,46 @@ fn check_files(directory: &Path, manifest: &Manifest, report: &mut Report) -> Re
 /// Every external tensor must lie inside its weights file, aligned.
 fn check_graphs(directory: &Path, manifest: &Manifest, report: &mut Report) {
     for (segment, record) in &manifest.segments {
-        let size = manifest.files.iter().find(|file| file.path == record.weights).map_or(0, |file| file.bytes);
-        let model = std::fs::read(directory.join(&record.graph)).ok().and_then(|bytes| onnx::Model::decode(bytes.as_slice()).ok());
+        let size = manifest
+            .files
+            .iter()
+            .find(|file| file.path == record.weights)
+            .map_or(0, |file| file.bytes);
+        let model = std::fs::read(directory.join(&record.graph))
+            .ok()
+            .and_then(|bytes| onnx::Model::decode(bytes.as_slice()).ok());
         let Some(graph) = model.and_then(|model| model.graph) else {
-            report.doubts.push(format!("{}: is not an ONNX model", record.graph));
+            report
+                .doubts
+                .push(format!("{}: is not an ONNX model", record.graph));
             continue;
         };
-        for tensor in graph.initializer.iter().filter(|tensor| !tensor.external_data.is_empty()) {
-            let field = |key: &str| tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str());
+        for tensor in graph
+            .initializer
+            .iter()
+            .filter(|tensor| !tensor.external_data.is_empty())
+        {
+            let field = |key: &str| {
+                tensor
+                    .external_data
+                    .iter()
+                    .find(|entry| entry.key == key)
+                    .map(|entry| entry.value.as_str())
+            };
             let number = |key: &str| field(key).and_then(|value| value.parse::<u64>().ok());
             let inside = match (number("offset"), number("length")) {
-                (Some(offset), Some(length)) => offset % 64 == 0 && offset.checked_add(length).is_some_and(|end| end <= size),
+                (Some(offset), Some(length)) => {
+                    offset % 64 == 0 && offset.checked_add(length).is_some_and(|end| end <= size)
+                }
                 _ => false,
             };
             if !inside || field("location") != Some(&record.weights) {
-                report.doubts.push(format!("{}: `{}` does not lie in {}", segment.name(), tensor.name, record.weights));
+                report.doubts.push(format!(
+                    "{}: `{}` does not lie in {}",
+                    segment.name(),
+                    tensor.name,
+                    record.weights
+                ));
             }
         }
     }
@@ -162,7 +203,12 @@ enum Absence {
 
 /// Runs all segments. Each gets what the reference's segments before it gave,
 /// so that its own agreement is seen.
-fn outputs(subject: &Subject, bundle: &Path, engine: EngineChoice, reference: Option<&Outputs>) -> std::result::Result<(String, Outputs), Absence> {
+fn outputs(
+    subject: &Subject,
+    bundle: &Path,
+    engine: EngineChoice,
+    reference: Option<&Outputs>,
+) -> std::result::Result<(String, Outputs), Absence> {
     let name = match engine {
         EngineChoice::Tract => "tract",
         _ => "ort",
@@ -175,23 +221,32 @@ fn outputs(subject: &Subject, bundle: &Path, engine: EngineChoice, reference: Op
         ..Options::default()
     };
     let mut model = Model::open(bundle, &options).map_err(|error| match engine {
-        EngineChoice::Ort if subject.ort_library.is_none() => Absence::NotPresent(name.to_owned(), error.to_string()),
+        EngineChoice::Ort if subject.ort_library.is_none() => {
+            Absence::NotPresent(name.to_owned(), error.to_string())
+        }
         _ => Absence::Fails(format!("{name}: {error}")),
     })?;
     let manifest = model.manifest().clone();
-    let found = run(&manifest, model.engine_mut(), reference).map_err(|problem| Absence::Fails(format!("{name}: {problem}")))?;
+    let found = run(&manifest, model.engine_mut(), reference)
+        .map_err(|problem| Absence::Fails(format!("{name}: {problem}")))?;
     let version = format!("{name} {}", model.engine().version);
     Ok((version, found))
 }
 
-fn run(manifest: &Manifest, engine: &mut dyn Engine, reference: Option<&Outputs>) -> std::result::Result<Outputs, deltavlm_runtime::Error> {
+fn run(
+    manifest: &Manifest,
+    engine: &mut dyn Engine,
+    reference: Option<&Outputs>,
+) -> std::result::Result<Outputs, deltavlm_runtime::Error> {
     let (vision, llm) = (&manifest.model.vision, &manifest.model.llm);
     let pair = pictures::built_in(vision);
     let instruction = &manifest.instructions[0];
     let mut found = Outputs::new();
     let mut keep = |segment: Segment, started: Instant, output: Vec<f32>| -> Vec<f32> {
         let ms = started.elapsed().as_secs_f64() * 1e3;
-        let next = reference.and_then(|outputs| outputs.get(&segment)).map_or_else(|| output.clone(), |(exact, _)| exact.clone());
+        let next = reference
+            .and_then(|outputs| outputs.get(&segment))
+            .map_or_else(|| output.clone(), |(exact, _)| exact.clone());
         found.insert(segment, (output, ms));
         next
     };
@@ -205,43 +260,77 @@ fn run(manifest: &Manifest, engine: &mut dyn Engine, reference: Option<&Outputs>
     let shape = [1, vision.tokens, vision.width];
     let (before, after) = features.split_at(features.len() / 2);
     let started = Instant::now();
-    let difference = engine.run(Segment::Difference, &[Input::f32("before", &shape, before), Input::f32("after", &shape, after)])?;
+    let difference = engine.run(
+        Segment::Difference,
+        &[
+            Input::f32("before", &shape, before),
+            Input::f32("after", &shape, after),
+        ],
+    )?;
     let difference = keep(Segment::Difference, started, difference);
 
     let both = [1, 2 * vision.tokens, vision.width];
-    let ids: Vec<i64> = instruction.qformer_ids.iter().map(|&id| i64::from(id)).collect();
+    let ids: Vec<i64> = instruction
+        .qformer_ids
+        .iter()
+        .map(|&id| i64::from(id))
+        .collect();
     let mask = vec![1; ids.len()];
     let text = [1, ids.len()];
     let started = Instant::now();
     let queries = engine.run(
         Segment::Qformer,
-        &[Input::f32("difference", &both, &difference), Input::i64("token_ids", &text, &ids), Input::i64("token_mask", &text, &mask)],
+        &[
+            Input::f32("difference", &both, &difference),
+            Input::i64("token_ids", &text, &ids),
+            Input::i64("token_mask", &text, &mask),
+        ],
     )?;
     let queries = keep(Segment::Qformer, started, queries);
 
     let new = queries.len() / llm.width;
     let positions: Vec<i64> = (0..new as i64).collect();
-    let bias: Vec<f32> = (0..new * new).map(|at| if at % new > at / new { -1e9 } else { 0.0 }).collect();
+    let bias: Vec<f32> = (0..new * new)
+        .map(|at| if at % new > at / new { -1e9 } else { 0.0 })
+        .collect();
     let started = Instant::now();
     let logits = {
         let mut decoder = engine.start(1)?;
-        decoder.step(&Step { rows: 1, new, past: 0, embeddings: &queries, positions: &positions, bias: &bias })?
+        decoder.step(&Step {
+            rows: 1,
+            new,
+            past: 0,
+            embeddings: &queries,
+            positions: &positions,
+            bias: &bias,
+        })?
     };
     keep(Segment::Decoder, started, logits);
 
     if manifest.segments.contains_key(&Segment::Mask) {
         let started = Instant::now();
-        let change = engine.run(Segment::Mask, &[Input::f32("difference", &both, &difference)])?;
+        let change = engine.run(
+            Segment::Mask,
+            &[Input::f32("difference", &both, &difference)],
+        )?;
         keep(Segment::Mask, started, change);
     }
     Ok(found)
 }
 
-fn add_rows(manifest: &Manifest, engine: &str, found: &Outputs, reference: Option<&(String, Outputs)>, report: &mut Report) {
+fn add_rows(
+    manifest: &Manifest,
+    engine: &str,
+    found: &Outputs,
+    reference: Option<&(String, Outputs)>,
+    report: &mut Report,
+) {
     for (segment, (output, ms)) in found {
         let name = segment.name();
         if output.iter().any(|value| !value.is_finite()) {
-            report.doubts.push(format!("{name} in {engine}: gives values that are not finite"));
+            report.doubts.push(format!(
+                "{name} in {engine}: gives values that are not finite"
+            ));
         }
         let exact = reference.and_then(|(id, outputs)| Some((id, outputs.get(segment)?)));
         let agreement = exact.map(|(_, (exact, _))| compare(output, exact, None));
@@ -281,14 +370,23 @@ impl Report {
     pub fn table(&self) -> String {
         let mut out = format!("{}: {} files as recorded\n", self.id, self.files);
         if !self.segments.is_empty() {
-            out += &format!("{:<11} {:<14} {:>10} {:>12} {:>10}  against\n", "segment", "engine", "ms", "cosine", "rel. err.");
+            out += &format!(
+                "{:<11} {:<14} {:>10} {:>12} {:>10}  against\n",
+                "segment", "engine", "ms", "cosine", "rel. err."
+            );
         }
         for row in &self.segments {
             let (cosine, error) = match &row.agreement {
-                Some(found) => (format!("{:.8}", found.cosine), format!("{:.1e}", found.relative_error)),
+                Some(found) => (
+                    format!("{:.8}", found.cosine),
+                    format!("{:.1e}", found.relative_error),
+                ),
                 None => ("-".to_owned(), "-".to_owned()),
             };
-            out += &format!("{:<11} {:<14} {:>10.2} {cosine:>12} {error:>10}  {}\n", row.segment, row.engine, row.ms, row.against);
+            out += &format!(
+                "{:<11} {:<14} {:>10.2} {cosine:>12} {error:>10}  {}\n",
+                row.segment, row.engine, row.ms, row.against
+            );
         }
         for (engine, reason) in &self.absent {
             out += &format!("{engine} is not present: {reason}\n");

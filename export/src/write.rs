@@ -38,12 +38,22 @@ pub struct Output {
 ///
 /// # Errors
 /// The first error that any thread met.
-pub fn write(outputs: &[Output], to_hash: &[PathBuf], threads: usize, progress: &Progress) -> Result<Vec<String>> {
+pub fn write(
+    outputs: &[Output],
+    to_hash: &[PathBuf],
+    threads: usize,
+    progress: &Progress,
+) -> Result<Vec<String>> {
     let files = outputs.iter().map(create).collect::<Result<Vec<_>>>()?;
     let mut tasks: Vec<Task> = (0..to_hash.len()).map(Task::Hash).collect();
     for (output, file) in outputs.iter().zip(&files) {
         for item in output.plan.items() {
-            tasks.extend(runs(item).map(|rows| Task::Rows { path: &output.path, file, item, rows }));
+            tasks.extend(runs(item).map(|rows| Task::Rows {
+                path: &output.path,
+                file,
+                item,
+                rows,
+            }));
         }
     }
     let hashes = Mutex::new(vec![String::new(); to_hash.len()]);
@@ -53,7 +63,12 @@ pub fn write(outputs: &[Output], to_hash: &[PathBuf], threads: usize, progress: 
                 let hash = sha256_of_file(&to_hash[*index])?;
                 hashes.lock().expect("no panic while hashing")[*index] = hash;
             }
-            Task::Rows { path, file, item, rows } => {
+            Task::Rows {
+                path,
+                file,
+                item,
+                rows,
+            } => {
                 let written = write_rows(file, item, rows.clone(), buffers, path)?;
                 progress.add(written);
             }
@@ -67,7 +82,11 @@ pub fn write(outputs: &[Output], to_hash: &[PathBuf], threads: usize, progress: 
 }
 
 /// Does every task on some thread; stops at the first error.
-pub(crate) fn run_all<T: Sync>(tasks: &[T], threads: usize, work: impl Fn(&T, &mut Buffers) -> Result<()> + Sync) -> Result<()> {
+pub(crate) fn run_all<T: Sync>(
+    tasks: &[T],
+    threads: usize,
+    work: impl Fn(&T, &mut Buffers) -> Result<()> + Sync,
+) -> Result<()> {
     let next = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);
     let failure = Mutex::new(None);
@@ -76,10 +95,15 @@ pub(crate) fn run_all<T: Sync>(tasks: &[T], threads: usize, work: impl Fn(&T, &m
             scope.spawn(|| {
                 let mut buffers = Buffers::default();
                 while !stop.load(Ordering::Relaxed) {
-                    let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+                    let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) else {
+                        break;
+                    };
                     if let Err(error) = work(task, &mut buffers) {
                         stop.store(true, Ordering::Relaxed);
-                        failure.lock().expect("no panic while failing").get_or_insert(error);
+                        failure
+                            .lock()
+                            .expect("no panic while failing")
+                            .get_or_insert(error);
                     }
                 }
             });
@@ -104,7 +128,7 @@ enum Task<'a> {
 /// What a thread keeps between tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
-    values: Vec<f32>,
+    pub(crate) values: Vec<f32>,
     column: Vec<f32>,
     halves: Vec<f16>,
     bytes: Vec<u8>,
@@ -116,7 +140,12 @@ fn create(output: &Output) -> Result<File> {
     let file = File::create(&output.path).map_err(io)?;
     // Reserve the space now where the file system can, else just set the length.
     if !output.plan.is_empty() {
-        let reserve = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, output.plan.len());
+        let reserve = rustix::fs::fallocate(
+            &file,
+            rustix::fs::FallocateFlags::empty(),
+            0,
+            output.plan.len(),
+        );
         match reserve {
             Ok(()) => {}
             Err(rustix::io::Errno::NOSPC) => return Err(io(rustix::io::Errno::NOSPC.into())),
@@ -129,23 +158,42 @@ fn create(output: &Output) -> Result<File> {
 fn runs(item: &Item) -> impl Iterator<Item = Range<usize>> + use<> {
     let rows = item.matrix.rows();
     let step = (RUN / item.matrix.width()).max(1);
-    (0..rows).step_by(step).map(move |first| first..(first + step).min(rows))
+    (0..rows)
+        .step_by(step)
+        .map(move |first| first..(first + step).min(rows))
 }
 
-fn write_rows(file: &File, item: &Item, rows: Range<usize>, buffers: &mut Buffers, path: &Path) -> Result<u64> {
+fn write_rows(
+    file: &File,
+    item: &Item,
+    rows: Range<usize>,
+    buffers: &mut Buffers,
+    path: &Path,
+) -> Result<u64> {
     item.matrix.read(rows.clone(), &mut buffers.values)?;
     let io = |e| Error::io(path, e);
     let width = item.matrix.width();
     match item.form {
         Form::Rows(element, offset) => {
-            let Buffers { values, halves, bytes, .. } = buffers;
+            let Buffers {
+                values,
+                halves,
+                bytes,
+                ..
+            } = buffers;
             encode(values, element, halves, bytes);
             let at = offset + (rows.start * width * size_of(element)) as u64;
             file.write_all_at(bytes, at).map_err(io)?;
             Ok(bytes.len() as u64)
         }
         Form::Columns(element, offset) => {
-            let Buffers { values, column, halves, bytes, .. } = buffers;
+            let Buffers {
+                values,
+                column,
+                halves,
+                bytes,
+                ..
+            } = buffers;
             let total = item.matrix.rows();
             for k in 0..width {
                 column.clear();
@@ -156,14 +204,32 @@ fn write_rows(file: &File, item: &Item, rows: Range<usize>, buffers: &mut Buffer
             }
             Ok((values.len() * size_of(element)) as u64)
         }
-        Form::Blocks { bits, codes, scales } => {
-            let Buffers { values, bytes, scales: scale_bytes, .. } = buffers;
+        Form::Blocks {
+            bits,
+            codes,
+            scales,
+        } => {
+            let Buffers {
+                values,
+                bytes,
+                scales: scale_bytes,
+                ..
+            } = buffers;
             bytes.clear();
             scale_bytes.clear();
-            quantise(values, item.importance.as_deref().map(Vec::as_slice), bits, Search::Best, bytes, scale_bytes);
+            quantise(
+                values,
+                item.importance.as_deref().map(Vec::as_slice),
+                bits,
+                Search::Best,
+                bytes,
+                scale_bytes,
+            );
             let first = (rows.start * width / BLOCK) as u64;
-            file.write_all_at(bytes, codes + first * bits.blob() as u64).map_err(io)?;
-            file.write_all_at(scale_bytes, scales + first * 2).map_err(io)?;
+            file.write_all_at(bytes, codes + first * bits.blob() as u64)
+                .map_err(io)?;
+            file.write_all_at(scale_bytes, scales + first * 2)
+                .map_err(io)?;
             Ok((bytes.len() + scale_bytes.len()) as u64)
         }
     }

@@ -9,8 +9,8 @@ use deltavlm_bundle::{ElementType, Precision, Target};
 
 use crate::matrix::Matrix;
 use crate::onnx::{
-    Attribute, DataType, Dimension, DimensionValue, Entry, Graph, Model, Node, OperatorSet, Shape, Tensor, TensorType,
-    Type, ValueInfo,
+    Attribute, DataType, Dimension, DimensionValue, Entry, Graph, Model, Node, OperatorSet, Shape,
+    Tensor, TensorType, Type, ValueInfo,
 };
 use crate::quantise::{BLOCK, Bits};
 use crate::weights::Plan;
@@ -100,7 +100,10 @@ impl Builder {
             graph: Some(self.graph),
             opset_import,
         };
-        Segment { model, plan: self.plan }
+        Segment {
+            model,
+            plan: self.plan,
+        }
     }
 
     /// Whether the graph computes in f16 between its f32 inputs and outputs.
@@ -110,45 +113,77 @@ impl Builder {
 
     /// The element type of vectors, tables and constants.
     fn element(&self) -> ElementType {
-        if self.computes_f16() { ElementType::F16 } else { ElementType::F32 }
+        if self.computes_f16() {
+            ElementType::F16
+        } else {
+            ElementType::F32
+        }
     }
 
     /// An f32 input, in the type that the graph computes in.
     pub fn input(&mut self, name: &str, shape: &[Dim]) -> String {
-        self.graph.input.push(value_info(name, DataType::Float, shape));
-        if self.computes_f16() { self.cast(&format!("{name}.f16"), name, DataType::Float16) } else { name.to_owned() }
+        self.graph
+            .input
+            .push(value_info(name, DataType::Float, shape));
+        if self.computes_f16() {
+            self.cast(&format!("{name}.f16"), name, DataType::Float16)
+        } else {
+            name.to_owned()
+        }
     }
 
     /// An int64 input.
     pub fn index_input(&mut self, name: &str, shape: &[Dim]) -> String {
-        self.graph.input.push(value_info(name, DataType::Int64, shape));
+        self.graph
+            .input
+            .push(value_info(name, DataType::Int64, shape));
         name.to_owned()
     }
 
     /// Declares the f32 output `name` with the value of `value`, which must be the
     /// output of the last node added or of one that nothing else names.
     pub fn output(&mut self, name: &str, value: &str, shape: &[Dim]) {
-        self.graph.output.push(value_info(name, DataType::Float, shape));
+        self.graph
+            .output
+            .push(value_info(name, DataType::Float, shape));
         if self.computes_f16() {
             let cast = vec![Attribute::int("to", DataType::Float as i64)];
             self.named("Cast", &format!("{name}.cast"), &[value], &[name], cast);
             return;
         }
         for node in &mut self.graph.node {
-            for used in node.input.iter_mut().chain(&mut node.output).filter(|used| *used == value) {
+            for used in node
+                .input
+                .iter_mut()
+                .chain(&mut node.output)
+                .filter(|used| *used == value)
+            {
                 name.clone_into(used);
             }
         }
     }
 
     /// A node with one output, which carries the node's name.
-    pub fn op(&mut self, op: &str, name: &str, inputs: &[&str], attributes: Vec<Attribute>) -> String {
+    pub fn op(
+        &mut self,
+        op: &str,
+        name: &str,
+        inputs: &[&str],
+        attributes: Vec<Attribute>,
+    ) -> String {
         self.named(op, name, inputs, &[name], attributes);
         name.to_owned()
     }
 
     /// A node with named outputs.
-    pub fn named(&mut self, op: &str, name: &str, inputs: &[&str], outputs: &[&str], attribute: Vec<Attribute>) {
+    pub fn named(
+        &mut self,
+        op: &str,
+        name: &str,
+        inputs: &[&str],
+        outputs: &[&str],
+        attribute: Vec<Attribute>,
+    ) {
         let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
         self.graph.node.push(Node {
             input: texts(inputs),
@@ -167,15 +202,33 @@ impl Builder {
 
     /// Converts to the type that the graph computes in.
     pub fn cast_to_compute(&mut self, name: &str, x: &str) -> String {
-        let to = if self.computes_f16() { DataType::Float16 } else { DataType::Float };
+        let to = if self.computes_f16() {
+            DataType::Float16
+        } else {
+            DataType::Float
+        };
         self.cast(name, x, to)
     }
 
     /// A small constant of int64.
     pub fn ints(&mut self, values: &[i64]) -> String {
-        let texts: Vec<String> = values.iter().map(|value| if *value == i64::MAX { "end".to_owned() } else { value.to_string() }).collect();
+        let texts: Vec<String> = values
+            .iter()
+            .map(|value| {
+                if *value == i64::MAX {
+                    "end".to_owned()
+                } else {
+                    value.to_string()
+                }
+            })
+            .collect();
         let name = format!("ints.{}", texts.join("_"));
-        self.constant(&name, DataType::Int64, Some(values.len()), values.iter().flat_map(|v| v.to_le_bytes()).collect());
+        self.constant(
+            &name,
+            DataType::Int64,
+            Some(values.len()),
+            values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        );
         name
     }
 
@@ -213,17 +266,37 @@ impl Builder {
     /// Rows of a large table: stored as f16 unless the segment is f32, looked up,
     /// then converted.
     pub fn lookup(&mut self, name: &str, matrix: Matrix, ids: &str) -> String {
-        let element = if self.precision == Precision::F32 { ElementType::F32 } else { ElementType::F16 };
+        let element = if self.precision == Precision::F32 {
+            ElementType::F32
+        } else {
+            ElementType::F16
+        };
         let dims = [matrix.rows(), matrix.width()];
         let weight = format!("{name}.weight");
         let place = self.plan.rows(&weight, matrix, element);
         self.external(&weight, data_type(element), &dims, place);
-        let rows = self.op("Gather", name, &[&weight, ids], vec![Attribute::int("axis", 0)]);
-        if element == self.element() { rows } else { self.cast_to_compute(&format!("{name}.wide"), &rows) }
+        let rows = self.op(
+            "Gather",
+            name,
+            &[&weight, ids],
+            vec![Attribute::int("axis", 0)],
+        );
+        if element == self.element() {
+            rows
+        } else {
+            self.cast_to_compute(&format!("{name}.wide"), &rows)
+        }
     }
 
     /// `x` times the transposed weight, plus the bias.
-    pub fn linear(&mut self, name: &str, x: &str, weight: Matrix, bias: Option<Matrix>, keep: Keep) -> String {
+    pub fn linear(
+        &mut self,
+        name: &str,
+        x: &str,
+        weight: Matrix,
+        bias: Option<Matrix>,
+        keep: Keep,
+    ) -> String {
         let (outputs, inputs) = (weight.rows(), weight.width());
         let product = match stored_as(self.precision, keep, inputs) {
             Stored::Dense(element) => self.dense(name, x, weight, element),
@@ -232,7 +305,12 @@ impl Builder {
         let Some(bias) = bias else { return product };
         assert_eq!(bias.size(), outputs, "{name}");
         let vector = self.table(&format!("{name}.bias"), bias, &[outputs]);
-        self.op("Add", &format!("{name}.add_bias"), &[&product, &vector], vec![])
+        self.op(
+            "Add",
+            &format!("{name}.add_bias"),
+            &[&product, &vector],
+            vec![],
+        )
     }
 
     fn dense(&mut self, name: &str, x: &str, weight: Matrix, element: ElementType) -> String {
@@ -251,7 +329,12 @@ impl Builder {
         let per_row = inputs / BLOCK;
         let (codes, scales) = (format!("{name}.weight"), format!("{name}.scales"));
         let [codes_at, scales_at] = self.plan.blocks(&codes, weight, bits);
-        self.external(&codes, DataType::Uint8, &[outputs, per_row, bits.blob()], codes_at);
+        self.external(
+            &codes,
+            DataType::Uint8,
+            &[outputs, per_row, bits.blob()],
+            codes_at,
+        );
         self.external(&scales, DataType::Float16, &[outputs, per_row], scales_at);
         let wide = self.cast(&format!("{scales}.wide"), &scales, DataType::Float);
         let attributes = vec![
@@ -261,7 +344,13 @@ impl Builder {
             Attribute::int("bits", bits.count() as i64),
             Attribute::int("block_size", BLOCK as i64),
         ];
-        self.named("MatMulNBits", name, &[x, &codes, &wide], &[name], attributes);
+        self.named(
+            "MatMulNBits",
+            name,
+            &[x, &codes, &wide],
+            &[name],
+            attributes,
+        );
         if let Some(node) = self.graph.node.last_mut() {
             MICROSOFT.clone_into(&mut node.domain);
         }
@@ -269,11 +358,21 @@ impl Builder {
     }
 
     /// Layer normalisation over the last axis.
-    pub fn layer_norm(&mut self, name: &str, x: &str, weight: Matrix, bias: Matrix, epsilon: f32) -> String {
+    pub fn layer_norm(
+        &mut self,
+        name: &str,
+        x: &str,
+        weight: Matrix,
+        bias: Matrix,
+        epsilon: f32,
+    ) -> String {
         let width = weight.size();
         let scale = self.table(&format!("{name}.weight"), weight, &[width]);
         let shift = self.table(&format!("{name}.bias"), bias, &[width]);
-        let attributes = vec![Attribute::int("axis", -1), Attribute::float("epsilon", epsilon)];
+        let attributes = vec![
+            Attribute::int("axis", -1),
+            Attribute::float("epsilon", epsilon),
+        ];
         self.op("LayerNormalization", name, &[x, &scale, &shift], attributes)
     }
 
@@ -283,16 +382,38 @@ impl Builder {
         let width = weight.size();
         let scale = self.table(&format!("{name}.weight"), weight, &[width]);
         if self.target == Target::Cpu {
-            let attributes = vec![Attribute::int("axis", -1), Attribute::float("epsilon", epsilon)];
+            let attributes = vec![
+                Attribute::int("axis", -1),
+                Attribute::float("epsilon", epsilon),
+            ];
             return self.op("RMSNormalization", name, &[x, &scale], attributes);
         }
-        let wide = if self.computes_f16() { self.cast(&format!("{name}.wide"), x, DataType::Float) } else { x.to_owned() };
+        let wide = if self.computes_f16() {
+            self.cast(&format!("{name}.wide"), x, DataType::Float)
+        } else {
+            x.to_owned()
+        };
         let axes = self.ints(&[-1]);
         let constant = format!("{name}.epsilon");
-        self.constant(&constant, DataType::Float, None, epsilon.to_le_bytes().to_vec());
+        self.constant(
+            &constant,
+            DataType::Float,
+            None,
+            epsilon.to_le_bytes().to_vec(),
+        );
         let square = self.op("Mul", &format!("{name}.square"), &[&wide, &wide], vec![]);
-        let mean = self.op("ReduceMean", &format!("{name}.mean"), &[&square, &axes], vec![Attribute::int("keepdims", 1)]);
-        let shifted = self.op("Add", &format!("{name}.add_epsilon"), &[&mean, &constant], vec![]);
+        let mean = self.op(
+            "ReduceMean",
+            &format!("{name}.mean"),
+            &[&square, &axes],
+            vec![Attribute::int("keepdims", 1)],
+        );
+        let shifted = self.op(
+            "Add",
+            &format!("{name}.add_epsilon"),
+            &[&mean, &constant],
+            vec![],
+        );
         let root = self.op("Sqrt", &format!("{name}.root"), &[&shifted], vec![]);
         let mut normal = self.op("Div", &format!("{name}.divide"), &[&wide, &root], vec![]);
         if self.computes_f16() {
@@ -301,38 +422,13 @@ impl Builder {
         self.op("Mul", name, &[&normal, &scale], vec![])
     }
 
-    /// A new shape; 0 keeps a dimension, -1 takes what is left.
-    pub fn reshape(&mut self, name: &str, x: &str, shape: &[i64]) -> String {
-        let shape = self.ints(shape);
-        self.op("Reshape", name, &[x, &shape], vec![])
-    }
-
-    /// Reorders dimensions.
-    pub fn transpose(&mut self, name: &str, x: &str, order: &[i64]) -> String {
-        self.op("Transpose", name, &[x], vec![Attribute::ints("perm", order)])
-    }
-
-    /// Elements `from..to` along one axis; negative numbers count from the end.
-    pub fn slice(&mut self, name: &str, x: &str, axis: i64, from: i64, to: i64) -> String {
-        let (from, to, axis) = (self.ints(&[from]), self.ints(&[to]), self.ints(&[axis]));
-        self.op("Slice", name, &[x, &from, &to, &axis], vec![])
-    }
-
-    /// Joins along an axis.
-    pub fn concat(&mut self, name: &str, parts: &[&str], axis: i64) -> String {
-        self.op("Concat", name, parts, vec![Attribute::int("axis", axis)])
-    }
-
-    /// Cuts the last axis into parts, each named `<name>.<part>`.
-    pub fn split<const N: usize>(&mut self, name: &str, x: &str, parts: [(&str, usize); N]) -> [String; N] {
-        let sizes = self.ints(&parts.map(|(_, size)| size as i64));
-        let outputs = parts.map(|(part, _)| format!("{name}.{part}"));
-        let named: Vec<&str> = outputs.iter().map(String::as_str).collect();
-        self.named("Split", name, &[x, &sizes], &named, vec![Attribute::int("axis", -1)]);
-        outputs
-    }
-
-    fn external(&mut self, name: &str, data_type: DataType, dims: &[usize], (offset, bytes): (u64, u64)) {
+    fn external(
+        &mut self,
+        name: &str,
+        data_type: DataType,
+        dims: &[usize],
+        (offset, bytes): (u64, u64),
+    ) {
         let elements: usize = dims.iter().product();
         assert_eq!(elements as u64 * data_type.size(), bytes, "{name}");
         let entry = |key: &str, value: String| Entry {

@@ -24,7 +24,14 @@ pub fn decoder(net: &Network, precision: Precision, target: Target) -> Result<Se
     let mut x = b.input("embeddings", &[batch, new, Dim::Fixed(d.width)]);
     let positions = b.index_input("positions", &[batch, new]);
     let mut bias = b.input("attention_bias", &[batch, Dim::Fixed(1), new, total]);
-    let cache = |length| [batch, Dim::Fixed(d.kv_heads), length, Dim::Fixed(d.head_dim)];
+    let cache = |length| {
+        [
+            batch,
+            Dim::Fixed(d.kv_heads),
+            length,
+            Dim::Fixed(d.head_dim),
+        ]
+    };
     let mut caches = Vec::new();
     for i in 0..d.layers {
         let key = b.input(&format!("past.{i}.key"), &cache(past));
@@ -39,14 +46,24 @@ pub fn decoder(net: &Network, precision: Precision, target: Target) -> Result<Se
     let grouped = d.heads != d.kv_heads;
     if grouped {
         let axis = b.ints(&[1]);
-        bias = b.op("Unsqueeze", "decoder.attention_bias.groups", &[&bias, &axis], vec![]);
+        bias = b.op(
+            "Unsqueeze",
+            "decoder.attention_bias.groups",
+            &[&bias, &axis],
+            vec![],
+        );
     }
 
     for (i, (past_key, past_value)) in caches.iter().enumerate() {
         let name = format!("decoder.layers.{i}");
         let key = format!("llm_model.model.layers.{i}");
         let attn = format!("{name}.attn");
-        let normal = b.rms_norm(&format!("{name}.norm1"), &x, net.vector(&format!("{key}.input_layernorm.weight"), d.width)?, net.rms_epsilon);
+        let normal = b.rms_norm(
+            &format!("{name}.norm1"),
+            &x,
+            net.vector(&format!("{key}.input_layernorm.weight"), d.width)?,
+            net.rms_epsilon,
+        );
         let (q_width, kv_width) = (d.heads * d.head_dim, d.kv_heads * d.head_dim);
         let weight = Matrix::stack([
             net.matrix(&format!("{key}.self_attn.q_proj.weight"), q_width, d.width)?,
@@ -54,7 +71,11 @@ pub fn decoder(net: &Network, precision: Precision, target: Target) -> Result<Se
             net.matrix(&format!("{key}.self_attn.v_proj.weight"), kv_width, d.width)?,
         ]);
         let qkv = b.linear(&format!("{attn}.qkv"), &normal, weight, None, Keep::Usual);
-        let [q, k, v] = b.split(&format!("{attn}.split"), &qkv, [("q", q_width), ("k", kv_width), ("v", kv_width)]);
+        let [q, k, v] = b.split(
+            &format!("{attn}.split"),
+            &qkv,
+            [("q", q_width), ("k", kv_width), ("v", kv_width)],
+        );
         let q = split_heads(&mut b, &q, &q, d.heads, d.head_dim);
         let k = split_heads(&mut b, &k, &k, d.kv_heads, d.head_dim);
         let v = split_heads(&mut b, &v, &v, d.kv_heads, d.head_dim);
@@ -63,7 +84,13 @@ pub fn decoder(net: &Network, precision: Precision, target: Target) -> Result<Se
         let k = b.concat(&format!("{attn}.cache_k"), &[past_key, &k], 2);
         let v = b.concat(&format!("{attn}.cache_v"), &[past_value, &v], 2);
         let context = if grouped {
-            attend_grouped(&mut b, &attn, [&q, &k, &v], &bias, (d.kv_heads, d.heads / d.kv_heads, d.head_dim))
+            attend_grouped(
+                &mut b,
+                &attn,
+                [&q, &k, &v],
+                &bias,
+                (d.kv_heads, d.heads / d.kv_heads, d.head_dim),
+            )
         } else {
             attend(&mut b, &attn, [&q, &k, &v], Some(&bias), d.head_dim)
         };
@@ -71,18 +98,39 @@ pub fn decoder(net: &Network, precision: Precision, target: Target) -> Result<Se
         let out = b.linear(&format!("{attn}.out"), &context, weight, None, Keep::Usual);
         x = b.op("Add", &format!("{name}.add_attn"), &[&x, &out], vec![]);
 
-        let normal = b.rms_norm(&format!("{name}.norm2"), &x, net.vector(&format!("{key}.post_attention_layernorm.weight"), d.width)?, net.rms_epsilon);
+        let normal = b.rms_norm(
+            &format!("{name}.norm2"),
+            &x,
+            net.vector(&format!("{key}.post_attention_layernorm.weight"), d.width)?,
+            net.rms_epsilon,
+        );
         let weight = Matrix::stack([
             net.matrix(&format!("{key}.mlp.gate_proj.weight"), d.mlp_width, d.width)?,
             net.matrix(&format!("{key}.mlp.up_proj.weight"), d.mlp_width, d.width)?,
         ]);
-        let both = b.linear(&format!("{name}.mlp.gate_up"), &normal, weight, None, Keep::Usual);
-        let [gate, up] = b.split(&format!("{name}.mlp.split"), &both, [("gate", d.mlp_width), ("up", d.mlp_width)]);
+        let both = b.linear(
+            &format!("{name}.mlp.gate_up"),
+            &normal,
+            weight,
+            None,
+            Keep::Usual,
+        );
+        let [gate, up] = b.split(
+            &format!("{name}.mlp.split"),
+            &both,
+            [("gate", d.mlp_width), ("up", d.mlp_width)],
+        );
         let open = b.op("Sigmoid", &format!("{name}.mlp.sigmoid"), &[&gate], vec![]);
         let open = b.op("Mul", &format!("{name}.mlp.silu"), &[&gate, &open], vec![]);
         let active = b.op("Mul", &format!("{name}.mlp.gated"), &[&open, &up], vec![]);
         let weight = net.matrix(&format!("{key}.mlp.down_proj.weight"), d.width, d.mlp_width)?;
-        let out = b.linear(&format!("{name}.mlp.down"), &active, weight, None, net.keep_block(i, d.layers));
+        let out = b.linear(
+            &format!("{name}.mlp.down"),
+            &active,
+            weight,
+            None,
+            keep_down(i),
+        );
         x = b.op("Add", &format!("{name}.add_mlp"), &[&x, &out], vec![]);
         // Renaming a value to an output's name touches every use, so it comes last.
         b.output(&format!("present.{i}.key"), &k, &cache(total));
@@ -92,10 +140,30 @@ pub fn decoder(net: &Network, precision: Precision, target: Target) -> Result<Se
     let last = b.slice("decoder.last", &x, 1, -1, i64::MAX);
     let axis = b.ints(&[1]);
     let last = b.op("Squeeze", "decoder.last.flat", &[&last, &axis], vec![]);
-    let normal = b.rms_norm("decoder.norm", &last, net.vector("llm_model.model.norm.weight", d.width)?, net.rms_epsilon);
-    let logits = b.linear("decoder.lm_head", &normal, net.output_table()?, None, Keep::Higher);
+    let normal = b.rms_norm(
+        "decoder.norm",
+        &last,
+        net.vector("llm_model.model.norm.weight", d.width)?,
+        net.rms_epsilon,
+    );
+    let logits = b.linear(
+        "decoder.lm_head",
+        &normal,
+        net.output_table()?,
+        None,
+        Keep::Higher,
+    );
     b.output("logits", &logits, &[batch, Dim::Fixed(d.vocab_size)]);
     Ok(b.finish())
+}
+
+/// LLaMA's few very large activations arise in the first layer's `down_proj`.
+const fn keep_down(layer: usize) -> Keep {
+    if layer == 0 {
+        Keep::Higher
+    } else {
+        Keep::Usual
+    }
 }
 
 /// Cosines and sines of the positions, `[B,1,N,E]` each.
@@ -104,8 +172,17 @@ fn rotary_tables(b: &mut Builder, net: &Network, positions: &str) -> [String; 2]
     let half = d.head_dim / 2;
     ["cos", "sin"].map(|which| {
         let name = format!("decoder.rotary.{which}");
-        let table = b.table(&format!("{name}.table"), net.rotary_table(which == "sin"), &[d.max_positions, half]);
-        let rows = b.op("Gather", &format!("{name}.half"), &[&table, positions], vec![Attribute::int("axis", 0)]);
+        let table = b.table(
+            &format!("{name}.table"),
+            net.rotary_table(which == "sin"),
+            &[d.max_positions, half],
+        );
+        let rows = b.op(
+            "Gather",
+            &format!("{name}.half"),
+            &[&table, positions],
+            vec![Attribute::int("axis", 0)],
+        );
         let whole = b.concat(&format!("{name}.whole"), &[&rows, &rows], 2);
         let axis = b.ints(&[1]);
         b.op("Unsqueeze", &name, &[&whole, &axis], vec![])
@@ -113,7 +190,13 @@ fn rotary_tables(b: &mut Builder, net: &Network, positions: &str) -> [String; 2]
 }
 
 /// Rotates pairs of channels half a head apart by the position's angles.
-fn rotate(b: &mut Builder, name: &str, x: &str, [cos, sin]: &[String; 2], head_dim: usize) -> String {
+fn rotate(
+    b: &mut Builder,
+    name: &str,
+    x: &str,
+    [cos, sin]: &[String; 2],
+    head_dim: usize,
+) -> String {
     let half = (head_dim / 2) as i64;
     let first = b.slice(&format!("{name}.first"), x, 3, 0, half);
     let second = b.slice(&format!("{name}.second"), x, 3, half, 2 * half);
@@ -126,18 +209,48 @@ fn rotate(b: &mut Builder, name: &str, x: &str, [cos, sin]: &[String; 2], head_d
 
 /// Attention where a group of query heads shares one key/value head: the groups
 /// get an axis of their own, over which keys and values are broadcast.
-fn attend_grouped(b: &mut Builder, name: &str, [q, k, v]: [&str; 3], bias: &str, (kv_heads, group, head_dim): (usize, usize, usize)) -> String {
+fn attend_grouped(
+    b: &mut Builder,
+    name: &str,
+    [q, k, v]: [&str; 3],
+    bias: &str,
+    (kv_heads, group, head_dim): (usize, usize, usize),
+) -> String {
     let scale = b.scalar("attention_scale", scale_of(head_dim));
     let q = b.op("Mul", &format!("{name}.scale"), &[q, &scale], vec![]);
-    let q = b.reshape(&format!("{name}.groups"), &q, &[0, kv_heads as i64, group as i64, -1, head_dim as i64]);
+    let q = b.reshape(
+        &format!("{name}.groups"),
+        &q,
+        &[0, kv_heads as i64, group as i64, -1, head_dim as i64],
+    );
     let axis = b.ints(&[2]);
-    let k = b.op("Unsqueeze", &format!("{name}.shared_k"), &[k, &axis], vec![]);
-    let v = b.op("Unsqueeze", &format!("{name}.shared_v"), &[v, &axis], vec![]);
+    let k = b.op(
+        "Unsqueeze",
+        &format!("{name}.shared_k"),
+        &[k, &axis],
+        vec![],
+    );
+    let v = b.op(
+        "Unsqueeze",
+        &format!("{name}.shared_v"),
+        &[v, &axis],
+        vec![],
+    );
     let keys = b.transpose(&format!("{name}.keys"), &k, &[0, 1, 2, 4, 3]);
     let scores = b.op("MatMul", &format!("{name}.scores"), &[&q, &keys], vec![]);
     let masked = b.op("Add", &format!("{name}.mask"), &[&scores, bias], vec![]);
-    let weights = b.op("Softmax", &format!("{name}.softmax"), &[&masked], vec![Attribute::int("axis", -1)]);
-    let context = b.op("MatMul", &format!("{name}.context"), &[&weights, &v], vec![]);
+    let weights = b.op(
+        "Softmax",
+        &format!("{name}.softmax"),
+        &[&masked],
+        vec![Attribute::int("axis", -1)],
+    );
+    let context = b.op(
+        "MatMul",
+        &format!("{name}.context"),
+        &[&weights, &v],
+        vec![],
+    );
     let apart = b.transpose(&format!("{name}.gather"), &context, &[0, 3, 1, 2, 4]);
     b.reshape(&format!("{name}.joined"), &apart, &[0, 0, -1])
 }

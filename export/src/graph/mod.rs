@@ -5,6 +5,7 @@ mod builder;
 mod decoder;
 mod difference;
 mod qformer;
+mod rearrange;
 mod vision;
 
 pub use builder::{Builder, Dim, Keep, Segment, Stored, stored_as};

@@ -19,17 +19,51 @@ pub fn vision(net: &Network, precision: Precision, target: Target) -> Result<Seg
     let (width, head_width) = (d.width, d.width / d.heads);
     let mut b = Builder::new("vision", precision, target);
 
-    let image = b.input("image", &[Dim::Fixed(1), Dim::Fixed(3), Dim::Fixed(d.image_size), Dim::Fixed(d.image_size)]);
+    let image = b.input(
+        "image",
+        &[
+            Dim::Fixed(1),
+            Dim::Fixed(3),
+            Dim::Fixed(d.image_size),
+            Dim::Fixed(d.image_size),
+        ],
+    );
     let (grid, patch) = ((d.image_size / d.patch_size) as i64, d.patch_size as i64);
-    let apart = b.reshape("vision.patches.apart", &image, &[3, grid, patch, grid, patch]);
+    let apart = b.reshape(
+        "vision.patches.apart",
+        &image,
+        &[3, grid, patch, grid, patch],
+    );
     let order = b.transpose("vision.patches.order", &apart, &[1, 3, 0, 2, 4]);
-    let patches = b.reshape("vision.patches", &order, &[1, grid * grid, 3 * patch * patch]);
-    let weight = net.matrix("visual_encoder.patch_embed.proj.weight", width, 3 * d.patch_size * d.patch_size)?;
+    let patches = b.reshape(
+        "vision.patches",
+        &order,
+        &[1, grid * grid, 3 * patch * patch],
+    );
+    let weight = net.matrix(
+        "visual_encoder.patch_embed.proj.weight",
+        width,
+        3 * d.patch_size * d.patch_size,
+    )?;
     let bias = net.vector("visual_encoder.patch_embed.proj.bias", width)?;
-    let embedded = b.linear("vision.patch_embed", &patches, weight, Some(bias), Keep::Higher);
-    let class = b.table("vision.class_token", net.vector("visual_encoder.cls_token", width)?, &[1, 1, width]);
+    let embedded = b.linear(
+        "vision.patch_embed",
+        &patches,
+        weight,
+        Some(bias),
+        Keep::Higher,
+    );
+    let class = b.table(
+        "vision.class_token",
+        net.vector("visual_encoder.cls_token", width)?,
+        &[1, 1, width],
+    );
     let tokens = b.concat("vision.tokens", &[&class, &embedded], 1);
-    let positions = b.table("vision.positions", net.vision_positions()?, &[1, d.tokens, width]);
+    let positions = b.table(
+        "vision.positions",
+        net.vision_positions()?,
+        &[1, d.tokens, width],
+    );
     let mut x = b.op("Add", "vision.embeddings", &[&tokens, &positions], vec![]);
 
     for i in 0..d.depth {
@@ -45,8 +79,18 @@ pub fn vision(net: &Network, precision: Precision, target: Target) -> Result<Seg
         );
         let attn = format!("{name}.attn");
         let weight = net.matrix(&format!("{key}.attn.qkv.weight"), 3 * width, width)?;
-        let qkv = b.linear(&format!("{attn}.qkv"), &normal, weight, Some(net.qkv_bias(i)?), keep);
-        let parts = b.split(&format!("{attn}.split"), &qkv, [("q", width), ("k", width), ("v", width)]);
+        let qkv = b.linear(
+            &format!("{attn}.qkv"),
+            &normal,
+            weight,
+            Some(net.qkv_bias(i)?),
+            keep,
+        );
+        let parts = b.split(
+            &format!("{attn}.split"),
+            &qkv,
+            [("q", width), ("k", width), ("v", width)],
+        );
         let [q, k, v] = parts.map(|part| split_heads(&mut b, &part, &part, d.heads, head_width));
         let context = attend(&mut b, &attn, [&q, &k, &v], None, head_width);
         let weight = net.matrix(&format!("{key}.attn.proj.weight"), width, width)?;
@@ -63,11 +107,23 @@ pub fn vision(net: &Network, precision: Precision, target: Target) -> Result<Seg
         );
         let weight = net.matrix(&format!("{key}.mlp.fc1.weight"), d.mlp_width, width)?;
         let bias = net.vector(&format!("{key}.mlp.fc1.bias"), d.mlp_width)?;
-        let inner = b.linear(&format!("{name}.mlp.fc1"), &normal, weight, Some(bias), keep);
+        let inner = b.linear(
+            &format!("{name}.mlp.fc1"),
+            &normal,
+            weight,
+            Some(bias),
+            keep,
+        );
         let active = b.op("Gelu", &format!("{name}.mlp.gelu"), &[&inner], vec![]);
         let weight = net.matrix(&format!("{key}.mlp.fc2.weight"), width, d.mlp_width)?;
         let bias = net.vector(&format!("{key}.mlp.fc2.bias"), width)?;
-        let out = b.linear(&format!("{name}.mlp.fc2"), &active, weight, Some(bias), keep);
+        let out = b.linear(
+            &format!("{name}.mlp.fc2"),
+            &active,
+            weight,
+            Some(bias),
+            keep,
+        );
         x = b.op("Add", &format!("{name}.add_mlp"), &[&x, &out], vec![]);
     }
 
@@ -78,6 +134,10 @@ pub fn vision(net: &Network, precision: Precision, target: Target) -> Result<Seg
         net.vector("ln_vision.bias", width)?,
         FINAL_EPSILON,
     );
-    b.output("features", &features, &[Dim::Fixed(1), Dim::Fixed(d.tokens), Dim::Fixed(width)]);
+    b.output(
+        "features",
+        &features,
+        &[Dim::Fixed(1), Dim::Fixed(d.tokens), Dim::Fixed(width)],
+    );
     Ok(b.finish())
 }

@@ -60,7 +60,10 @@ impl SourceFile {
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         self.file.read_exact_at(buffer, offset).map_err(|e| {
             if e.kind() == std::io::ErrorKind::UnexpectedEof {
-                Error::damaged(&self.path, format!("ends before byte {}", offset + buffer.len() as u64))
+                Error::damaged(
+                    &self.path,
+                    format!("ends before byte {}", offset + buffer.len() as u64),
+                )
             } else {
                 Error::io(&self.path, e)
             }
@@ -118,7 +121,9 @@ pub fn recognise(file: &SourceFile) -> Result<Format> {
     }
     let text = String::from_utf8_lossy(&head).trim_start().to_lowercase();
     if text.starts_with("<!doctype") || text.starts_with("<html") || text.starts_with("<?xml") {
-        return not("is a web page, most likely an error page saved under this name; download the file again");
+        return not(
+            "is a web page, most likely an error page saved under this name; download the file again",
+        );
     }
     if head.starts_with(b"\x80\x02\x8a\x0a") || head.get(257..262) == Some(b"ustar") {
         return not(concat!(
@@ -130,7 +135,9 @@ pub fn recognise(file: &SourceFile) -> Result<Format> {
         return Ok(Format::Safetensors);
     }
     if head[0] == 0x80 {
-        return not("is a bare pickle; only files written by `torch.save` (zip) and safetensors are read");
+        return not(
+            "is a bare pickle; only files written by `torch.save` (zip) and safetensors are read",
+        );
     }
     if head.starts_with(b"PK") {
         return not("is an empty or split zip archive; download it again");

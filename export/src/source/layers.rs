@@ -13,7 +13,10 @@ use crate::{Error, Result};
 /// The language model's keys carry this prefix in the whole model.
 const LLM: &str = "llm_model.";
 const VISION: &str = "visual_encoder.";
-const INDEXES: [&str; 2] = ["model.safetensors.index.json", "pytorch_model.bin.index.json"];
+const INDEXES: [&str; 2] = [
+    "model.safetensors.index.json",
+    "pytorch_model.bin.index.json",
+];
 const SINGLE: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
 /// Where the published files are.
@@ -62,7 +65,11 @@ impl Layers {
             llm_files: String::new(),
         };
         layers.add("vit", &paths.vit, |key| {
-            Some(if key.starts_with(VISION) { key.to_owned() } else { format!("{VISION}{key}") })
+            Some(if key.starts_with(VISION) {
+                key.to_owned()
+            } else {
+                format!("{VISION}{key}")
+            })
         })?;
         if let Some(path) = &paths.instructblip {
             layers.add("instructblip", path, |key| Some(key.to_owned()))?;
@@ -113,23 +120,48 @@ impl Layers {
             .range(prefix.to_owned()..)
             .take_while(|(key, _)| key.starts_with(prefix))
             .filter_map(|(key, _)| key[prefix.len()..].split('.').next()?.parse::<usize>().ok());
-        numbers.filter(|&n| n < 4096).max().map_or(0, |last| last + 1)
+        numbers
+            .filter(|&n| n < 4096)
+            .max()
+            .map_or(0, |last| last + 1)
+    }
+
+    /// How many keys begin with `prefix`.
+    pub fn count_of(&self, prefix: &str) -> usize {
+        self.tensors
+            .keys()
+            .filter(|key| key.starts_with(prefix))
+            .count()
     }
 
     fn expected(&self, key: &str) -> String {
         if let Some(own) = key.strip_prefix(VISION) {
-            return format!("{} as `{own}` (or in the checkpoint)", self.paths.vit.display());
+            return format!(
+                "{} as `{own}` (or in the checkpoint)",
+                self.paths.vit.display()
+            );
         }
         if let Some(own) = key.strip_prefix(LLM) {
             return match self.shards.get(own) {
-                Some(shard) => format!("{} as `{own}`, which the index names", self.paths.llm.join(shard).display()),
-                None => format!("{} as `{own}`", self.paths.llm.join(&self.llm_files).display()),
+                Some(shard) => format!(
+                    "{} as `{own}`, which the index names",
+                    self.paths.llm.join(shard).display()
+                ),
+                None => format!(
+                    "{} as `{own}`",
+                    self.paths.llm.join(&self.llm_files).display()
+                ),
             };
         }
         self.paths.checkpoint.display().to_string()
     }
 
-    fn add(&mut self, role: &str, path: &Path, rename: impl Fn(&str) -> Option<String>) -> Result<()> {
+    fn add(
+        &mut self,
+        role: &str,
+        path: &Path,
+        rename: impl Fn(&str) -> Option<String>,
+    ) -> Result<()> {
         let file = SourceFile::open(path)?;
         for (key, tensor) in read(&file)? {
             if let Some(key) = rename(&key) {
@@ -156,7 +188,12 @@ impl Layers {
         let rename = |key: &str| {
             let own = key.strip_prefix("language_model.").unwrap_or(key);
             (own.starts_with("model.layers.")
-                || ["model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"].contains(&own))
+                || [
+                    "model.embed_tokens.weight",
+                    "model.norm.weight",
+                    "lm_head.weight",
+                ]
+                .contains(&own))
             .then(|| format!("{LLM}{own}"))
         };
         for name in INDEXES {
@@ -165,16 +202,29 @@ impl Layers {
                 continue;
             }
             let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
-            let index: Index = serde_json::from_str(&text)
-                .map_err(|e| Error::config(&path, format!("is not a shard index: {e}; download it again")))?;
+            let index: Index = serde_json::from_str(&text).map_err(|e| {
+                Error::config(
+                    &path,
+                    format!("is not a shard index: {e}; download it again"),
+                )
+            })?;
             let shards: BTreeSet<&String> = index.weight_map.values().collect();
             for shard in shards {
                 if !is_plain(shard) {
-                    return Err(Error::config(&path, format!("names `{shard}`, which is not a plain file name")));
+                    return Err(Error::config(
+                        &path,
+                        format!("names `{shard}`, which is not a plain file name"),
+                    ));
                 }
                 let shard_path = directory.join(shard);
                 if !shard_path.exists() {
-                    return Err(Error::config(&path, format!("lists `{shard}`, which is not in {}; download it", directory.display())));
+                    return Err(Error::config(
+                        &path,
+                        format!(
+                            "lists `{shard}`, which is not in {}; download it",
+                            directory.display()
+                        ),
+                    ));
                 }
                 self.add(&format!("llm/{shard}"), &shard_path, rename)?;
             }
@@ -202,5 +252,8 @@ impl Layers {
 
 fn is_plain(name: &str) -> bool {
     let mut components = Path::new(name).components();
-    matches!((components.next(), components.next()), (Some(Component::Normal(_)), None))
+    matches!(
+        (components.next(), components.next()),
+        (Some(Component::Normal(_)), None)
+    )
 }

@@ -2,6 +2,7 @@
 
 mod file;
 mod layers;
+mod machine;
 mod pickle;
 mod safetensors;
 mod tensor;

@@ -31,15 +31,16 @@ pub(crate) fn read(file: &Arc<SourceFile>) -> Result<BTreeMap<String, Tensor>> {
         return Err(damaged(format!("its header is said to be {len} bytes")));
     }
     let header = file.bytes(8, len)?;
-    let entries: BTreeMap<String, serde_json::Value> =
-        serde_json::from_slice(&header).map_err(|e| damaged(format!("its header is not JSON: {e}")))?;
+    let entries: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&header)
+        .map_err(|e| damaged(format!("its header is not JSON: {e}")))?;
     let start = 8 + len;
     let mut tensors = BTreeMap::new();
     for (key, entry) in entries {
         if key == "__metadata__" {
             continue;
         }
-        let entry: Header = serde_json::from_value(entry).map_err(|e| damaged(format!("`{key}` in its header: {e}")))?;
+        let entry: Header = serde_json::from_value(entry)
+            .map_err(|e| damaged(format!("`{key}` in its header: {e}")))?;
         let element = match entry.dtype.as_str() {
             "F64" => Element::F64,
             "F32" => Element::F32,
@@ -49,16 +50,30 @@ pub(crate) fn read(file: &Arc<SourceFile>) -> Result<BTreeMap<String, Tensor>> {
             "I32" | "U32" => Element::Other(4),
             "I16" | "U16" => Element::Other(2),
             "I8" | "U8" | "BOOL" => Element::Other(1),
-            other => return Err(damaged(format!("`{key}` has the type {other}, which weights never have"))),
+            other => {
+                return Err(damaged(format!(
+                    "`{key}` has the type {other}, which weights never have"
+                )));
+            }
         };
         let [from, to] = entry.data_offsets;
         let end = start.checked_add(to);
         if from > to || end.is_none_or(|end| end > file.len()) {
-            return Err(damaged(format!("`{key}` is recorded at bytes {from}..{to} of {}", file.len() - start)));
+            return Err(damaged(format!(
+                "`{key}` is recorded at bytes {from}..{to} of {}",
+                file.len() - start
+            )));
         }
-        let size = entry.shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d as u64));
+        let size = entry
+            .shape
+            .iter()
+            .try_fold(1u64, |n, &d| n.checked_mul(d as u64));
         if size.and_then(|n| n.checked_mul(element.size() as u64)) != Some(to - from) {
-            return Err(damaged(format!("`{key}` of shape {:?} takes {} bytes", entry.shape, to - from)));
+            return Err(damaged(format!(
+                "`{key}` of shape {:?} takes {} bytes",
+                entry.shape,
+                to - from
+            )));
         }
         let strides = row_major(&entry.shape);
         let storage = Arc::new(Storage::new(file.clone(), start + from, to - from, None));

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use half::{bf16, f16};
 use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
 
 use super::file::SourceFile;
 use crate::{Error, Result};
@@ -123,14 +123,25 @@ impl Tensor {
             start,
             storage,
         };
-        let last = tensor.shape.iter().zip(&tensor.strides).try_fold(tensor.start, |at, (&d, &s)| {
-            at.checked_add(d.saturating_sub(1).checked_mul(s)?)
-        });
-        let size = tensor.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        let last = tensor
+            .shape
+            .iter()
+            .zip(&tensor.strides)
+            .try_fold(tensor.start, |at, (&d, &s)| {
+                at.checked_add(d.saturating_sub(1).checked_mul(s)?)
+            });
+        let size = tensor
+            .shape
+            .iter()
+            .try_fold(1usize, |n, &d| n.checked_mul(d));
         let held = tensor.storage.bytes / element.size() as u64;
         match (last, size) {
             (Some(_), Some(0)) => Err(tensor.fault("has no elements")),
-            (Some(last), Some(_)) if (last as u64) < held && tensor.shape.len() == tensor.strides.len() => Ok(tensor),
+            (Some(last), Some(_))
+                if (last as u64) < held && tensor.shape.len() == tensor.strides.len() =>
+            {
+                Ok(tensor)
+            }
             _ => Err(tensor.fault(format!(
                 "shape {:?} reaches outside its storage of {held} elements",
                 tensor.shape
@@ -179,7 +190,11 @@ impl Tensor {
             key: self.key.clone(),
             found: self.shape.clone(),
             expected: expected.to_vec(),
-            why: if why.is_empty() { String::new() } else { format!(" ({why})") },
+            why: if why.is_empty() {
+                String::new()
+            } else {
+                format!(" ({why})")
+            },
         }
     }
 
@@ -229,11 +244,15 @@ impl Tensor {
 
     fn is_contiguous(&self) -> bool {
         let mut expected = 1;
-        self.shape.iter().zip(&self.strides).rev().all(|(&dimension, &stride)| {
-            let fits = dimension == 1 || stride == expected;
-            expected *= dimension;
-            fits
-        })
+        self.shape
+            .iter()
+            .zip(&self.strides)
+            .rev()
+            .all(|(&dimension, &stride)| {
+                let fits = dimension == 1 || stride == expected;
+                expected *= dimension;
+                fits
+            })
     }
 
     fn read_run(&self, first: usize, count: usize, out: &mut Vec<f32>) -> Result<()> {
@@ -249,9 +268,16 @@ impl Tensor {
     }
 
     fn read_scattered(&self, range: Range<usize>, out: &mut Vec<f32>) -> Result<()> {
-        let span = 1 + self.shape.iter().zip(&self.strides).map(|(&d, &s)| (d - 1) * s).sum::<usize>();
+        let span = 1 + self
+            .shape
+            .iter()
+            .zip(&self.strides)
+            .map(|(&d, &s)| (d - 1) * s)
+            .sum::<usize>();
         if span > MAX_SCATTERED {
-            return Err(self.fault("is stored in an unusual order; call `.contiguous()` before saving it"));
+            return Err(
+                self.fault("is stored in an unusual order; call `.contiguous()` before saving it")
+            );
         }
         let mut stored = Vec::new();
         self.read_run(self.start, span, &mut stored)?;

@@ -30,16 +30,25 @@ pub(crate) fn read(file: &Arc<SourceFile>) -> Result<BTreeMap<String, Tensor>> {
     {
         return Err(Error::NotWeights {
             path: path.to_owned(),
-            problem: "was saved on a big-endian machine; re-save it on a little-endian one".to_owned(),
+            problem: "was saved on a big-endian machine; re-save it on a little-endian one"
+                .to_owned(),
         });
     }
-    let bytes = archive.content(&format!("{prefix}data.pkl"), MAX_PICKLE)?.unwrap_or_default();
+    let bytes = archive
+        .content(&format!("{prefix}data.pkl"), MAX_PICKLE)?
+        .unwrap_or_default();
     let pickle = Pickle::read(&bytes).map_err(|fault| match fault {
-        Fault::Refused(problem) => Error::Refused { path: path.to_owned(), problem },
+        Fault::Refused(problem) => Error::Refused {
+            path: path.to_owned(),
+            problem,
+        },
         Fault::Malformed(problem) => Error::damaged(path, format!("its pickle {problem}")),
     })?;
     let root = pickle.root();
-    let dict = match pickle.entry(root, "model").or_else(|| pickle.entry(root, "state_dict")) {
+    let dict = match pickle
+        .entry(root, "model")
+        .or_else(|| pickle.entry(root, "state_dict"))
+    {
         Some(model @ Value::Dict(_)) => model,
         _ => root,
     };
@@ -53,23 +62,42 @@ pub(crate) fn read(file: &Arc<SourceFile>) -> Result<BTreeMap<String, Tensor>> {
     let mut storages: HashMap<&str, Arc<Storage>> = HashMap::new();
     let mut tensors = BTreeMap::new();
     for &(key, value) in entries {
-        let (Value::Text(key), Value::Tensor { storage, offset, shape, strides }) = (pickle.value(key), pickle.value(value)) else {
+        let (
+            Value::Text(key),
+            Value::Tensor {
+                storage,
+                offset,
+                shape,
+                strides,
+            },
+        ) = (pickle.value(key), pickle.value(value))
+        else {
             continue;
         };
         let Value::Storage { name, element } = pickle.value(*storage) else {
-            return Err(Error::damaged(path, format!("`{key}` is a tensor without a storage")));
+            return Err(Error::damaged(
+                path,
+                format!("`{key}` is a tensor without a storage"),
+            ));
         };
         let storage = match storages.get(name.as_str()) {
             Some(storage) => storage.clone(),
             None => {
                 let entry = format!("{prefix}data/{name}");
-                let found = archive
-                    .storage(&entry)?
-                    .ok_or_else(|| Error::damaged(path, format!("`{key}` lies in `{entry}`, which is missing")))?;
+                let found = archive.storage(&entry)?.ok_or_else(|| {
+                    Error::damaged(path, format!("`{key}` lies in `{entry}`, which is missing"))
+                })?;
                 storages.entry(name).or_insert(Arc::new(found)).clone()
             }
         };
-        let tensor = Tensor::new(key, *element, shape.clone(), strides.clone(), *offset, storage)?;
+        let tensor = Tensor::new(
+            key,
+            *element,
+            shape.clone(),
+            strides.clone(),
+            *offset,
+            storage,
+        )?;
         tensors.insert(key.clone(), tensor);
     }
     Ok(tensors)
@@ -77,7 +105,10 @@ pub(crate) fn read(file: &Arc<SourceFile>) -> Result<BTreeMap<String, Tensor>> {
 
 /// The folder inside the archive, which is named after the file it was saved as.
 fn prefix(archive: &Archive) -> Option<String> {
-    let mut found: Vec<&str> = archive.names().filter_map(|name| name.strip_suffix("data.pkl")).collect();
+    let mut found: Vec<&str> = archive
+        .names()
+        .filter_map(|name| name.strip_suffix("data.pkl"))
+        .collect();
     found.sort_unstable_by_key(|prefix| (prefix.len(), *prefix));
     found.first().map(|prefix| (*prefix).to_owned())
 }

@@ -41,17 +41,29 @@ impl Archive {
     pub(crate) fn open(file: Arc<SourceFile>) -> Result<Self> {
         let (offset, bytes, count) = find_directory(&file)?;
         if bytes > MAX_DIRECTORY {
-            return Err(Error::damaged(file.path(), "its zip directory is impossibly large"));
+            return Err(Error::damaged(
+                file.path(),
+                "its zip directory is impossibly large",
+            ));
         }
         let directory = file.bytes(offset, bytes)?;
         let mut entries = HashMap::new();
-        let mut rest = Fields { bytes: &directory, at: 0 };
+        let mut rest = Fields {
+            bytes: &directory,
+            at: 0,
+        };
         for _ in 0..count {
             let Some((name, entry)) = rest.entry() else {
-                return Err(Error::damaged(file.path(), "its zip directory is cut short"));
+                return Err(Error::damaged(
+                    file.path(),
+                    "its zip directory is cut short",
+                ));
             };
             if entries.insert(name.clone(), entry).is_some() {
-                return Err(Error::damaged(file.path(), format!("its zip directory lists `{name}` twice")));
+                return Err(Error::damaged(
+                    file.path(),
+                    format!("its zip directory lists `{name}` twice"),
+                ));
             }
         }
         Ok(Self { file, entries })
@@ -79,16 +91,30 @@ impl Archive {
         }
         let header = self.file.bytes(entry.header, 30)?;
         if &header[..4] != LOCAL {
-            return Err(Error::damaged(path, format!("no zip entry begins where `{name}` is recorded")));
+            return Err(Error::damaged(
+                path,
+                format!("no zip entry begins where `{name}` is recorded"),
+            ));
         }
         let names = u64::from(le16(&header[26..])) + u64::from(le16(&header[28..]));
         let offset = entry.header + 30 + names;
-        if offset.checked_add(entry.bytes).is_none_or(|end| end > self.file.len()) {
-            return Err(Error::damaged(path, format!("`{name}` reaches beyond the end of the file")));
+        if offset
+            .checked_add(entry.bytes)
+            .is_none_or(|end| end > self.file.len())
+        {
+            return Err(Error::damaged(
+                path,
+                format!("`{name}` reaches beyond the end of the file"),
+            ));
         }
         // PyTorch can be told not to compute checksums; it then records 0.
         let crc = (entry.crc != 0).then_some(entry.crc);
-        Ok(Some(Storage::new(self.file.clone(), offset, entry.bytes, crc)))
+        Ok(Some(Storage::new(
+            self.file.clone(),
+            offset,
+            entry.bytes,
+            crc,
+        )))
     }
 
     /// The content of a small entry, checksum compared.
@@ -101,12 +127,18 @@ impl Archive {
         };
         let path = self.file.path();
         if storage.bytes > limit {
-            return Err(Error::damaged(path, format!("`{name}` is {} bytes, impossibly large", storage.bytes)));
+            return Err(Error::damaged(
+                path,
+                format!("`{name}` is {} bytes, impossibly large", storage.bytes),
+            ));
         }
         let content = self.file.bytes(storage.offset, storage.bytes)?;
         let crc = self.entries[name].crc;
         if crc != 0 && crc32fast::hash(&content) != crc {
-            return Err(Error::damaged(path, format!("`{name}` does not match its CRC-32")));
+            return Err(Error::damaged(
+                path,
+                format!("`{name}` does not match its CRC-32"),
+            ));
         }
         Ok(Some(content))
     }
@@ -122,7 +154,10 @@ fn find_directory(file: &SourceFile) -> Result<(u64, u64, u64)> {
         .rev()
         .find(|&at| &tail[at..at + 4] == END)
         .ok_or_else(|| {
-            let problem = format!("the zip directory at its end is missing, so its {} bytes are not the whole file", file.len());
+            let problem = format!(
+                "the zip directory at its end is missing, so its {} bytes are not the whole file",
+                file.len()
+            );
             Error::damaged(file.path(), problem)
         })?;
     let record = &tail[end..];
@@ -137,9 +172,15 @@ fn find_directory(file: &SourceFile) -> Result<(u64, u64, u64)> {
         if &locator[..4] == LOCATOR64 {
             let record = file.bytes(le64(&locator[8..]), 56)?;
             if &record[..4] != END64 {
-                return Err(damaged("its zip64 end record is not where it is said to be"));
+                return Err(damaged(
+                    "its zip64 end record is not where it is said to be",
+                ));
             }
-            (count, bytes, offset) = (le64(&record[32..]), le64(&record[40..]), le64(&record[48..]));
+            (count, bytes, offset) = (
+                le64(&record[32..]),
+                le64(&record[40..]),
+                le64(&record[48..]),
+            );
         }
     }
     if count > bytes / 46 {
@@ -170,7 +211,11 @@ impl<'a> Fields<'a> {
         self.take(le16(&fixed[32..]) as usize)?;
         let mut wide = wide_fields(extra);
         let mut field = |narrow: u32| {
-            if narrow == u32::MAX { wide.next() } else { Some(u64::from(narrow)) }
+            if narrow == u32::MAX {
+                wide.next()
+            } else {
+                Some(u64::from(narrow))
+            }
         };
         let bytes = field(le32(&fixed[24..]))?;
         let packed = field(le32(&fixed[20..]))?;
@@ -180,7 +225,15 @@ impl<'a> Fields<'a> {
             return None;
         }
         let crc = le32(&fixed[16..]);
-        Some((name, Entry { header, bytes, crc, method }))
+        Some((
+            name,
+            Entry {
+                header,
+                bytes,
+                crc,
+                method,
+            },
+        ))
     }
 }
 
@@ -189,9 +242,16 @@ fn wide_fields(mut extra: &[u8]) -> impl Iterator<Item = u64> + use<> {
     let mut values = Vec::new();
     while extra.len() >= 4 {
         let len = le16(&extra[2..]) as usize;
-        let Some(body) = extra.get(4..4 + len) else { break };
+        let Some(body) = extra.get(4..4 + len) else {
+            break;
+        };
         if le16(extra) == 1 {
-            values = body.as_chunks::<8>().0.iter().map(|raw| u64::from_le_bytes(*raw)).collect();
+            values = body
+                .as_chunks::<8>()
+                .0
+                .iter()
+                .map(|raw| u64::from_le_bytes(*raw))
+                .collect();
         }
         extra = &extra[4 + len..];
     }

@@ -44,7 +44,11 @@ pub fn synth(size: Size, seed: u64, out: &Path, threads: usize, show_progress: b
     let files = files(&shapes, folder.path(), seed)?;
     let bytes: u64 = files.iter().map(TorchFile::len).sum();
     folder.need(bytes + (16 << 20))?;
-    let progress = if show_progress { Progress::new("writing", bytes) } else { Progress::hidden() };
+    let progress = if show_progress {
+        Progress::new("writing", bytes)
+    } else {
+        Progress::hidden()
+    };
     torch_file::write(&files, threads, &progress)?;
     progress.finish();
 
@@ -52,10 +56,19 @@ pub fn synth(size: Size, seed: u64, out: &Path, threads: usize, show_progress: b
         let path = folder.path().join(name);
         std::fs::write(&path, content).map_err(|e| Error::io(&path, e))
     };
-    text("llm/tokenizer.model", &tokenizers::sentencepiece(shapes.llm_rows))?;
-    text("bert/vocab.txt", tokenizers::wordpiece(shapes.bert_rows - 1).as_bytes())?;
+    text(
+        "llm/tokenizer.model",
+        &tokenizers::sentencepiece(shapes.llm_rows),
+    )?;
+    text(
+        "bert/vocab.txt",
+        tokenizers::wordpiece(shapes.bert_rows - 1).as_bytes(),
+    )?;
     text("llm/config.json", pretty(&shapes.llm_config()).as_bytes())?;
-    text("llm/pytorch_model.bin.index.json", pretty(&index(&shapes)).as_bytes())?;
+    text(
+        "llm/pytorch_model.bin.index.json",
+        pretty(&index(&shapes)).as_bytes(),
+    )?;
     text("deltavlm.json", pretty(&shapes.config()).as_bytes())?;
     let mark = serde_json::json!({"synthetic": true, "seed": seed});
     text(MARK, pretty(&mark).as_bytes())?;
@@ -70,18 +83,32 @@ fn files(shapes: &Shapes, directory: &Path, seed: u64) -> Result<Vec<TorchFile>>
     let path = |name: &str| directory.join(name);
     let mut files = vec![
         TorchFile::state_dict(path("eva_vit_g.pth"), "eva_vit_g", shapes.vit(), seed),
-        TorchFile::checkpoint(path("checkpoint_best.pth"), "checkpoint_best", shapes.checkpoint(), seed),
+        TorchFile::checkpoint(
+            path("checkpoint_best.pth"),
+            "checkpoint_best",
+            shapes.checkpoint(),
+            seed,
+        ),
     ];
     for (number, entries) in shapes.shards().into_iter().enumerate() {
         let name = shard_name(shapes, number);
         let stem = name.trim_end_matches(".bin").to_owned();
-        files.push(TorchFile::state_dict(path("llm").join(&name), &stem, entries, seed));
+        files.push(TorchFile::state_dict(
+            path("llm").join(&name),
+            &stem,
+            entries,
+            seed,
+        ));
     }
     Ok(files)
 }
 
 fn shard_name(shapes: &Shapes, number: usize) -> String {
-    format!("pytorch_model-{:05}-of-{:05}.bin", number + 1, shapes.shards().len())
+    format!(
+        "pytorch_model-{:05}-of-{:05}.bin",
+        number + 1,
+        shapes.shards().len()
+    )
 }
 
 fn index(shapes: &Shapes) -> serde_json::Value {

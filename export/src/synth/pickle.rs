@@ -73,7 +73,14 @@ impl Writer {
         self.int(0);
         self.ints(&entry.shape);
         let mut stride = entry.size() as usize;
-        let strides: Vec<usize> = entry.shape.iter().map(|dim| { stride /= dim; stride }).collect();
+        let strides: Vec<usize> = entry
+            .shape
+            .iter()
+            .map(|dim| {
+                stride /= dim;
+                stride
+            })
+            .collect();
         self.ints(&strides);
         // Needs no gradient; no hooks.
         self.0.extend(b"\x89ccollections\nOrderedDict\n)RtR");

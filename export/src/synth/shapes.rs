@@ -70,7 +70,10 @@ struct List {
 
 impl List {
     fn new(element: Element) -> Self {
-        Self { element, entries: Vec::new() }
+        Self {
+            element,
+            entries: Vec::new(),
+        }
     }
 
     fn add(&mut self, key: impl Into<String>, shape: &[usize], draw: Draw) {
@@ -84,7 +87,11 @@ impl List {
 
     /// A linear map; `gain` scales the output's deviation for inputs of deviation 1.
     fn linear(&mut self, key: &str, [outputs, inputs]: [usize; 2], gain: f64, bias: bool) {
-        self.add(format!("{key}.weight"), &[outputs, inputs], Draw::Normal((gain / (inputs as f64).sqrt()) as f32));
+        self.add(
+            format!("{key}.weight"),
+            &[outputs, inputs],
+            Draw::Normal((gain / (inputs as f64).sqrt()) as f32),
+        );
         if bias {
             self.add(format!("{key}.bias"), &[outputs], Draw::Normal(0.02));
         }
@@ -124,7 +131,11 @@ impl Shapes {
         };
         match size {
             Size::Full => full,
-            Size::Mid => Self { vision_blocks: 4, llm_layers: 4, ..full },
+            Size::Mid => Self {
+                vision_blocks: 4,
+                llm_layers: 4,
+                ..full
+            },
             Size::Tiny => Self {
                 image: 56,
                 patch: 14,
@@ -156,10 +167,18 @@ impl Shapes {
         let mut list = List::new(Element::F16);
         let width = self.vision_width;
         list.add("cls_token", &[1, 1, width], Draw::Normal(0.5));
-        list.add("pos_embed", &[1, (self.image / self.patch).pow(2) + 1, width], Draw::Normal(0.5));
+        list.add(
+            "pos_embed",
+            &[1, (self.image / self.patch).pow(2) + 1, width],
+            Draw::Normal(0.5),
+        );
         let patch = [width, 3, self.patch, self.patch];
         let inputs = (3 * self.patch * self.patch) as f64;
-        list.add("patch_embed.proj.weight", &patch, Draw::Normal((1.0 / inputs.sqrt()) as f32));
+        list.add(
+            "patch_embed.proj.weight",
+            &patch,
+            Draw::Normal((1.0 / inputs.sqrt()) as f32),
+        );
         list.add("patch_embed.proj.bias", &[width], Draw::Normal(0.02));
         for i in 0..self.vision_blocks {
             self.vision_block(&mut list, &format!("blocks.{i}"));
@@ -174,17 +193,36 @@ impl Shapes {
         list.add(format!("{key}.attn.q_bias"), &[width], Draw::Normal(0.02));
         list.add(format!("{key}.attn.v_bias"), &[width], Draw::Normal(0.02));
         list.linear(&format!("{key}.attn.qkv"), [3 * width, width], 1.0, false);
-        list.linear(&format!("{key}.attn.proj"), [width, width], residual * 2.0, true);
+        list.linear(
+            &format!("{key}.attn.proj"),
+            [width, width],
+            residual * 2.0,
+            true,
+        );
         list.norm(&format!("{key}.norm2"), width);
-        list.linear(&format!("{key}.mlp.fc1"), [self.vision_mlp, width], 1.0, true);
-        list.linear(&format!("{key}.mlp.fc2"), [width, self.vision_mlp], residual * 2.0, true);
+        list.linear(
+            &format!("{key}.mlp.fc1"),
+            [self.vision_mlp, width],
+            1.0,
+            true,
+        );
+        list.linear(
+            &format!("{key}.mlp.fc2"),
+            [width, self.vision_mlp],
+            residual * 2.0,
+            true,
+        );
     }
 
     /// `checkpoint_best.pth`, its `model` entry: what was trainable, fp32.
     pub fn checkpoint(&self) -> Vec<Entry> {
         let mut list = List::new(Element::F32);
         let (width, inner) = (self.qformer_width, self.qformer_mlp);
-        let last_used = if self.vision_blocks == 40 { 39 } else { self.vision_blocks };
+        let last_used = if self.vision_blocks == 40 {
+            39
+        } else {
+            self.vision_blocks
+        };
         list.add("query_tokens", &[1, self.queries, width], Draw::Normal(0.5));
         list.add("temp", &[1], Draw::Normal(0.1));
         for i in last_used - 2..last_used {
@@ -192,24 +230,52 @@ impl Shapes {
         }
         list.norm("ln_vision", self.vision_width);
         let bert = "Qformer.bert";
-        list.add(format!("{bert}.embeddings.word_embeddings.weight"), &[self.bert_rows, width], Draw::Normal(0.5));
-        list.add(format!("{bert}.embeddings.position_embeddings.weight"), &[self.bert_positions, width], Draw::Normal(0.2));
+        list.add(
+            format!("{bert}.embeddings.word_embeddings.weight"),
+            &[self.bert_rows, width],
+            Draw::Normal(0.5),
+        );
+        list.add(
+            format!("{bert}.embeddings.position_embeddings.weight"),
+            &[self.bert_positions, width],
+            Draw::Normal(0.2),
+        );
         list.norm(&format!("{bert}.embeddings.LayerNorm"), width);
         for i in 0..self.qformer_layers {
             let key = format!("{bert}.encoder.layer.{i}");
             self.bert_attention(&mut list, &format!("{key}.attention"), width);
             if i.is_multiple_of(2) {
-                self.bert_attention(&mut list, &format!("{key}.crossattention"), self.vision_width);
+                self.bert_attention(
+                    &mut list,
+                    &format!("{key}.crossattention"),
+                    self.vision_width,
+                );
             }
             for which in ["", "_query"] {
-                list.linear(&format!("{key}.intermediate{which}.dense"), [inner, width], 1.0, true);
-                list.linear(&format!("{key}.output{which}.dense"), [width, inner], 1.0, true);
+                list.linear(
+                    &format!("{key}.intermediate{which}.dense"),
+                    [inner, width],
+                    1.0,
+                    true,
+                );
+                list.linear(
+                    &format!("{key}.output{which}.dense"),
+                    [width, inner],
+                    1.0,
+                    true,
+                );
                 list.norm(&format!("{key}.output{which}.LayerNorm"), width);
             }
         }
         list.linear("llm_proj", [self.llm_width, width], 0.5, true);
         let vision = self.vision_width;
-        for (key, inputs, bias) in [("context1", vision, false), ("context2", vision, true), ("gate1", vision, false), ("gate2", vision, true), ("context3", 3 * vision, true)] {
+        for (key, inputs, bias) in [
+            ("context1", vision, false),
+            ("context2", vision, true),
+            ("gate1", vision, false),
+            ("gate2", vision, true),
+            ("context3", 3 * vision, true),
+        ] {
             list.linear(key, [vision, inputs], 1.0, bias);
         }
         list.linear("vision_proj", [256.min(width), width], 1.0, true);
@@ -232,18 +298,45 @@ impl Shapes {
         let (width, inner) = (self.llm_width, self.llm_mlp);
         let kv = width / self.llm_heads * self.llm_kv_heads;
         let residual = 2.0 / (2.0 * self.llm_layers as f64).sqrt();
-        list.add("model.embed_tokens.weight", &[self.llm_rows, width], Draw::Normal(0.5));
+        list.add(
+            "model.embed_tokens.weight",
+            &[self.llm_rows, width],
+            Draw::Normal(0.5),
+        );
         for i in 0..self.llm_layers {
             let key = format!("model.layers.{i}");
-            list.linear(&format!("{key}.self_attn.q_proj"), [width, width], 1.0, false);
+            list.linear(
+                &format!("{key}.self_attn.q_proj"),
+                [width, width],
+                1.0,
+                false,
+            );
             list.linear(&format!("{key}.self_attn.k_proj"), [kv, width], 1.0, false);
             list.linear(&format!("{key}.self_attn.v_proj"), [kv, width], 1.0, false);
-            list.linear(&format!("{key}.self_attn.o_proj"), [width, width], residual, false);
+            list.linear(
+                &format!("{key}.self_attn.o_proj"),
+                [width, width],
+                residual,
+                false,
+            );
             list.linear(&format!("{key}.mlp.gate_proj"), [inner, width], 1.0, false);
             list.linear(&format!("{key}.mlp.up_proj"), [inner, width], 1.0, false);
-            list.linear(&format!("{key}.mlp.down_proj"), [width, inner], residual, false);
-            list.add(format!("{key}.input_layernorm.weight"), &[width], Draw::AroundOne(0.05));
-            list.add(format!("{key}.post_attention_layernorm.weight"), &[width], Draw::AroundOne(0.05));
+            list.linear(
+                &format!("{key}.mlp.down_proj"),
+                [width, inner],
+                residual,
+                false,
+            );
+            list.add(
+                format!("{key}.input_layernorm.weight"),
+                &[width],
+                Draw::AroundOne(0.05),
+            );
+            list.add(
+                format!("{key}.post_attention_layernorm.weight"),
+                &[width],
+                Draw::AroundOne(0.05),
+            );
         }
         list.add("model.norm.weight", &[width], Draw::AroundOne(0.05));
         list.linear("lm_head", [self.llm_rows, width], 2.5, false);

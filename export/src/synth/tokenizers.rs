@@ -65,11 +65,24 @@ pub(super) fn sentencepiece(size: usize) -> Vec<u8> {
         piece("</s>".to_owned(), 0.0, CONTROL),
     ];
     pieces.extend((0..256).map(|byte| piece(format!("<0x{byte:02X}>"), 0.0, BYTE)));
-    let characters: Vec<String> = ('a'..='z').chain('0'..='9').chain("?,'-[]/ ".chars()).map(String::from).collect();
-    let singles = characters.iter().map(|c| if c == " " { "\u{2581}".to_owned() } else { c.clone() });
+    let characters: Vec<String> = ('a'..='z')
+        .chain('0'..='9')
+        .chain("?,'-[]/ ".chars())
+        .map(String::from)
+        .collect();
+    let singles = characters.iter().map(|c| {
+        if c == " " {
+            "\u{2581}".to_owned()
+        } else {
+            c.clone()
+        }
+    });
     let room = size - pieces.len();
     let texts: Vec<String> = singles.clone().take(room).collect();
-    let merged: Vec<String> = runs().map(|run| run.replace(' ', "\u{2581}")).take(room - texts.len()).collect();
+    let merged: Vec<String> = runs()
+        .map(|run| run.replace(' ', "\u{2581}"))
+        .take(room - texts.len())
+        .collect();
     for (rank, text) in merged.into_iter().enumerate() {
         pieces.push(piece(text, -(rank as f32), NORMAL));
     }
@@ -99,7 +112,11 @@ pub(super) fn wordpiece(size: usize) -> String {
     let unused = if size > 1000 { 99 } else { 0 };
     lines.extend((0..unused).map(|n| format!("[unused{n}]")));
     lines.extend(["[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(String::from));
-    let characters: Vec<String> = ('a'..='z').chain('0'..='9').chain("?,'-[]/".chars()).map(String::from).collect();
+    let characters: Vec<String> = ('a'..='z')
+        .chain('0'..='9')
+        .chain("?,'-[]/".chars())
+        .map(String::from)
+        .collect();
     lines.extend(characters.iter().cloned());
     lines.extend(characters.iter().map(|c| format!("##{c}")));
     let room = size - lines.len();

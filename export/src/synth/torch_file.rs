@@ -110,9 +110,19 @@ impl TorchFile {
             len: 0,
             seed,
         };
-        let small = |name: &str, content: &[u8]| (format!("{stem}/{name}"), Content::Bytes(content.to_vec()));
-        let mut contents = vec![(format!("{stem}/data.pkl"), Content::Bytes(pickle)), small("byteorder", b"little")];
-        contents.extend(tensors.into_iter().enumerate().map(|(i, entry)| (format!("{stem}/data/{i}"), Content::Tensor(entry))));
+        let small = |name: &str, content: &[u8]| {
+            (format!("{stem}/{name}"), Content::Bytes(content.to_vec()))
+        };
+        let mut contents = vec![
+            (format!("{stem}/data.pkl"), Content::Bytes(pickle)),
+            small("byteorder", b"little"),
+        ];
+        contents.extend(
+            tensors
+                .into_iter()
+                .enumerate()
+                .map(|(i, entry)| (format!("{stem}/data/{i}"), Content::Tensor(entry))),
+        );
         contents.push(small("version", b"3\n"));
         for (name, content) in contents {
             let bytes = match &content {
@@ -166,7 +176,8 @@ impl TorchFile {
             }
         }
         let crc = hasher.finalize();
-        file.write_all_at(&entry.local_header(crc), entry.header).map_err(io)?;
+        file.write_all_at(&entry.local_header(crc), entry.header)
+            .map_err(io)?;
         Ok(crc)
     }
 
@@ -180,7 +191,9 @@ impl TorchFile {
         out.extend(b"PK\x06\x06");
         out.extend(44u64.to_le_bytes());
         out.extend([45, 0, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        [count, count, size, offset].iter().for_each(|v| out.extend(v.to_le_bytes()));
+        [count, count, size, offset]
+            .iter()
+            .for_each(|v| out.extend(v.to_le_bytes()));
         out.extend(b"PK\x06\x07\0\0\0\0");
         out.extend((offset + size).to_le_bytes());
         out.extend(1u32.to_le_bytes());
@@ -218,7 +231,9 @@ impl Stored {
         out.extend([0xff; 4]);
         out.extend(self.name.as_bytes());
         out.extend([1, 0, 24, 0]);
-        [self.bytes, self.bytes, self.header].iter().for_each(|v| out.extend(v.to_le_bytes()));
+        [self.bytes, self.bytes, self.header]
+            .iter()
+            .for_each(|v| out.extend(v.to_le_bytes()));
         out
     }
 }
@@ -233,7 +248,12 @@ pub(super) fn write(files: &[TorchFile], threads: usize, progress: &Progress) ->
     for (index, file) in files.iter().enumerate() {
         tasks.extend((0..file.entries.len()).map(|entry| (index, entry)));
     }
-    let crcs = Mutex::new(files.iter().map(|file| vec![0; file.entries.len()]).collect::<Vec<_>>());
+    let crcs = Mutex::new(
+        files
+            .iter()
+            .map(|file| vec![0; file.entries.len()])
+            .collect::<Vec<_>>(),
+    );
     run_all(&tasks, threads, |&(index, entry), _| {
         let file = &files[index];
         let crc = file.write_entry(&opened[index], &file.entries[entry], progress)?;
@@ -242,7 +262,9 @@ pub(super) fn write(files: &[TorchFile], threads: usize, progress: &Progress) ->
     })?;
     let crcs = crcs.into_inner().expect("no panic while writing");
     for ((file, opened), crcs) in files.iter().zip(&opened).zip(&crcs) {
-        opened.write_all_at(&file.directory(crcs), file.len).map_err(|e| Error::io(&file.path, e))?;
+        opened
+            .write_all_at(&file.directory(crcs), file.len)
+            .map_err(|e| Error::io(&file.path, e))?;
         opened.sync_all().map_err(|e| Error::io(&file.path, e))?;
     }
     Ok(())
@@ -260,7 +282,9 @@ fn fill(bytes: &mut Vec<u8>, tensor: &Entry, count: usize, random: &mut Random) 
     let values: Vec<f32> = match tensor.draw {
         Draw::Zero => vec![0.0; count],
         Draw::Normal(deviation) => (0..count).map(|_| random.normal() * deviation).collect(),
-        Draw::AroundOne(deviation) => (0..count).map(|_| 1.0 + random.normal() * deviation).collect(),
+        Draw::AroundOne(deviation) => (0..count)
+            .map(|_| 1.0 + random.normal() * deviation)
+            .collect(),
     };
     if tensor.element == Element::F16 {
         let mut halves = vec![f16::ZERO; count];
@@ -273,5 +297,7 @@ fn fill(bytes: &mut Vec<u8>, tensor: &Entry, count: usize, random: &mut Random) 
 
 /// FNV-1a: every tensor draws from a stream of its own, whatever the others do.
 fn name_hash(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    })
 }
