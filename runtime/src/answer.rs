@@ -19,8 +19,8 @@ pub struct Answer {
     /// Constrained: the probability of this answer among the grammar's
     /// alternatives. Free text: the geometric mean of its tokens' probabilities.
     pub confidence: f32,
-    /// Tokens that were generated, the ending token not counted.
-    pub tokens: usize,
+    /// Ids of the generated tokens, the ending one not included.
+    pub ids: Vec<u32>,
     /// False when the limit of tokens cut the answer short.
     pub complete: bool,
     /// Oldest turns of the dialogue that did not fit and were left out.
@@ -125,7 +125,9 @@ pub(crate) fn body(instruction: Instruction, decoded: &Decoded) -> Body {
 
 /// `yes` or `no`, whatever follows the word.
 pub(crate) fn changed(text: &str) -> Option<bool> {
-    let first = text.split(|c: char| !c.is_alphabetic()).find(|word| !word.is_empty())?;
+    let first = text
+        .split(|c: char| !c.is_alphabetic())
+        .find(|word| !word.is_empty())?;
     match first.to_ascii_lowercase().as_str() {
         "yes" => Some(true),
         "no" => Some(false),
@@ -134,8 +136,26 @@ pub(crate) fn changed(text: &str) -> Option<bool> {
 }
 
 const NUMBER_WORDS: [&str; 21] = [
-    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
-    "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+    "no",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
     "twenty",
 ];
 
@@ -167,7 +187,10 @@ pub(crate) fn counts(text: &str) -> Option<[(u32, Range<usize>); 2]> {
         [None, None] => None,
         [roads, buildings] => {
             let absent = (0, 0..text.len());
-            Some([roads.unwrap_or_else(|| absent.clone()), buildings.unwrap_or(absent)])
+            Some([
+                roads.unwrap_or_else(|| absent.clone()),
+                buildings.unwrap_or(absent),
+            ])
         }
     }
 }
@@ -175,7 +198,9 @@ pub(crate) fn counts(text: &str) -> Option<[(u32, Range<usize>); 2]> {
 fn number(word: &str) -> Option<u32> {
     let digits = word.parse().ok();
     let spelled = || NUMBER_WORDS.iter().position(|&name| name == word);
-    digits.or_else(|| u32::try_from(spelled()?).ok()).or((word == "a").then_some(1))
+    digits
+        .or_else(|| u32::try_from(spelled()?).ok())
+        .or((word == "a").then_some(1))
 }
 
 struct Word<'a> {
@@ -272,7 +297,10 @@ mod tests {
     fn a_count_knows_where_it_stands() {
         let text = "2 new roads and 17 new buildings";
         let [roads, buildings] = counts(text).unwrap();
-        assert_eq!((&text[roads.1], &text[buildings.1]), ("2 new roads", "17 new buildings"));
+        assert_eq!(
+            (&text[roads.1], &text[buildings.1]),
+            ("2 new roads", "17 new buildings")
+        );
     }
 
     #[test]

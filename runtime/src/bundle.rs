@@ -2,9 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use deltavlm_bundle::{
-    ElementType, MANIFEST_FILE, Manifest, SentencePiece, WordPiece,
-};
+use deltavlm_bundle::{ElementType, MANIFEST_FILE, Manifest, SentencePiece, WordPiece};
 use sha2::{Digest, Sha256};
 
 use crate::map::Map;
@@ -38,7 +36,11 @@ impl Bundle {
                 file.check_content(directory)?;
             }
         } else if check == Check::Auto {
-            log::info!("{}: {} MiB, sizes checked but not hashed", directory.display(), bytes >> 20);
+            log::info!(
+                "{}: {} MiB, sizes checked but not hashed",
+                directory.display(),
+                bytes >> 20
+            );
         }
         let content = std::fs::read(directory.join(MANIFEST_FILE)).map_err(|source| Error::Io {
             path: directory.join(MANIFEST_FILE),
@@ -107,7 +109,11 @@ impl TokenTable {
         match self.element {
             ElementType::F32 => {
                 let bytes = &self.map[row * self.width * 4..][..self.width * 4];
-                out.extend(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+                out.extend(
+                    bytes
+                        .chunks_exact(4)
+                        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
+                );
             }
             ElementType::F16 => {
                 let bytes = &self.map[row * self.width * 2..][..self.width * 2];

@@ -43,7 +43,10 @@ impl FeatureCache {
         if let Some(directory) = &options.directory
             && let Err(error) = fs::create_dir_all(directory)
         {
-            log::warn!("{}: {error}; features are not kept on disk", directory.display());
+            log::warn!(
+                "{}: {error}; features are not kept on disk",
+                directory.display()
+            );
             options.directory = None;
         }
         Self {
@@ -85,7 +88,10 @@ impl FeatureCache {
             Ok(_) => None,
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
-                log::warn!("{}: {error}; the features are computed again", path.display());
+                log::warn!(
+                    "{}: {error}; the features are computed again",
+                    path.display()
+                );
                 // A file that cannot be deleted is overwritten below.
                 let _ = fs::remove_file(&path);
                 None
@@ -117,7 +123,11 @@ impl FeatureCache {
         }
         self.bytes += size;
         while self.bytes > self.options.memory_bytes {
-            let Some(oldest) = self.entries.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| *key)
+            let Some(oldest) = self
+                .entries
+                .iter()
+                .min_by_key(|(_, entry)| entry.used)
+                .map(|(key, _)| *key)
             else {
                 break;
             };
@@ -175,7 +185,10 @@ fn read(path: &Path, key: &Key) -> io::Result<Vec<f16>> {
     if let Ok(file) = fs::File::options().append(true).open(path) {
         let _ = file.set_modified(SystemTime::now());
     }
-    Ok(values.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect())
+    Ok(values
+        .chunks_exact(2)
+        .map(|b| f16::from_le_bytes([b[0], b[1]]))
+        .collect())
 }
 
 /// Deletes the least recently used entries, and what a crash left half-written.
@@ -184,14 +197,15 @@ fn trim(directory: &Path, limit: u64) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let path = entry.path();
-        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        let extension = path
+            .extension()
+            .and_then(|e| e.to_str())
+            .unwrap_or_default();
         let metadata = entry.metadata()?;
         let modified = metadata.modified()?;
         if extension == EXTENSION {
             entries.push((modified, metadata.len(), path));
-        } else if extension == "tmp"
-            && modified.elapsed().is_ok_and(|age| age.as_secs() > 3600)
-        {
+        } else if extension == "tmp" && modified.elapsed().is_ok_and(|age| age.as_secs() > 3600) {
             fs::remove_file(path)?;
         }
     }
@@ -237,7 +251,10 @@ mod tests {
         for index in 0..10u8 {
             let mut cache = FeatureCache::new(&options(Some(directory.path()), 0, 3 * 76));
             cache.put([index; 32], &[f32::from(index), 0.5]);
-            assert_eq!(cache.get(&[index; 32], 2), Some(vec![f32::from(index), 0.5]));
+            assert_eq!(
+                cache.get(&[index; 32], 2),
+                Some(vec![f32::from(index), 0.5])
+            );
         }
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
     }

@@ -39,7 +39,9 @@ impl Grid {
 
     /// The cells in the order of their bits.
     pub fn cells(self) -> impl Iterator<Item = Cell> {
-        Cell::ALL.into_iter().filter(move |&cell| self.contains(cell))
+        Cell::ALL
+            .into_iter()
+            .filter(move |&cell| self.contains(cell))
     }
 
     /// The published names of the cells.

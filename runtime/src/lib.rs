@@ -47,6 +47,7 @@ mod model;
 mod options;
 mod pair;
 pub mod picture;
+mod prompt;
 mod request;
 pub mod tile;
 mod timing;

@@ -59,9 +59,14 @@ impl MemoryEstimate {
         if self.total() <= available || options.ignore_memory {
             return Ok(());
         }
-        let coarsest = manifest.segments.get(&Segment::Decoder).map(|record| record.precision);
+        let coarsest = manifest
+            .segments
+            .get(&Segment::Decoder)
+            .map(|record| record.precision);
         let remedy = match coarsest {
-            Some(Precision::F32 | Precision::F16) => "export the bundle with `--precision int8` or `int4`",
+            Some(Precision::F32 | Precision::F16) => {
+                "export the bundle with `--precision int8` or `int4`"
+            }
             Some(Precision::Int8) => "export the bundle with `--precision int4`",
             _ => "use a smaller model or a machine with more memory",
         };
@@ -78,7 +83,10 @@ impl MemoryEstimate {
 /// control group and its address-space limit leave. `None` where none of them can
 /// be read.
 pub fn available_bytes() -> Option<u64> {
-    [machine(), control_group(), address_space()].into_iter().flatten().min()
+    [machine(), control_group(), address_space()]
+        .into_iter()
+        .flatten()
+        .min()
 }
 
 /// The most memory that this process has had in use, file-backed pages included.
@@ -92,14 +100,26 @@ pub fn resident_bytes() -> Option<u64> {
 }
 
 fn machine() -> Option<u64> {
-    field(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
+    field(
+        &std::fs::read_to_string("/proc/meminfo").ok()?,
+        "MemAvailable:",
+    )
 }
 
 /// Version 2 below /sys/fs/cgroup, or version 1; page cache counts as free.
 fn control_group() -> Option<u64> {
-    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let number = |path: &str| {
+        std::fs::read_to_string(path)
+            .ok()?
+            .trim()
+            .parse::<u64>()
+            .ok()
+    };
     let group = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let own = group.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+    let own = group
+        .lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .unwrap_or("/");
     let mut least: Option<u64> = None;
     // Every ancestor may set a limit.
     let mut path = own.trim_end_matches('/');
@@ -107,7 +127,8 @@ fn control_group() -> Option<u64> {
         let directory = format!("/sys/fs/cgroup{path}");
         if let Some(limit) = number(&format!("{directory}/memory.max")) {
             let used = number(&format!("{directory}/memory.current")).unwrap_or(0);
-            let stat = std::fs::read_to_string(format!("{directory}/memory.stat")).unwrap_or_default();
+            let stat =
+                std::fs::read_to_string(format!("{directory}/memory.stat")).unwrap_or_default();
             let cache = stat_field(&stat, "inactive_file") + stat_field(&stat, "active_file");
             let left = limit.saturating_sub(used.saturating_sub(cache));
             least = Some(least.map_or(left, |least| least.min(left)));
@@ -128,8 +149,14 @@ fn control_group() -> Option<u64> {
 
 fn address_space() -> Option<u64> {
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find(|line| line.starts_with("Max address space"))?;
-    let limit: u64 = line["Max address space".len()..].split_whitespace().next()?.parse().ok()?;
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max address space"))?;
+    let limit: u64 = line["Max address space".len()..]
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()?;
     Some(limit.saturating_sub(status_field("VmSize:")?))
 }
 
@@ -146,7 +173,13 @@ fn field(text: &str, name: &str) -> Option<u64> {
 
 /// A line `name 1234`; 0 when absent.
 fn stat_field(text: &str, name: &str) -> u64 {
-    let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
+    let value = |line: &str| {
+        line.strip_prefix(name)?
+            .strip_prefix(' ')?
+            .trim()
+            .parse()
+            .ok()
+    };
     text.lines().find_map(value).unwrap_or(0)
 }
 
@@ -156,9 +189,15 @@ mod tests {
 
     #[test]
     fn files_of_the_kernel_are_read_in_their_units() {
-        assert_eq!(field("MemFree: 3 kB\nMemAvailable:   12 kB\n", "MemAvailable:"), Some(12 * 1024));
+        assert_eq!(
+            field("MemFree: 3 kB\nMemAvailable:   12 kB\n", "MemAvailable:"),
+            Some(12 * 1024)
+        );
         assert_eq!(field("nothing", "MemAvailable:"), None);
-        assert_eq!(stat_field("active_file 5\ninactive_file 7\n", "inactive_file"), 7);
+        assert_eq!(
+            stat_field("active_file 5\ninactive_file 7\n", "inactive_file"),
+            7
+        );
         assert_eq!(stat_field("", "inactive_file"), 0);
     }
 

@@ -4,18 +4,16 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Instant;
 
-use deltavlm_bundle::{Instruction, Manifest, Segment, Turn};
+use deltavlm_bundle::{Instruction, Manifest, Segment};
 
-use crate::answer::{Answer, Body, body};
 use crate::bundle::Bundle;
 use crate::cache::{FeatureCache, through_half};
-use crate::decode::{self, Automaton, Decoded, Job, Policy};
-use crate::dialogue;
+use crate::decode::{self, Automaton, Job};
 use crate::engine::{self, Engine, EngineReport, Input};
 use crate::picture::{Source, normalise, resize};
-use crate::request::Prompt;
+use crate::prompt::{Text, job, typed};
 use crate::timing::{ms_since, timed};
-use crate::{Decoding, Error, Guard, MemoryEstimate, Options, Pair, Picture, Request, Timing};
+use crate::{Answer, Error, Guard, MemoryEstimate, Options, Pair, Picture, Request, Timing};
 
 /// A bundle, opened and ready to answer. One thread uses it at a time; it may move
 /// between threads.
@@ -37,13 +35,6 @@ pub struct Survey {
     pub timing: Timing,
 }
 
-/// What both tokenizers see.
-struct Text {
-    qformer_ids: Vec<u32>,
-    llm_ids: Vec<u32>,
-    dropped: usize,
-}
-
 impl Model {
     /// Opens a bundle directory: checks its files, compares the memory it needs with
     /// what there is, loads the segments and compiles the answer grammars.
@@ -59,7 +50,9 @@ impl Model {
             if let Some(grammar) = &record.grammar {
                 let tokens = bundle.manifest.model.llm.vocab_size;
                 let automaton = Automaton::compile(grammar, &bundle.sentencepiece, tokens)
-                    .map_err(|problem| bundle.unfit(format!("grammar of `{}`: {problem}", record.name.name())))?;
+                    .map_err(|problem| {
+                        bundle.unfit(format!("grammar of `{}`: {problem}", record.name.name()))
+                    })?;
                 grammars.insert(record.name, automaton);
             }
         }
@@ -103,7 +96,11 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Picture`], [`Error::SizesDiffer`], [`Error::Engine`].
-    pub fn pair<'a>(&mut self, before: impl Into<Source<'a>>, after: impl Into<Source<'a>>) -> Result<Pair, Error> {
+    pub fn pair<'a>(
+        &mut self,
+        before: impl Into<Source<'a>>,
+        after: impl Into<Source<'a>>,
+    ) -> Result<Pair, Error> {
         self.pair_within(before, after, Guard::NONE)
     }
 
@@ -123,7 +120,10 @@ impl Model {
         let (before, after) = (before.into(), after.into());
         guard.check(started, "decoding the pictures")?;
         let (before, after) = timed(&mut timing.preprocess, || {
-            Ok::<_, Error>((before.read("before", &limits)?, after.read("after", &limits)?))
+            Ok::<_, Error>((
+                before.read("before", &limits)?,
+                after.read("after", &limits)?,
+            ))
         })?;
         if before.size() != after.size() {
             return Err(Error::SizesDiffer {
@@ -159,7 +159,14 @@ impl Model {
             )
         })?;
         self.expect(Segment::Difference, difference.len(), both.iter().product())?;
-        Ok(Pair::new(difference, both, self.bundle.hash, size, timing, before_was_cached))
+        Ok(Pair::new(
+            difference,
+            both,
+            self.bundle.hash,
+            size,
+            timing,
+            before_was_cached,
+        ))
     }
 
     /// Answers one request.
@@ -210,16 +217,25 @@ impl Model {
     ///
     /// # Errors
     /// As [`Model::ask`].
-    pub fn ask_all(&mut self, pair: &Pair, requests: &[Request]) -> Result<(Vec<Answer>, Timing), Error> {
+    pub fn ask_all(
+        &mut self,
+        pair: &Pair,
+        requests: &[Request],
+    ) -> Result<(Vec<Answer>, Timing), Error> {
         let started = Instant::now();
         let mut timing = Timing::default();
         let Some(first) = requests.first() else {
             return Ok((Vec::new(), timing));
         };
         if pair.bundle != self.bundle.hash {
-            return Err(Error::Caller("the pair was encoded by another bundle; encode it again".to_owned()));
+            return Err(Error::Caller(
+                "the pair was encoded by another bundle; encode it again".to_owned(),
+            ));
         }
-        let texts = requests.iter().map(|request| self.text(request)).collect::<Result<Vec<_>, _>>()?;
+        let texts = requests
+            .iter()
+            .map(|request| Text::of(&self.bundle, request))
+            .collect::<Result<Vec<_>, _>>()?;
         let guard = &first.guard;
         guard.check(started, "reading the instruction")?;
         let queries = timed(&mut timing.qformer, || self.queries(pair, &texts))?;
@@ -230,7 +246,15 @@ impl Model {
             let job = job(&self.bundle, &self.grammars, request, text, &queries[index])?;
             if request.beams > 1 {
                 let engine = self.engine.as_mut();
-                let decoded = decode::search(engine, &self.bundle, &job, request.beams, guard, started, &mut timing)?;
+                let decoded = decode::search(
+                    engine,
+                    &self.bundle,
+                    &job,
+                    request.beams,
+                    guard,
+                    started,
+                    &mut timing,
+                )?;
                 answers.push((index, decoded));
             } else {
                 batch.push((index, job));
@@ -315,7 +339,9 @@ impl Model {
             normalise(&resize(picture, side as u32, side as u32), mean, std)
         });
         let input = Input::f32("image", &shape, &pixels);
-        let features = timed(&mut timing.vision, || self.engine.run(Segment::Vision, &[input]))?;
+        let features = timed(&mut timing.vision, || {
+            self.engine.run(Segment::Vision, &[input])
+        })?;
         self.expect(Segment::Vision, features.len(), expected)?;
         Ok(features)
     }
@@ -325,51 +351,22 @@ impl Model {
         if found == expected {
             return Ok(());
         }
-        let problem = format!("segment `{}` gives {found} values where the manifest asks for {expected}; rebuild it", segment.name());
+        let problem = format!(
+            "segment `{}` gives {found} values where the manifest asks for {expected}; rebuild it",
+            segment.name()
+        );
         Err(self.bundle.unfit(problem))
-    }
-
-    fn text(&self, request: &Request) -> Result<Text, Error> {
-        let bundle = &self.bundle;
-        let max_tokens = request.max_tokens.unwrap_or(bundle.manifest.generation.max_new_tokens);
-        match &request.prompt {
-            Prompt::Fixed(instruction) => {
-                let record = bundle.manifest.instruction(*instruction).ok_or_else(|| {
-                    bundle.unfit(format!("it does not know the instruction `{}`; rebuild it", instruction.name()))
-                })?;
-                Ok(Text {
-                    qformer_ids: record.qformer_ids.clone(),
-                    llm_ids: record.llm_ids.clone(),
-                    dropped: 0,
-                })
-            }
-            Prompt::Question { text, history } => {
-                if text.trim().is_empty() {
-                    return Err(Error::Caller("the question is empty; ask something".to_owned()));
-                }
-                let fitted = dialogue::fit(bundle, history, text, max_tokens);
-                Ok(self.tokens(&fitted.text, fitted.dropped))
-            }
-            Prompt::Raw(text) => Ok(self.tokens(text, 0)),
-        }
-    }
-
-    fn tokens(&self, text: &str, dropped: usize) -> Text {
-        let bundle = &self.bundle;
-        let mut llm_ids = vec![bundle.manifest.generation.bos_id];
-        llm_ids.extend(bundle.sentencepiece.encode(text));
-        Text {
-            qformer_ids: bundle.wordpiece.encode(text, bundle.manifest.model.qformer.max_text_tokens),
-            llm_ids,
-            dropped,
-        }
     }
 
     /// Projected queries of every text, from one run of the Q-Former.
     fn queries(&mut self, pair: &Pair, texts: &[Text]) -> Result<Vec<Vec<f32>>, Error> {
         let model = &self.bundle.manifest.model;
         let row = model.qformer.queries * model.llm.width;
-        let length = texts.iter().map(|text| text.qformer_ids.len()).max().unwrap_or(0);
+        let length = texts
+            .iter()
+            .map(|text| text.qformer_ids.len())
+            .max()
+            .unwrap_or(0);
         let mut ids = vec![0i64; texts.len() * length];
         let mut mask = vec![0i64; texts.len() * length];
         for (index, text) in texts.iter().enumerate() {
@@ -401,70 +398,23 @@ impl std::fmt::Debug for Model {
     }
 }
 
-/// The prompt of a request in embeddings, and how to continue it.
-fn job<'a>(
-    bundle: &Bundle,
-    grammars: &'a HashMap<Instruction, Automaton>,
-    request: &Request,
-    text: &Text,
-    queries: &[f32],
-) -> Result<Job<'a>, Error> {
-    let model = &bundle.manifest.model;
-    let length = model.qformer.queries + text.llm_ids.len();
-    let room = model.llm.max_positions.saturating_sub(length);
-    if room == 0 {
-        return Err(Error::Caller(format!(
-            "the question takes {length} positions and the model has {}; shorten it",
-            model.llm.max_positions
-        )));
-    }
-    let grammar = match (&request.prompt, request.decoding) {
-        (Prompt::Fixed(instruction), Decoding::Constrained) => grammars.get(instruction),
-        _ => None,
-    };
-    if request.beams == 0 {
-        return Err(Error::Caller("0 beams find nothing; use 1 or more".to_owned()));
-    }
-    if request.beams > 1 && grammar.is_some() {
-        return Err(Error::Caller(format!(
-            "{} beams need free decoding; within a grammar the choice is exact",
-            request.beams
-        )));
-    }
-    let wanted = request.max_tokens.unwrap_or(bundle.manifest.generation.max_new_tokens).max(1);
-    let mut prompt = queries.to_vec();
-    for &id in &text.llm_ids {
-        bundle.embedding.append(id, &mut prompt);
-    }
-    Ok(Job {
-        prompt,
-        policy: grammar.map_or(Policy::Free, Policy::Grammar),
-        max_tokens: if grammar.is_some() { room } else { wanted.min(room) },
-    })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn typed(request: &Request, text: &Text, decoded: &Decoded, ms: f64) -> Answer {
-    Answer {
-        body: match &request.prompt {
-            Prompt::Fixed(instruction) => body(*instruction, decoded),
-            Prompt::Question { text, .. } | Prompt::Raw(text) => Body::Question { question: text.clone() },
-        },
-        text: decoded.text.clone(),
-        decoding: if decoded.constrained { Decoding::Constrained } else { Decoding::Free },
-        confidence: decoded.confidence(),
-        tokens: decoded.ids.len(),
-        complete: decoded.complete,
-        trimmed_turns: text.dropped,
-        ms,
+    /// A daemon owns the model on a thread of its own.
+    #[test]
+    fn a_model_moves_between_threads() {
+        fn moves<T: Send>() {}
+        moves::<Model>();
+        moves::<Pair>();
+        moves::<Request>();
     }
-}
 
-impl Answer {
-    /// This answer as an earlier turn of a dialogue.
-    pub fn as_turn(&self, question: impl Into<String>) -> Turn {
-        Turn {
-            question: question.into(),
-            answer: self.text.clone(),
-        }
+    #[test]
+    fn an_absent_bundle_names_its_directory() {
+        let error = Model::open(Path::new("no/such/bundle"), &Options::default()).unwrap_err();
+        assert!(error.to_string().contains("no/such/bundle"), "{error}");
+        assert_eq!(error.fault(), crate::Fault::Bundle);
     }
 }

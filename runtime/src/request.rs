@@ -138,7 +138,11 @@ impl Guard {
 
     /// Fails when it is time to give up. `during` names the step that would come next.
     pub(crate) fn check(&self, started: Instant, during: &'static str) -> Result<(), Error> {
-        if self.cancel.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+        if self
+            .cancel
+            .as_ref()
+            .is_some_and(|flag| flag.load(Ordering::Relaxed))
+        {
             return Err(Error::Cancelled { during });
         }
         match self.deadline {

@@ -44,7 +44,14 @@ impl Tiling {
         let (columns, rows) = (self.starts(width), self.starts(height));
         let (width, height) = (self.tile.min(width), self.tile.min(height));
         rows.iter()
-            .flat_map(|&y| columns.iter().map(move |&x| Rect { x, y, width, height }))
+            .flat_map(|&y| {
+                columns.iter().map(move |&x| Rect {
+                    x,
+                    y,
+                    width,
+                    height,
+                })
+            })
             .collect()
     }
 
@@ -76,7 +83,8 @@ impl Rect {
         let span = |a: u32, a_len: u32, b: u32, b_len: u32| {
             u64::from((a + a_len).min(b + b_len).saturating_sub(a.max(b)))
         };
-        span(self.x, self.width, other.x, other.width) * span(self.y, self.height, other.y, other.height)
+        span(self.x, self.width, other.x, other.width)
+            * span(self.y, self.height, other.y, other.height)
     }
 
     fn area(&self) -> u64 {
@@ -160,16 +168,30 @@ impl Model {
         let mut timing = Timing::default();
         for rect in tiling.rects(width, height) {
             let cut = |picture: &Picture| picture.crop(rect.x, rect.y, rect.width, rect.height);
-            let guard = requests.first().map(|request| request.guard.clone()).unwrap_or_default();
+            let guard = requests
+                .first()
+                .map(|request| request.guard.clone())
+                .unwrap_or_default();
             let pair = self.pair_within(&cut(before), &cut(after), &guard)?;
             let (answers, asked) = self.ask_all(&pair, requests)?;
             timing.add(&pair.timing());
             timing.add(&asked);
             tiles.push(TileAnswers { rect, answers });
         }
-        let frame = Rect { x: 0, y: 0, width, height };
-        let merged = (0..requests.len()).map(|index| merge(&frame, &tiles, index)).collect();
-        Ok(FrameAnswers { tiles, merged, timing })
+        let frame = Rect {
+            x: 0,
+            y: 0,
+            width,
+            height,
+        };
+        let merged = (0..requests.len())
+            .map(|index| merge(&frame, &tiles, index))
+            .collect();
+        Ok(FrameAnswers {
+            tiles,
+            merged,
+            timing,
+        })
     }
 }
 
@@ -185,18 +207,28 @@ fn merge(frame: &Rect, tiles: &[TileAnswers], index: usize) -> Merged {
                 })
                 .collect();
             let changed = votes.iter().any(|(changed, _)| *changed);
-            let deciding = votes.iter().filter(|(vote, _)| *vote == changed).map(|(_, confidence)| *confidence);
+            let deciding = votes
+                .iter()
+                .filter(|(vote, _)| *vote == changed)
+                .map(|(_, confidence)| *confidence);
             let confidence = if changed {
                 deciding.fold(0.0, f32::max)
             } else {
                 deciding.fold(1.0, f32::min)
             };
-            Merged::Classify { changed, confidence }
+            Merged::Classify {
+                changed,
+                confidence,
+            }
         }
         Body::Count { .. } => {
             let (mut roads, mut buildings) = (0.0, 0.0);
             for (rect, answer) in answers() {
-                if let Body::Count { roads: r, buildings: b } = answer.body {
+                if let Body::Count {
+                    roads: r,
+                    buildings: b,
+                } = answer.body
+                {
                     let share = own_share(rect, tiles);
                     roads += share * f64::from(r.number);
                     buildings += share * f64::from(b.number);
@@ -210,7 +242,11 @@ fn merge(frame: &Rect, tiles: &[TileAnswers], index: usize) -> Merged {
         Body::Localize { .. } => {
             let (mut roads, mut buildings) = (Vec::new(), Vec::new());
             for (rect, answer) in answers() {
-                if let Body::Localize { roads: r, buildings: b } = answer.body {
+                if let Body::Localize {
+                    roads: r,
+                    buildings: b,
+                } = answer.body
+                {
                     roads.extend(r.grid.cells().map(|cell| rect.cell(cell)));
                     buildings.extend(b.grid.cells().map(|cell| rect.cell(cell)));
                 }
@@ -222,7 +258,11 @@ fn merge(frame: &Rect, tiles: &[TileAnswers], index: usize) -> Merged {
                 buildings,
             }
         }
-        _ => Merged::Texts(answers().map(|(rect, answer)| (*rect, answer.text.clone())).collect()),
+        _ => Merged::Texts(
+            answers()
+                .map(|(rect, answer)| (*rect, answer.text.clone()))
+                .collect(),
+        ),
     }
 }
 
@@ -240,7 +280,9 @@ fn own_share(rect: &Rect, tiles: &[TileAnswers]) -> f64 {
 fn grid_of(frame: &Rect, parts: &[Rect]) -> Grid {
     let touched = |cell: &Cell| {
         let own = frame.cell(*cell);
-        parts.iter().any(|part| part.intersection(&own) * 10 >= own.area().min(part.area()).max(1))
+        parts
+            .iter()
+            .any(|part| part.intersection(&own) * 10 >= own.area().min(part.area()).max(1))
     };
     Cell::ALL.into_iter().filter(touched).collect()
 }
@@ -258,10 +300,25 @@ mod tests {
 
     #[test]
     fn cells_are_placed_in_the_frame() {
-        let rect = Rect { x: 100, y: 200, width: 90, height: 60 };
-        let expected = Rect { x: 160, y: 220, width: 30, height: 20 };
+        let rect = Rect {
+            x: 100,
+            y: 200,
+            width: 90,
+            height: 60,
+        };
+        let expected = Rect {
+            x: 160,
+            y: 220,
+            width: 30,
+            height: 20,
+        };
         assert_eq!(rect.cell(Cell::CenterRight), expected);
-        let frame = Rect { x: 0, y: 0, width: 300, height: 300 };
+        let frame = Rect {
+            x: 0,
+            y: 0,
+            width: 300,
+            height: 300,
+        };
         assert_eq!(grid_of(&frame, &[expected]).names(), ["bottom-center"]);
     }
 

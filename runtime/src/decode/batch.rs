@@ -37,7 +37,11 @@ pub(crate) fn run(
     timing: &mut Timing,
 ) -> Result<Vec<Decoded>, Error> {
     let vocabulary = bundle.manifest.model.llm.vocab_size;
-    let mut rows: Vec<Row<'_>> = jobs.iter().enumerate().map(|(index, job)| Row::new(index, job)).collect();
+    let mut rows: Vec<Row<'_>> = jobs
+        .iter()
+        .enumerate()
+        .map(|(index, job)| Row::new(index, job))
+        .collect();
     let mut finished: Vec<Option<Decoded>> = vec![None; jobs.len()];
 
     guard.check(started, "reading the prompt")?;
@@ -67,7 +71,10 @@ pub(crate) fn run(
             sequences.select(&going)?;
         }
         guard.check(started, "writing the answer")?;
-        let chunks: Vec<Vec<f32>> = rows.iter_mut().map(|row| row.take_pending(bundle)).collect();
+        let chunks: Vec<Vec<f32>> = rows
+            .iter_mut()
+            .map(|row| row.take_pending(bundle))
+            .collect();
         let chunks: Vec<&[f32]> = chunks.iter().map(Vec::as_slice).collect();
         logits = timed(&mut timing.decode, || sequences.feed(&chunks))?;
     }
@@ -142,7 +149,8 @@ impl<'a> Row<'a> {
                 (0, vec![1.0])
             } else if let Some(logits) = fresh.take() {
                 let allowed: Vec<f32> = ids.iter().map(|&id| logits[id as usize]).collect();
-                let probabilities: Vec<f32> = log_softmax(&allowed).into_iter().map(f32::exp).collect();
+                let probabilities: Vec<f32> =
+                    log_softmax(&allowed).into_iter().map(f32::exp).collect();
                 (argmax(&allowed), probabilities)
             } else {
                 // The next choice needs the logits after what was forced.
@@ -153,7 +161,11 @@ impl<'a> Row<'a> {
                 .enumerate()
                 .filter(|&(index, _)| index != best)
                 .map(|(index, &id)| {
-                    let text = if index == state.edges.len() { Vec::new() } else { surface(id) };
+                    let text = if index == state.edges.len() {
+                        Vec::new()
+                    } else {
+                        surface(id)
+                    };
                     (text, probabilities[index])
                 })
                 .collect();
@@ -167,7 +179,13 @@ impl<'a> Row<'a> {
         }
     }
 
-    fn push(&mut self, bundle: &Bundle, id: u32, probability: f32, alternatives: Vec<(Vec<u8>, f32)>) {
+    fn push(
+        &mut self,
+        bundle: &Bundle,
+        id: u32,
+        probability: f32,
+        alternatives: Vec<(Vec<u8>, f32)>,
+    ) {
         self.ids.push(id);
         self.choices.push(Choice {
             surface: bundle.sentencepiece.surface(id).unwrap_or_default(),

@@ -29,7 +29,9 @@ pub(crate) fn search(
 
     guard.check(started, "reading the prompt")?;
     let mut sequences = Sequences::start(engine, 1, bundle.embedding.width(), vocabulary)?;
-    let first = timed(&mut timing.prefill, || sequences.feed(&[job.prompt.as_slice()]))?;
+    let first = timed(&mut timing.prefill, || {
+        sequences.feed(&[job.prompt.as_slice()])
+    })?;
     let mut logits = first.repeat(beams);
     sequences.select(&vec![0; beams])?;
 
@@ -40,14 +42,22 @@ pub(crate) fn search(
         }
         guard.check(started, "writing the answer")?;
         timed(&mut timing.decode, || sequences.select(&kept))?;
-        let rows: Vec<Vec<f32>> = search.beams.iter().map(|beam| row(bundle, beam.ids[beam.ids.len() - 1])).collect();
+        let rows: Vec<Vec<f32>> = search
+            .beams
+            .iter()
+            .map(|beam| row(bundle, beam.ids[beam.ids.len() - 1]))
+            .collect();
         let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
         logits = timed(&mut timing.decode, || sequences.feed(&rows))?;
     }
 
     let best = search.finish();
     let stop = &bundle.manifest.generation.stop_ids;
-    let length = best.ids.iter().position(|id| stop.contains(id)).unwrap_or(best.ids.len());
+    let length = best
+        .ids
+        .iter()
+        .position(|id| stop.contains(id))
+        .unwrap_or(best.ids.len());
     let mean = best.score.exp() as f32;
     let choices = best.ids[..length]
         .iter()
@@ -57,7 +67,13 @@ pub(crate) fn search(
             alternatives: Vec::new(),
         })
         .collect();
-    Ok(Decoded::new(bundle, best.ids[..length].to_vec(), choices, best.complete, false))
+    Ok(Decoded::new(
+        bundle,
+        best.ids[..length].to_vec(),
+        choices,
+        best.complete,
+        false,
+    ))
 }
 
 fn row(bundle: &Bundle, id: u32) -> Vec<f32> {
@@ -114,10 +130,20 @@ impl<'a> Search<'a> {
         let width = self.beams.len();
         let vocabulary = logits.len() / width;
         let mut candidates: Vec<(f32, usize)> = Vec::with_capacity(logits.len());
-        for (index, (beam, logits)) in self.beams.iter().zip(logits.chunks_exact(vocabulary)).enumerate() {
+        for (index, (beam, logits)) in self
+            .beams
+            .iter()
+            .zip(logits.chunks_exact(vocabulary))
+            .enumerate()
+        {
             let mut scores = log_softmax(logits);
             penalise(&mut scores, &beam.ids, self.generation);
-            candidates.extend(scores.iter().enumerate().map(|(id, score)| (score + beam.score, index * vocabulary + id)));
+            candidates.extend(
+                scores
+                    .iter()
+                    .enumerate()
+                    .map(|(id, score)| (score + beam.score, index * vocabulary + id)),
+            );
         }
         // Two per beam, so that one remains where the other ends.
         let count = (2 * width).min(candidates.len());
@@ -161,7 +187,11 @@ impl<'a> Search<'a> {
         if self.hypotheses.len() >= width && score <= self.worst {
             return;
         }
-        self.hypotheses.push(Hypothesis { ids, score, complete });
+        self.hypotheses.push(Hypothesis {
+            ids,
+            score,
+            complete,
+        });
         if self.hypotheses.len() > width {
             let worst = self.lowest();
             self.hypotheses.remove(worst);

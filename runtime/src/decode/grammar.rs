@@ -53,7 +53,11 @@ impl Automaton {
 
     /// Compiles a regular expression that is to match whole answers. `tokens` is the
     /// number of ids that the language model knows.
-    pub(crate) fn compile(grammar: &str, tokenizer: &SentencePiece, tokens: usize) -> Result<Self, String> {
+    pub(crate) fn compile(
+        grammar: &str,
+        tokenizer: &SentencePiece,
+        tokens: usize,
+    ) -> Result<Self, String> {
         let dfa = dense::Builder::new()
             .configure(
                 dense::Config::new()
@@ -89,7 +93,8 @@ struct Compiler<'a> {
 
 impl Compiler<'_> {
     fn run(mut self, start: StateID) -> Result<Automaton, String> {
-        let mut indices: HashMap<(StateID, Option<u32>), usize> = HashMap::from([((start, None), 0)]);
+        let mut indices: HashMap<(StateID, Option<u32>), usize> =
+            HashMap::from([((start, None), 0)]);
         let mut keys = vec![(start, None)];
         let mut states: Vec<State> = Vec::new();
         while states.len() < keys.len() {
@@ -132,10 +137,13 @@ impl Compiler<'_> {
 
     fn may_follow(&mut self, last: Option<u32>, token: u32) -> bool {
         let tokenizer = self.tokenizer;
-        *self.follows.entry((last, token)).or_insert_with(|| match last {
-            None => tokenizer.is_canonical(&[token]),
-            Some(last) => tokenizer.is_canonical(&[last, token]),
-        })
+        *self
+            .follows
+            .entry((last, token))
+            .or_insert_with(|| match last {
+                None => tokenizer.is_canonical(&[token]),
+                Some(last) => tokenizer.is_canonical(&[last, token]),
+            })
     }
 }
 
@@ -148,7 +156,9 @@ fn without_dead_ends(states: Vec<State>) -> Result<Automaton, String> {
         }
     }
     let mut alive = vec![false; states.len()];
-    let mut open: Vec<usize> = (0..states.len()).filter(|&index| states[index].accepting).collect();
+    let mut open: Vec<usize> = (0..states.len())
+        .filter(|&index| states[index].accepting)
+        .collect();
     while let Some(index) = open.pop() {
         if !std::mem::replace(&mut alive[index], true) {
             open.extend_from_slice(&sources[index]);
@@ -204,7 +214,10 @@ impl Trie {
         for id in 0..tokenizer.len().min(tokens) {
             let Ok(id) = u32::try_from(id) else { break };
             // A token that its own text is not encoded to never occurs.
-            if let Some(bytes) = tokenizer.surface(id).filter(|_| tokenizer.is_canonical(&[id])) {
+            if let Some(bytes) = tokenizer
+                .surface(id)
+                .filter(|_| tokenizer.is_canonical(&[id]))
+            {
                 trie.insert(&bytes, id);
             }
         }
@@ -229,11 +242,20 @@ impl Trie {
 
     fn child(&self, node: usize, byte: u8) -> Option<usize> {
         let children = &self.nodes[node].children;
-        children.iter().find(|(b, _)| *b == byte).map(|&(_, child)| child)
+        children
+            .iter()
+            .find(|(b, _)| *b == byte)
+            .map(|&(_, child)| child)
     }
 
     /// Every token that the DFA can read from a state, with the state after it.
-    fn walk(&self, dfa: &dense::DFA<Vec<u32>>, from: StateID, node: usize, reached: &mut Vec<(u32, StateID)>) {
+    fn walk(
+        &self,
+        dfa: &dense::DFA<Vec<u32>>,
+        from: StateID,
+        node: usize,
+        reached: &mut Vec<(u32, StateID)>,
+    ) {
         for &(byte, child) in &self.nodes[node].children {
             let next = dfa.next_state(from, byte);
             if !dfa.is_dead_state(next) && !dfa.is_quit_state(next) {
@@ -250,7 +272,10 @@ mod tests {
     use std::path::Path;
 
     fn tokenizer() -> SentencePiece {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../bundle/tests/golden/tokenizer.model");
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../bundle/tests/golden/tokenizer.model"
+        );
         SentencePiece::open(Path::new(path)).unwrap()
     }
 
@@ -263,7 +288,12 @@ mod tests {
     fn accepts(automaton: &Automaton, ids: &[u32]) -> bool {
         let mut state = Automaton::START;
         for &id in ids {
-            match automaton.state(state).edges.iter().find(|edge| edge.token == id) {
+            match automaton
+                .state(state)
+                .edges
+                .iter()
+                .find(|edge| edge.token == id)
+            {
                 Some(edge) => state = edge.next,
                 None => return false,
             }
@@ -292,28 +322,44 @@ mod tests {
         let grids = compile(&format!("roads {list} buildings {list}"));
         let names = ["top-left", "center-center", "bottom-right", "top-right"];
         for bits in 0..16u32 {
-            let cells: Vec<&str> = (0..4).filter(|b| bits >> b & 1 == 1).map(|b| names[b]).collect();
+            let cells: Vec<&str> = (0..4)
+                .filter(|b| bits >> b & 1 == 1)
+                .map(|b| names[b])
+                .collect();
             for other in ["", "bottom-center", "center-left, center-right"] {
                 let text = format!("roads [{}] buildings [{other}]", cells.join(", "));
                 assert!(accepts(&grids, &tokenizer.encode(&text)), "{text}");
             }
         }
-        assert!(!accepts(&grids, &tokenizer.encode("roads [middle] buildings []")));
+        assert!(!accepts(
+            &grids,
+            &tokenizer.encode("roads [middle] buildings []")
+        ));
 
-        let counts = compile("there are no changes in roads or buildings|(?:no|[1-9][0-9]?) new roads? and (?:no|[1-9][0-9]?) new buildings?");
+        let counts = compile(
+            "there are no changes in roads or buildings|(?:no|[1-9][0-9]?) new roads? and (?:no|[1-9][0-9]?) new buildings?",
+        );
         for roads in 1..30 {
             let text = format!("{roads} new roads and {} new buildings", 30 - roads);
             assert!(accepts(&counts, &tokenizer.encode(&text)), "{text}");
         }
-        assert!(accepts(&counts, &tokenizer.encode("there are no changes in roads or buildings")));
-        assert!(!accepts(&counts, &tokenizer.encode("0 new roads and 1 new building")));
+        assert!(accepts(
+            &counts,
+            &tokenizer.encode("there are no changes in roads or buildings")
+        ));
+        assert!(!accepts(
+            &counts,
+            &tokenizer.encode("0 new roads and 1 new building")
+        ));
     }
 
     /// Random walks end in texts that the tokenizer writes in just this way.
     #[test]
     fn every_path_is_how_the_tokenizer_writes_its_text() {
         let tokenizer = tokenizer();
-        let automaton = compile(&format!(r"(?:{CELL}, )*(?:no|[0-9]+) new (?:roads?|buildings?)"));
+        let automaton = compile(&format!(
+            r"(?:{CELL}, )*(?:no|[0-9]+) new (?:roads?|buildings?)"
+        ));
         let mut seed = 1u64;
         for _ in 0..200 {
             let (mut state, mut ids) = (Automaton::START, Vec::new());
@@ -349,14 +395,20 @@ mod tests {
             state = automaton.state(state).edges[0].next;
             tokens += 1;
         }
-        assert_eq!(tokens, tokenizer().encode("there are no changes in roads or buildings").len());
+        assert_eq!(
+            tokens,
+            tokenizer()
+                .encode("there are no changes in roads or buildings")
+                .len()
+        );
         assert_eq!(automaton.len(), tokens + 1);
     }
 
     #[test]
     fn a_faulty_grammar_says_why() {
         let tokenizer = tokenizer();
-        let refuse = |grammar| Automaton::compile(grammar, &tokenizer, tokenizer.len()).unwrap_err();
+        let refuse =
+            |grammar| Automaton::compile(grammar, &tokenizer, tokenizer.len()).unwrap_err();
         assert!(refuse("(yes").contains("regular expression"));
         assert!(refuse("[a&&b]").contains("no text"));
     }

@@ -44,9 +44,18 @@ pub(crate) struct Choice {
 }
 
 impl Decoded {
-    pub(crate) fn new(bundle: &Bundle, ids: Vec<u32>, choices: Vec<Choice>, complete: bool, constrained: bool) -> Self {
+    pub(crate) fn new(
+        bundle: &Bundle,
+        ids: Vec<u32>,
+        choices: Vec<Choice>,
+        complete: bool,
+        constrained: bool,
+    ) -> Self {
         let text = bundle.sentencepiece.decode(&ids);
-        let raw: Vec<u8> = choices.iter().flat_map(|choice| choice.surface.iter().copied()).collect();
+        let raw: Vec<u8> = choices
+            .iter()
+            .flat_map(|choice| choice.surface.iter().copied())
+            .collect();
         let skipped = raw.iter().take_while(|&&byte| byte == b' ').count();
         Self {
             text: text.trim().to_owned(),
@@ -60,7 +69,11 @@ impl Decoded {
 
     /// Constrained: probability of the whole answer. Free: geometric mean by token.
     pub(crate) fn confidence(&self) -> f32 {
-        let product: f64 = self.choices.iter().map(|choice| f64::from(choice.probability).max(1e-30).ln()).sum();
+        let product: f64 = self
+            .choices
+            .iter()
+            .map(|choice| f64::from(choice.probability).max(1e-30).ln())
+            .sum();
         let exponent = if self.constrained {
             product
         } else {
@@ -109,7 +122,10 @@ impl Decoded {
         self.choices.iter().map(move |choice| {
             let start = end;
             end += choice.surface.len();
-            (start.saturating_sub(self.skipped)..end.saturating_sub(self.skipped), choice)
+            (
+                start.saturating_sub(self.skipped)..end.saturating_sub(self.skipped),
+                choice,
+            )
         })
     }
 }
@@ -118,7 +134,10 @@ impl Decoded {
 /// either still in this item, or in one that the surface begins after a comma.
 fn may_begin(begun: &[u8], surface: &[u8], word: &[u8]) -> bool {
     let joined: Vec<u8> = begun.iter().chain(surface).copied().collect();
-    let item = joined.iter().rposition(|&byte| byte == b',').map_or(0, |comma| comma + 1);
+    let item = joined
+        .iter()
+        .rposition(|&byte| byte == b',')
+        .map_or(0, |comma| comma + 1);
     let item = joined[item..].trim_ascii_start();
     // A surface that closes the list names nothing any more.
     !surface.is_empty() && !joined.contains(&b']') && word.starts_with(item)
@@ -173,7 +192,10 @@ mod tests {
         Choice {
             surface: surface.as_bytes().to_vec(),
             probability,
-            alternatives: others.iter().map(|(s, p)| (s.as_bytes().to_vec(), *p)).collect(),
+            alternatives: others
+                .iter()
+                .map(|(s, p)| (s.as_bytes().to_vec(), *p))
+                .collect(),
         }
     }
 
@@ -239,7 +261,10 @@ mod tests {
 
     #[test]
     fn log_probabilities_sum_to_one() {
-        let sum: f32 = log_softmax(&[1.0, 2.0, 1000.0, -5.0]).iter().map(|l| l.exp()).sum();
+        let sum: f32 = log_softmax(&[1.0, 2.0, 1000.0, -5.0])
+            .iter()
+            .map(|l| l.exp())
+            .sum();
         assert!((sum - 1.0).abs() < 1e-6);
     }
 }

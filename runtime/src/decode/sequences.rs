@@ -25,7 +25,12 @@ struct Row {
 }
 
 impl<'e> Sequences<'e> {
-    pub(crate) fn start(engine: &'e mut dyn Engine, rows: usize, width: usize, vocabulary: usize) -> Result<Self, Error> {
+    pub(crate) fn start(
+        engine: &'e mut dyn Engine,
+        rows: usize,
+        width: usize,
+        vocabulary: usize,
+    ) -> Result<Self, Error> {
         Ok(Self {
             decoder: engine.start(rows)?,
             rows: vec![Row::default(); rows],
@@ -40,7 +45,11 @@ impl<'e> Sequences<'e> {
     pub(crate) fn feed(&mut self, chunks: &[&[f32]]) -> Result<Vec<f32>, Error> {
         debug_assert_eq!(chunks.len(), self.rows.len());
         let width = self.width;
-        let new = chunks.iter().map(|chunk| chunk.len() / width).max().unwrap_or(0);
+        let new = chunks
+            .iter()
+            .map(|chunk| chunk.len() / width)
+            .max()
+            .unwrap_or(0);
         let total = self.past + new;
         let mut embeddings = vec![0.0; self.rows.len() * new * width];
         let mut positions = vec![0i64; self.rows.len() * new];

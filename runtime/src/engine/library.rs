@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -12,8 +13,18 @@ use ort::environment::Environment;
 
 use crate::Error;
 
-/// A library that has not loaded by then will not.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A library that has not loaded by then will not. The file is read beforehand, so
+/// a slow disk does not count.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Set once a library has hung: its thread holds the loader's lock for good.
+static HANGS: AtomicBool = AtomicBool::new(false);
+
+/// Whether a library hung while it was loaded. The system's loader is then locked,
+/// and a process that exits in the ordinary way would wait for it for ever.
+pub fn library_hangs() -> bool {
+    HANGS.load(Ordering::Relaxed)
+}
 
 /// A loaded library.
 #[derive(Clone)]
@@ -28,12 +39,18 @@ static LOADED: Mutex<Option<Library>> = Mutex::new(None);
 /// The library that a call of [`load`] would try: the one asked for, the one of
 /// `ORT_DYLIB_PATH`, or the first in the usual places.
 pub(crate) fn find(asked: Option<&Path>) -> Result<PathBuf, Error> {
-    let named = asked.map(|path| (path.to_owned(), "`--ort-library`")).or_else(|| {
-        let path = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty())?;
-        Some((PathBuf::from(path), "`ORT_DYLIB_PATH`"))
-    });
+    let named = asked
+        .map(|path| (path.to_owned(), "`--ort-library`"))
+        .or_else(|| {
+            let path = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty())?;
+            Some((PathBuf::from(path), "`ORT_DYLIB_PATH`"))
+        });
     if let Some((path, origin)) = named {
-        let file = if path.is_dir() { in_directory(&path) } else { Some(path.clone()) };
+        let file = if path.is_dir() {
+            in_directory(&path)
+        } else {
+            Some(path.clone())
+        };
         return match file {
             Some(file) if file.is_file() => Ok(file),
             _ => Err(fault(format!(
@@ -53,7 +70,11 @@ pub(crate) fn find(asked: Option<&Path>) -> Result<PathBuf, Error> {
 
 fn usual_places() -> Vec<PathBuf> {
     let mut places = Vec::new();
-    if let Some(directory) = std::env::current_exe().ok().as_deref().and_then(Path::parent) {
+    if let Some(directory) = std::env::current_exe()
+        .ok()
+        .as_deref()
+        .and_then(Path::parent)
+    {
         places.push(directory.to_owned());
         places.push(directory.join("../lib"));
     }
@@ -81,7 +102,10 @@ fn in_directory(directory: &Path) -> Option<PathBuf> {
         .ok()?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
             name.starts_with("libonnxruntime.so.") && path.is_file()
         })
         .collect();
@@ -92,7 +116,9 @@ fn in_directory(directory: &Path) -> Option<PathBuf> {
 /// Loads the library, or returns the one that is loaded.
 pub(super) fn load(asked: Option<&Path>) -> Result<Library, Error> {
     let path = find(asked)?;
-    let mut loaded = LOADED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut loaded = LOADED
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(library) = loaded.as_ref() {
         if same_file(&library.path, &path) {
             return Ok(library.clone());
@@ -127,9 +153,15 @@ fn check_header(path: &Path) -> Result<(), Error> {
     if !cfg!(target_os = "linux") {
         return Ok(());
     }
-    let broken = |problem: String| Err(fault(format!("{}: {problem}; install it again", path.display())));
+    let broken = |problem: String| {
+        Err(fault(format!(
+            "{}: {problem}; install it again",
+            path.display()
+        )))
+    };
     let mut header = [0u8; 20];
-    let read = std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut header));
+    let read = std::fs::File::open(path)
+        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut header));
     if let Err(error) = read {
         return broken(error.to_string());
     }
@@ -143,45 +175,71 @@ fn check_header(path: &Path) -> Result<(), Error> {
         _ => return Ok(()),
     };
     if machine != expected {
-        return broken(format!("built for another processor than {}", std::env::consts::ARCH));
+        return broken(format!(
+            "built for another processor than {}",
+            std::env::consts::ARCH
+        ));
     }
     Ok(())
 }
 
 /// Loads on a thread of its own, so that a library that hangs cannot hang us.
 fn initialise(path: &Path) -> Result<Environment, Error> {
+    if library_hangs() {
+        return Err(fault(
+            "a library hung earlier; nothing more can be loaded in this process".to_owned(),
+        ));
+    }
+    // Into the page cache; what cannot be read is told by the loader.
+    let _ = std::fs::read(path).map(|content| content.len());
     let (send, receive) = channel();
     let target = path.to_owned();
-    let spawned = std::thread::Builder::new().name("load-ort".to_owned()).spawn(move || {
-        let result = ort::init_from(&target)
-            .map_err(|error| error.to_string())
-            .and_then(|builder| builder.with_telemetry(false).build().map_err(|error| error.to_string()));
-        // Nobody may be waiting any more.
-        let _ = send.send(result);
-    });
+    let spawned = std::thread::Builder::new()
+        .name("load-ort".to_owned())
+        .spawn(move || {
+            let result = ort::init_from(&target)
+                .map_err(|error| error.to_string())
+                .and_then(|builder| {
+                    builder
+                        .with_telemetry(false)
+                        .build()
+                        .map_err(|error| error.to_string())
+                });
+            // Nobody may be waiting any more.
+            let _ = send.send(result);
+        });
     if let Err(error) = spawned {
-        return Err(fault(format!("no thread to load {}: {error}", path.display())));
+        return Err(fault(format!(
+            "no thread to load {}: {error}",
+            path.display()
+        )));
     }
     match receive.recv_timeout(PATIENCE) {
         Ok(Ok(environment)) => Ok(environment),
         Ok(Err(problem)) => Err(fault(format!(
             "{problem}; install ONNX Runtime 1.24 or newer, or use `--engine tract`"
         ))),
-        Err(RecvTimeoutError::Timeout) => Err(fault(format!(
-            "{} did not load within {} s; install it again, or use `--engine tract`",
-            path.display(),
-            PATIENCE.as_secs()
-        ))),
-        Err(RecvTimeoutError::Disconnected) => {
-            Err(fault(format!("{} broke off while loading; install it again", path.display())))
+        Err(RecvTimeoutError::Timeout) => {
+            HANGS.store(true, Ordering::Relaxed);
+            Err(fault(format!(
+                "{} hangs while it is loaded; install it again, or use `--engine tract`",
+                path.display()
+            )))
         }
+        Err(RecvTimeoutError::Disconnected) => Err(fault(format!(
+            "{} broke off while loading; install it again",
+            path.display()
+        ))),
     }
 }
 
 /// From the file name where it tells, from the build information otherwise.
 fn version(path: &Path) -> String {
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let name = real.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = real
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     match name.split_once(".so.") {
         Some((_, version)) => version.to_owned(),
         None => ort::info().to_owned(),
@@ -202,7 +260,10 @@ mod tests {
 
     fn refusal(path: &Path) -> String {
         let started = Instant::now();
-        let error = load(Some(path)).err().map(|error| error.to_string()).unwrap_or_default();
+        let error = load(Some(path))
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
         assert!(started.elapsed() < Duration::from_secs(1));
         error
     }
@@ -225,7 +286,11 @@ mod tests {
     #[test]
     fn the_highest_version_in_a_directory_is_taken() {
         let directory = tempfile::tempdir().unwrap();
-        for name in ["libonnxruntime.so.1.24.0", "libonnxruntime.so.1.31.1", "libother.so"] {
+        for name in [
+            "libonnxruntime.so.1.24.0",
+            "libonnxruntime.so.1.31.1",
+            "libother.so",
+        ] {
             std::fs::write(directory.path().join(name), b"").unwrap();
         }
         let found = find(Some(directory.path())).unwrap();

@@ -10,6 +10,8 @@ mod profiles;
 mod quant;
 mod tract;
 
+pub use library::library_hangs;
+
 use deltavlm_bundle::{Precision, Segment};
 
 use crate::bundle::Bundle;
@@ -147,8 +149,16 @@ pub struct OpTime {
 /// Opens the engine that the options ask for.
 pub(crate) fn open(bundle: &Bundle, options: &Options) -> Result<Box<dyn Engine>, Error> {
     match options.engine {
-        EngineChoice::Tract => Ok(Box::new(tract::TractEngine::open(bundle, options, "asked for")?)),
-        EngineChoice::Ort => Ok(Box::new(ort::OrtEngine::open(bundle, options, "asked for")?)),
+        EngineChoice::Tract => Ok(Box::new(tract::TractEngine::open(
+            bundle,
+            options,
+            "asked for",
+        )?)),
+        EngineChoice::Ort => Ok(Box::new(ort::OrtEngine::open(
+            bundle,
+            options,
+            "asked for",
+        )?)),
         EngineChoice::Auto => auto(bundle, options),
     }
 }
@@ -176,7 +186,8 @@ fn auto(bundle: &Bundle, options: &Options) -> Result<Box<dyn Engine>, Error> {
                     Ok(engine) => return Ok(Box::new(engine)),
                     // A machine without room for this has none for the other engine either.
                     Err(error @ Error::Memory { .. }) => return Err(error),
-                    Err(error) => rejected.push(format!("ort: {error}")),
+                    Err(error) if library_hangs() => return Err(error),
+                    Err(error) => rejected.push(rejection(&error)),
                 }
             } else {
                 rejected.push(format!(
@@ -185,9 +196,16 @@ fn auto(bundle: &Bundle, options: &Options) -> Result<Box<dyn Engine>, Error> {
                 ));
             }
         }
-        Err(error) => rejected.push(format!("ort: {error}")),
+        Err(error) => rejected.push(rejection(&error)),
     }
     let mut engine = tract::TractEngine::open(bundle, options, "auto: the best that is present")?;
     engine.reject(rejected);
     Ok(Box::new(engine))
+}
+
+fn rejection(error: &Error) -> String {
+    match error {
+        Error::Engine { engine, problem } => format!("{engine}: {problem}"),
+        other => other.to_string(),
+    }
 }

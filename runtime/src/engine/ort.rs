@@ -63,7 +63,10 @@ impl OrtEngine {
                 Err(problem) => rejected.push(format!("{}: {problem}", provider.name())),
             }
         }
-        Err(fault(format!("no provider runs this bundle: {}", rejected.join("; "))))
+        Err(fault(format!(
+            "no provider runs this bundle: {}",
+            rejected.join("; ")
+        )))
     }
 
     fn sessions(
@@ -74,7 +77,9 @@ impl OrtEngine {
     ) -> Result<BTreeMap<Segment, Session>, String> {
         let manifest = &bundle.manifest;
         if provider == Provider::TensorRt && manifest.target != Target::Tensorrt {
-            return Err("the bundle was exported for cpu; export it with `--target tensorrt`".to_owned());
+            return Err(
+                "the bundle was exported for cpu; export it with `--target tensorrt`".to_owned(),
+            );
         }
         let present = match provider {
             Provider::TensorRt => TensorRT::is_available(),
@@ -97,7 +102,9 @@ impl OrtEngine {
                 .with_intra_op_spinning(false)
                 .map_err(|error| error.to_string())?;
             if let Some(provider) = dispatch(provider, bundle, segment, options)? {
-                builder = builder.with_execution_providers([provider]).map_err(|error| error.to_string())?;
+                builder = builder
+                    .with_execution_providers([provider])
+                    .map_err(|error| error.to_string())?;
             }
             let session = builder
                 .commit_from_file(bundle.directory.join(&record.graph))
@@ -149,13 +156,20 @@ fn dispatch(
 /// The directory for built engines; it must take a file, or every start would
 /// build for minutes.
 fn tensorrt_cache(bundle: &Bundle, options: &Options) -> Result<String, String> {
-    let directory = options.tensorrt_cache.clone().unwrap_or_else(|| bundle.directory.join("tensorrt"));
+    let directory = options
+        .tensorrt_cache
+        .clone()
+        .unwrap_or_else(|| bundle.directory.join("tensorrt"));
     let shown = directory.display().to_string();
     let probe = directory.join(format!(".probe-{}", std::process::id()));
     std::fs::create_dir_all(&directory)
         .and_then(|()| std::fs::write(&probe, b"probe"))
         .and_then(|()| std::fs::remove_file(&probe))
-        .map_err(|error| format!("engine cache {shown}: {error}; name a writable directory with `--tensorrt-cache`"))?;
+        .map_err(|error| {
+            format!(
+                "engine cache {shown}: {error}; name a writable directory with `--tensorrt-cache`"
+            )
+        })?;
     Ok(shown)
 }
 
@@ -170,16 +184,27 @@ impl Engine for OrtEngine {
             .iter()
             .map(|input| {
                 let value = match input.data {
-                    Data::F32(values) => TensorRef::from_array_view((input.shape, values))?.into_dyn().into(),
-                    Data::I64(values) => TensorRef::from_array_view((input.shape, values))?.into_dyn().into(),
+                    Data::F32(values) => TensorRef::from_array_view((input.shape, values))?
+                        .into_dyn()
+                        .into(),
+                    Data::I64(values) => TensorRef::from_array_view((input.shape, values))?
+                        .into_dyn()
+                        .into(),
                 };
                 Ok((input.name, value))
             })
             .collect::<ort::Result<Vec<(&str, ort::session::SessionInputValue<'_>)>>>()
             .map_err(|error| failed(segment, &error))?;
-        let outputs = session.run(values).map_err(|error| failed(segment, &error))?;
-        let first = outputs.values().next().ok_or_else(|| fault("a segment without output".to_owned()))?;
-        let (_, values) = first.try_extract_tensor::<f32>().map_err(|error| failed(segment, &error))?;
+        let outputs = session
+            .run(values)
+            .map_err(|error| failed(segment, &error))?;
+        let first = outputs
+            .values()
+            .next()
+            .ok_or_else(|| fault("a segment without output".to_owned()))?;
+        let (_, values) = first
+            .try_extract_tensor::<f32>()
+            .map_err(|error| failed(segment, &error))?;
         Ok(values.to_vec())
     }
 
@@ -213,7 +238,8 @@ impl Decoder for OrtDecoder<'_> {
         let fail = |error: ort::Error| failed(Segment::Decoder, &error);
         let (rows, new, total) = (step.rows, step.new, step.past + step.new);
         let width = step.embeddings.len() / (rows * new).max(1);
-        let embeddings = TensorRef::from_array_view(([rows, new, width], step.embeddings)).map_err(fail)?;
+        let embeddings =
+            TensorRef::from_array_view(([rows, new, width], step.embeddings)).map_err(fail)?;
         let positions = TensorRef::from_array_view(([rows, new], step.positions)).map_err(fail)?;
         let bias = TensorRef::from_array_view(([rows, 1, new, total], step.bias)).map_err(fail)?;
         let mut values: Vec<(&str, ort::session::SessionInputValue<'_>)> = vec![
@@ -229,7 +255,9 @@ impl Decoder for OrtDecoder<'_> {
         let mut logits = None;
         let mut cache = BTreeMap::new();
         for name in names {
-            let Some(value) = outputs.remove(&name) else { continue };
+            let Some(value) = outputs.remove(&name) else {
+                continue;
+            };
             match name.strip_prefix("present.") {
                 Some(rest) => {
                     cache.insert(format!("past.{rest}"), value);
@@ -253,7 +281,9 @@ impl Decoder for OrtDecoder<'_> {
                 picked.extend_from_slice(&values[index * row..][..row]);
             }
             shape[0] = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-            *value = Tensor::from_array((shape, picked)).map_err(fail)?.into_dyn();
+            *value = Tensor::from_array((shape, picked))
+                .map_err(fail)?
+                .into_dyn();
         }
         Ok(())
     }
@@ -261,10 +291,15 @@ impl Decoder for OrtDecoder<'_> {
 
 /// Whether a library lies at a path, without loading it.
 pub(crate) fn has_accelerator(library: &Path) -> bool {
-    let Some(directory) = library.parent() else { return false };
-    ["libonnxruntime_providers_tensorrt.so", "libonnxruntime_providers_cuda.so"]
-        .iter()
-        .any(|name| directory.join(name).exists())
+    let Some(directory) = library.parent() else {
+        return false;
+    };
+    [
+        "libonnxruntime_providers_tensorrt.so",
+        "libonnxruntime_providers_cuda.so",
+    ]
+    .iter()
+    .any(|name| directory.join(name).exists())
 }
 
 fn failed(segment: Segment, error: &ort::Error) -> Error {

@@ -15,13 +15,20 @@ pub(super) struct Profile {
 }
 
 pub(super) fn of(manifest: &Manifest, segment: Segment) -> Profile {
-    let (vision, qformer, llm) = (&manifest.model.vision, &manifest.model.qformer, &manifest.model.llm);
+    let (vision, qformer, llm) = (
+        &manifest.model.vision,
+        &manifest.model.qformer,
+        &manifest.model.llm,
+    );
     match segment {
         Segment::Vision | Segment::Difference | Segment::Mask => Profile::default(),
         Segment::Qformer => {
             let shapes = |rows: usize, length: usize| {
                 list(&[
-                    ("difference".to_owned(), vec![1, 2 * vision.tokens, vision.width]),
+                    (
+                        "difference".to_owned(),
+                        vec![1, 2 * vision.tokens, vision.width],
+                    ),
                     ("token_ids".to_owned(), vec![rows, length]),
                     ("token_mask".to_owned(), vec![rows, length]),
                 ])
@@ -41,12 +48,17 @@ pub(super) fn of(manifest: &Manifest, segment: Segment) -> Profile {
                 ];
                 for layer in 0..llm.layers {
                     for part in ["key", "value"] {
-                        shapes.push((format!("past.{layer}.{part}"), vec![rows, llm.kv_heads, past, llm.head_dim]));
+                        shapes.push((
+                            format!("past.{layer}.{part}"),
+                            vec![rows, llm.kv_heads, past, llm.head_dim],
+                        ));
                     }
                 }
                 list(&shapes)
             };
-            let longest = llm.max_positions.min(qformer.queries + 256 + manifest.generation.max_new_tokens);
+            let longest = llm
+                .max_positions
+                .min(qformer.queries + 256 + manifest.generation.max_new_tokens);
             Profile {
                 min: shapes(1, 1, 0),
                 opt: shapes(1, 1, qformer.queries + 32),

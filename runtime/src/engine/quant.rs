@@ -36,15 +36,22 @@ pub(super) struct Weights {
 
 impl Weights {
     fn matrix(&self) -> Result<QuantizedMatrix<'_>, String> {
-        let quants = self.map.get(self.quants.clone()).ok_or("weights reach beyond the file")?;
-        let scales = self.map.get(self.scales.clone()).ok_or("scales reach beyond the file")?;
+        let quants = self
+            .map
+            .get(self.quants.clone())
+            .ok_or("weights reach beyond the file")?;
+        let scales = self
+            .map
+            .get(self.scales.clone())
+            .ok_or("scales reach beyond the file")?;
         let misaligned = |_| "scales are not aligned to their size".to_owned();
         let scales = if self.half_scales {
             Scales::F16(bytemuck::try_cast_slice::<u8, f16>(scales).map_err(misaligned)?)
         } else {
             Scales::F32(bytemuck::try_cast_slice::<u8, f32>(scales).map_err(misaligned)?)
         };
-        QuantizedMatrix::new(self.bits, self.n, self.k, quants, scales).map_err(|error| error.to_string())
+        QuantizedMatrix::new(self.bits, self.n, self.k, quants, scales)
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -55,7 +62,11 @@ impl fmt::Debug for Weights {
 }
 
 /// Replaces every node that can be served from the map; returns their weights.
-pub(super) fn replace(graph: &mut GraphProto, map: &Arc<Map>, pool: &Arc<Pool>) -> Result<Vec<Arc<Weights>>, String> {
+pub(super) fn replace(
+    graph: &mut GraphProto,
+    map: &Arc<Map>,
+    pool: &Arc<Pool>,
+) -> Result<Vec<Arc<Weights>>, String> {
     let mut table = Vec::new();
     let mut nodes = std::mem::take(&mut graph.node);
     // Scales may be kept in half precision and cast in the graph.
@@ -64,8 +75,11 @@ pub(super) fn replace(graph: &mut GraphProto, map: &Arc<Map>, pool: &Arc<Pool>) 
         .filter(|node| node.op_type == "Cast" && node.input.len() == 1 && node.output.len() == 1)
         .map(|node| (node.output[0].clone(), node.input[0].clone()))
         .collect();
-    let constants: HashMap<&str, &TensorProto> =
-        graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+    let constants: HashMap<&str, &TensorProto> = graph
+        .initializer
+        .iter()
+        .map(|tensor| (tensor.name.as_str(), tensor))
+        .collect();
     for node in &mut nodes {
         if node.op_type != "MatMulNBits" {
             continue;
@@ -73,7 +87,9 @@ pub(super) fn replace(graph: &mut GraphProto, map: &Arc<Map>, pool: &Arc<Pool>) 
         let Some(weights) = served(node, &constants, &casts, map, pool)? else {
             continue;
         };
-        weights.matrix().map_err(|problem| format!("node `{}`: {problem}; rebuild the bundle", node.name))?;
+        weights
+            .matrix()
+            .map_err(|problem| format!("node `{}`: {problem}; rebuild the bundle", node.name))?;
         node.op_type = OP_TYPE.to_owned();
         node.domain.clear();
         node.input.truncate(1);
@@ -85,20 +101,29 @@ pub(super) fn replace(graph: &mut GraphProto, map: &Arc<Map>, pool: &Arc<Pool>) 
         table.push(Arc::new(weights));
     }
     // Casts of scales have no reader any more, and neither have the constants.
-    let outputs: Vec<String> = graph.output.iter().map(|output| output.name.clone()).collect();
+    let outputs: Vec<String> = graph
+        .output
+        .iter()
+        .map(|output| output.name.clone())
+        .collect();
     let read = names_read(&nodes);
     nodes.retain(|node| {
         let is_read = |name: &String| read.contains(name) || outputs.contains(name);
         node.op_type != "Cast" || node.output.iter().any(is_read)
     });
     let read = names_read(&nodes);
-    graph.initializer.retain(|tensor| read.contains(&tensor.name) || outputs.contains(&tensor.name));
+    graph
+        .initializer
+        .retain(|tensor| read.contains(&tensor.name) || outputs.contains(&tensor.name));
     graph.node = nodes;
     Ok(table)
 }
 
 fn names_read(nodes: &[NodeProto]) -> HashSet<String> {
-    nodes.iter().flat_map(|node| node.input.iter().cloned()).collect()
+    nodes
+        .iter()
+        .flat_map(|node| node.input.iter().cloned())
+        .collect()
 }
 
 /// The weights of a node, if they are constant, symmetric, of blocks of 32 and outside the graph.
@@ -116,16 +141,25 @@ fn served(
         8 => Bits::Eight,
         _ => return Ok(None),
     };
-    let (Some(k), Some(n), Some(32), false) = (attribute("K"), attribute("N"), attribute("block_size"), extra) else {
+    let (Some(k), Some(n), Some(32), false) = (
+        attribute("K"),
+        attribute("N"),
+        attribute("block_size"),
+        extra,
+    ) else {
         return Ok(None);
     };
-    let size = |value: i64| usize::try_from(value).map_err(|_| format!("node `{}`: negative size", node.name));
+    let size = |value: i64| {
+        usize::try_from(value).map_err(|_| format!("node `{}`: negative size", node.name))
+    };
     let (Some(quants), Some(scales)) = (node.input.get(1), node.input.get(2)) else {
         return Ok(None);
     };
     let scales = casts.get(scales).unwrap_or(scales);
-    let (Some(quants_tensor), Some(scales_tensor)) = (constants.get(quants.as_str()), constants.get(scales.as_str()))
-    else {
+    let (Some(quants_tensor), Some(scales_tensor)) = (
+        constants.get(quants.as_str()),
+        constants.get(scales.as_str()),
+    ) else {
         return Ok(None);
     };
     let half_scales = match DataType::try_from(scales_tensor.data_type) {
@@ -158,10 +192,16 @@ fn place(tensor: &TensorProto) -> Result<Option<Range<usize>>, String> {
         Some(entry.value.parse::<usize>())
     };
     let malformed = |_| format!("tensor `{}`: malformed external data", tensor.name);
-    let offset = number("offset").transpose().map_err(malformed)?.unwrap_or(0);
+    let offset = number("offset")
+        .transpose()
+        .map_err(malformed)?
+        .unwrap_or(0);
     let length = number("length").transpose().map_err(malformed)?;
-    let length = length.ok_or_else(|| format!("tensor `{}`: external data without a length", tensor.name))?;
-    let end = offset.checked_add(length).ok_or_else(|| format!("tensor `{}`: impossible size", tensor.name))?;
+    let length = length
+        .ok_or_else(|| format!("tensor `{}`: external data without a length", tensor.name))?;
+    let end = offset
+        .checked_add(length)
+        .ok_or_else(|| format!("tensor `{}`: impossible size", tensor.name))?;
     Ok(Some(offset..end))
 }
 
@@ -175,7 +215,10 @@ fn integer(name: &str, value: usize) -> AttributeProto {
 }
 
 /// What tract's register calls for [`OP_TYPE`].
-pub(super) fn build(_: &ParsingContext<'_>, node: &NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+pub(super) fn build(
+    _: &ParsingContext<'_>,
+    node: &NodeProto,
+) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
     let op = MappedMatMul {
         slot: node.get_attr("slot")?,
         n: node.get_attr("n")?,
@@ -189,7 +232,12 @@ pub(super) fn build(_: &ParsingContext<'_>, node: &NodeProto) -> TractResult<(Bo
 pub(super) fn attach(model: &mut TypedModel, table: &[Arc<Weights>]) -> TractResult<()> {
     for node in model.nodes_mut() {
         if let Some(op) = node.op_as_mut::<MappedMatMul>() {
-            op.weights = Some(table.get(op.slot).context("a product without weights")?.clone());
+            op.weights = Some(
+                table
+                    .get(op.slot)
+                    .context("a product without weights")?
+                    .clone(),
+            );
         }
     }
     Ok(())
@@ -230,7 +278,9 @@ impl Expansion for MappedMatMul {
         s.equals(&outputs[0].datum_type, f32::datum_type())?;
         s.equals(&inputs[0].rank, &outputs[0].rank)?;
         s.given(&inputs[0].rank, move |s, rank| {
-            let last = usize::try_from(rank)?.checked_sub(1).context("a product of a scalar")?;
+            let last = usize::try_from(rank)?
+                .checked_sub(1)
+                .context("a product of a scalar")?;
             for axis in 0..last {
                 s.equals(&outputs[0].shape[axis], &inputs[0].shape[axis])?;
             }
@@ -239,7 +289,12 @@ impl Expansion for MappedMatMul {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+    fn wire(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
         model.wire_node(prefix, self.clone(), inputs)
     }
 
@@ -266,21 +321,20 @@ impl EvalOp for MappedMatMul {
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let input = args_1!(inputs);
         let weights = self.weights.as_ref().context("a product without weights")?;
-        let matrix = weights.matrix().map_err(|problem| format_err!("{problem}"))?;
+        let matrix = weights
+            .matrix()
+            .map_err(|problem| format_err!("{problem}"))?;
         let mut shape: TVec<usize> = input.shape().into();
         *shape.last_mut().context("a product of a scalar")? = self.n;
         let mut output = Tensor::zero::<f32>(&shape)?;
-        let view = input.try_as_plain_ram()?;
-        let mut out = output.try_as_plain_ram_mut()?;
-        matmul(
+        let product = matmul(
             &weights.pool,
-            view.as_slice::<f32>()?,
+            input.try_as_plain_ram()?.as_slice::<f32>()?,
             &matrix,
             Epilogue::default(),
-            out.as_slice_mut::<f32>()?,
-        )
-        .map_err(|error| format_err!("{error}"))?;
-        drop(out);
+            output.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?,
+        );
+        product.map_err(|error| format_err!("{error}"))?;
         Ok(tvec!(output.into_tvalue()))
     }
 }
@@ -296,6 +350,9 @@ impl TypedOp for MappedMatMul {
 
     fn cost(&self, inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
         let rows: TDim = inputs[0].shape.iter().rev().skip(1).product();
-        Ok(tvec!((Cost::FMA(f32::datum_type()), rows * self.n * self.k)))
+        Ok(tvec!((
+            Cost::FMA(f32::datum_type()),
+            rows * self.n * self.k
+        )))
     }
 }

@@ -35,11 +35,15 @@ impl TractEngine {
         let manifest = &bundle.manifest;
         MemoryEstimate::of(manifest, false).check(manifest, options)?;
         let threads = options.thread_count();
-        let pool = Arc::new(Pool::new(threads).map_err(|error| fault(format!("no threads: {error}")))?);
+        let pool =
+            Arc::new(Pool::new(threads).map_err(|error| fault(format!("no threads: {error}")))?);
         let mut plans = BTreeMap::new();
         for (&segment, record) in &manifest.segments {
             let plan = Plan::load(&bundle.directory, record, &pool).map_err(|problem| {
-                bundle.unfit(format!("segment `{}` does not load in tract: {problem}", segment.name()))
+                bundle.unfit(format!(
+                    "segment `{}` does not load in tract: {problem}",
+                    segment.name()
+                ))
             })?;
             plans.insert(segment, plan);
         }
@@ -67,17 +71,26 @@ impl TractEngine {
     }
 
     fn execute(&mut self, segment: Segment, inputs: TVec<TValue>) -> Result<TVec<TValue>, Error> {
-        let plan = self.plans.get_mut(&segment).ok_or_else(|| absent(segment))?;
+        let plan = self
+            .plans
+            .get_mut(&segment)
+            .ok_or_else(|| absent(segment))?;
         let result = match &mut self.profile {
             None => plan.state.run(inputs),
-            Some(profile) => plan.state.run_plan_with_eval(inputs, |context, state, node, inputs| {
-                let started = Instant::now();
-                let result = tract_onnx::tract_core::plan::eval(context, state, node, inputs);
-                let entry = profile.entry((segment, node.op().name().into_owned())).or_default();
-                entry.0 += 1;
-                entry.1 += started.elapsed().as_secs_f64() * 1e3;
-                result
-            }),
+            Some(profile) => {
+                plan.state
+                    .run_plan_with_eval(inputs, |context, state, node, inputs| {
+                        let started = Instant::now();
+                        let result =
+                            tract_onnx::tract_core::plan::eval(context, state, node, inputs);
+                        let entry = profile
+                            .entry((segment, node.op().name().into_owned()))
+                            .or_default();
+                        entry.0 += 1;
+                        entry.1 += started.elapsed().as_secs_f64() * 1e3;
+                        result
+                    })
+            }
         };
         result.map_err(|error| failed(segment, &error))
     }
@@ -95,7 +108,8 @@ impl Engine for TractEngine {
             .iter()
             .map(|name| {
                 let input = inputs.iter().find(|input| input.name == name);
-                let input = input.with_context(|| format!("the graph asks for an input `{name}`"))?;
+                let input =
+                    input.with_context(|| format!("the graph asks for an input `{name}`"))?;
                 Ok(match input.data {
                     Data::F32(values) => Tensor::from_shape(input.shape, values)?,
                     Data::I64(values) => Tensor::from_shape(input.shape, values)?,
@@ -109,7 +123,10 @@ impl Engine for TractEngine {
     }
 
     fn start(&mut self, rows: usize) -> Result<Box<dyn Decoder + '_>, Error> {
-        let plan = self.plans.get(&Segment::Decoder).ok_or_else(|| absent(Segment::Decoder))?;
+        let plan = self
+            .plans
+            .get(&Segment::Decoder)
+            .ok_or_else(|| absent(Segment::Decoder))?;
         let [heads, width] = self.cache_shape;
         let mut cache = BTreeMap::new();
         for name in plan.inputs.iter().filter(|name| name.starts_with("past.")) {
@@ -117,14 +134,22 @@ impl Engine for TractEngine {
             let empty = empty.map_err(|error| failed(Segment::Decoder, &error))?;
             cache.insert(name.clone(), empty.into_tvalue());
         }
-        Ok(Box::new(TractDecoder { engine: self, cache }))
+        Ok(Box::new(TractDecoder {
+            engine: self,
+            cache,
+        }))
     }
 
     fn profile(&mut self) -> Option<Vec<OpTime>> {
         let taken = self.profile.replace(BTreeMap::new()).unwrap_or_default();
         let times = taken
             .into_iter()
-            .map(|((segment, op), (calls, ms))| OpTime { segment, op, calls, ms });
+            .map(|((segment, op), (calls, ms))| OpTime {
+                segment,
+                op,
+                calls,
+                ms,
+            });
         Some(times.collect())
     }
 }
@@ -138,7 +163,11 @@ struct TractDecoder<'e> {
 impl Decoder for TractDecoder<'_> {
     fn step(&mut self, step: &Step<'_>) -> Result<Vec<f32>, Error> {
         let fail = |error: TractError| failed(Segment::Decoder, &error);
-        let plan = self.engine.plans.get(&Segment::Decoder).ok_or_else(|| absent(Segment::Decoder))?;
+        let plan = self
+            .engine
+            .plans
+            .get(&Segment::Decoder)
+            .ok_or_else(|| absent(Segment::Decoder))?;
         let (rows, new) = (step.rows, step.new);
         let width = step.embeddings.len() / (rows * new).max(1);
         let mut values: TVec<TValue> = tvec!();
@@ -149,7 +178,11 @@ impl Decoder for TractDecoder<'_> {
                 "attention_bias" => Tensor::from_shape(&[rows, 1, new, step.past + new], step.bias),
                 past => {
                     let value = self.cache.remove(past);
-                    values.push(value.ok_or_else(|| fault(format!("decoder input `{past}` has no output")))?);
+                    values.push(
+                        value.ok_or_else(|| {
+                            fault(format!("decoder input `{past}` has no output"))
+                        })?,
+                    );
                     continue;
                 }
             };
@@ -201,26 +234,57 @@ impl Plan {
         let text = |error: Error| error.to_string();
         let graph_file = Map::open(&directory.join(&record.graph)).map_err(text)?;
         let weights = Arc::new(Map::open(&directory.join(&record.weights)).map_err(text)?);
-        let mut proto = ModelProto::decode(&*graph_file).map_err(|error| format!("{}: {error}", record.graph))?;
-        let graph = proto.graph.as_mut().ok_or_else(|| format!("{}: no graph", record.graph))?;
+        let mut proto = ModelProto::decode(&*graph_file)
+            .map_err(|error| format!("{}: {error}", record.graph))?;
+        let graph = proto
+            .graph
+            .as_mut()
+            .ok_or_else(|| format!("{}: no graph", record.graph))?;
         let table = quant::replace(graph, &weights, pool)?;
-        let outputs = graph.output.iter().map(|output| output.name.clone()).collect();
-        let state = Self::prepare(&proto, directory, &table).map_err(|error| format!("{error:#}"))?;
+        let outputs = graph
+            .output
+            .iter()
+            .map(|output| output.name.clone())
+            .collect();
+        let state =
+            Self::prepare(&proto, directory, &table).map_err(|error| format!("{error:#}"))?;
         let model = state.model();
-        let inputs = model.input_outlets().map_err(|error| format!("{error:#}"))?;
-        let inputs = inputs.iter().map(|outlet| model.node(outlet.node).name.clone()).collect();
-        Ok(Self { state, inputs, outputs })
+        let inputs = model
+            .input_outlets()
+            .map_err(|error| format!("{error:#}"))?;
+        let inputs = inputs
+            .iter()
+            .map(|outlet| model.node(outlet.node).name.clone())
+            .collect();
+        Ok(Self {
+            state,
+            inputs,
+            outputs,
+        })
     }
 
-    fn prepare(proto: &ModelProto, directory: &Path, table: &[Arc<quant::Weights>]) -> TractResult<TypedSimpleState> {
+    fn prepare(
+        proto: &ModelProto,
+        directory: &Path,
+        table: &[Arc<quant::Weights>],
+    ) -> TractResult<TypedSimpleState> {
         let mut onnx = tract_onnx::onnx();
         onnx.op_register.insert(quant::OP_TYPE, quant::build);
-        let directory = directory.to_str().context("the path of the bundle is not UTF-8")?;
+        let directory = directory
+            .to_str()
+            .context("the path of the bundle is not UTF-8")?;
         let parsed = onnx.parse(proto, Some(directory))?;
-        ensure!(parsed.unresolved_inputs.is_empty(), "unresolved inputs {:?}", parsed.unresolved_inputs);
+        ensure!(
+            parsed.unresolved_inputs.is_empty(),
+            "unresolved inputs {:?}",
+            parsed.unresolved_inputs
+        );
         let mut typed = parsed.model.into_typed()?;
         quant::attach(&mut typed, table)?;
-        let runnable = typed.into_decluttered()?.into_optimized()?.into_runnable()?;
+        let runnable = typed
+            .into_decluttered()?
+            .into_optimized()?
+            .into_runnable()?;
         runnable.spawn()
     }
 }

@@ -56,8 +56,17 @@ impl Task {
     /// `changechat_105k_test_count.json` is about counts; without an ending of its
     /// own a file holds captions.
     fn of_file(path: &Path) -> Self {
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        match stem.rsplit('_').next().unwrap_or_default().to_ascii_lowercase().as_str() {
+        let stem = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .unwrap_or_default();
+        match stem
+            .rsplit('_')
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+            .as_str()
+        {
             "binary" | "classify" => Self::Classify,
             "count" => Self::Count,
             "loc" | "localize" | "localise" => Self::Localize,
@@ -122,12 +131,16 @@ pub fn read(path: &Path) -> Result<Vec<Entry>, Error> {
         path: path.to_owned(),
         source,
     })?;
-    let raw: Vec<Raw> = serde_json::from_str(&text)
-        .map_err(|error| malformed(format!("{error}; expected an array of ChangeChat-105k entries")))?;
+    let raw: Vec<Raw> = serde_json::from_str(&text).map_err(|error| {
+        malformed(format!(
+            "{error}; expected an array of ChangeChat-105k entries"
+        ))
+    })?;
     let task = Task::of_file(path);
     let mut entries: Vec<Entry> = Vec::new();
     for (index, raw) in raw.into_iter().enumerate() {
-        let entry = entry(task, raw).map_err(|problem| malformed(format!("entry {index}: {problem}")))?;
+        let entry =
+            entry(task, raw).map_err(|problem| malformed(format!("entry {index}: {problem}")))?;
         match entries.iter_mut().rfind(|known| known.image == entry.image) {
             Some(known) if task == Task::Caption => {
                 for reference in &entry.turns[0].references {
@@ -143,14 +156,20 @@ pub fn read(path: &Path) -> Result<Vec<Entry>, Error> {
 }
 
 fn entry(task: Task, raw: Raw) -> Result<Entry, String> {
-    let image: [String; 2] = raw.image.try_into().map_err(|_| "`image` does not name two pictures".to_owned())?;
+    let image: [String; 2] = raw
+        .image
+        .try_into()
+        .map_err(|_| "`image` does not name two pictures".to_owned())?;
     let mut turns = Vec::new();
     for pair in raw.conversations.chunks(2) {
         let [human, gpt] = pair else {
             return Err("a question without an answer".to_owned());
         };
         if human.from != "human" || gpt.from != "gpt" {
-            return Err(format!("turns are `{}` and `{}` instead of `human` and `gpt`", human.from, gpt.from));
+            return Err(format!(
+                "turns are `{}` and `{}` instead of `human` and `gpt`",
+                human.from, gpt.from
+            ));
         }
         turns.push(Reference {
             question: human.value.replace("<image>", "").trim().to_owned(),
@@ -161,13 +180,22 @@ fn entry(task: Task, raw: Raw) -> Result<Entry, String> {
         return Err("no turns".to_owned());
     }
     if task == Task::Caption && !raw.captions.is_empty() {
-        turns[0].references = raw.captions.iter().map(|caption| caption.trim().to_owned()).collect();
+        turns[0].references = raw
+            .captions
+            .iter()
+            .map(|caption| caption.trim().to_owned())
+            .collect();
     }
     Ok(Entry {
         task,
-        id: raw.id.as_str().map_or_else(|| raw.id.to_string(), str::to_owned),
+        id: raw
+            .id
+            .as_str()
+            .map_or_else(|| raw.id.to_string(), str::to_owned),
         image,
-        changed: raw.changeflag.and_then(|flag| flag.as_bool().or_else(|| Some(flag.as_i64()? != 0))),
+        changed: raw
+            .changeflag
+            .and_then(|flag| flag.as_bool().or_else(|| Some(flag.as_i64()? != 0))),
         turns,
     })
 }
@@ -213,7 +241,8 @@ mod tests {
 
     #[test]
     fn a_faulty_entry_is_named() {
-        let error = read_text("a.json", r#"[{"id":1,"image":["a"],"conversations":[]}]"#).unwrap_err();
+        let error =
+            read_text("a.json", r#"[{"id":1,"image":["a"],"conversations":[]}]"#).unwrap_err();
         assert!(error.to_string().contains("entry 0: `image`"), "{error}");
         assert!(read_text("a.json", "{").is_err());
     }

@@ -71,7 +71,9 @@ pub fn answer(
     let open: Vec<&Entry> = pair
         .entries
         .iter()
-        .filter(|entry| (0..entry.turns.len()).any(|turn| !done.contains(&Outcome::key_of(entry, turn))))
+        .filter(|entry| {
+            (0..entry.turns.len()).any(|turn| !done.contains(&Outcome::key_of(entry, turn)))
+        })
         .collect();
     if open.is_empty() {
         return Ok(Vec::new());
@@ -109,7 +111,9 @@ fn request(entry: &Entry, history: &[Turn], question: &str, settings: &Settings)
         Some(instruction) => Request::fixed(instruction),
         None => Request::follow_up(history.to_vec(), question),
     };
-    request = request.decoding(settings.decoding).beams(settings.beams.max(1));
+    request = request
+        .decoding(settings.decoding)
+        .beams(settings.beams.max(1));
     match settings.max_tokens {
         Some(tokens) => request.max_tokens(tokens),
         None => request,
@@ -125,5 +129,8 @@ fn locate(images: &Path, name: &str) -> PathBuf {
     }
     let parts: Vec<&str> = name.split('/').collect();
     let shorter = (1..parts.len()).map(|skip| images.join(parts[skip..].join("/")));
-    shorter.into_iter().find(|path| path.exists()).unwrap_or(direct)
+    shorter
+        .into_iter()
+        .find(|path| path.exists())
+        .unwrap_or(direct)
 }

@@ -69,13 +69,21 @@ impl Outcome {
     /// Answer and truth of a count: roads, buildings.
     pub(super) fn counts(&self) -> Option<([u32; 2], [u32; 2])> {
         let read = |text: &str| answer::counts(text).map(|both| both.map(|(number, _)| number));
-        Some((read(&self.text).unwrap_or_default(), read(self.references.first()?)?))
+        Some((
+            read(&self.text).unwrap_or_default(),
+            read(self.references.first()?)?,
+        ))
     }
 
     /// Answer and truth of a localisation: roads, buildings.
     pub(super) fn grids(&self) -> Option<([Grid; 2], [Grid; 2])> {
-        let read = |text: &str| answer::grids(text).map(|both| both.each_ref().map(answer::CellList::grid));
-        Some((read(&self.text).unwrap_or_default(), read(self.references.first()?)?))
+        let read = |text: &str| {
+            answer::grids(text).map(|both| both.each_ref().map(answer::CellList::grid))
+        };
+        Some((
+            read(&self.text).unwrap_or_default(),
+            read(self.references.first()?)?,
+        ))
     }
 }
 

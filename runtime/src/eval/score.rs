@@ -101,7 +101,12 @@ pub struct Texts {
 
 /// Scores a run.
 pub fn score(outcomes: &[Outcome]) -> Report {
-    let of = |task| outcomes.iter().filter(move |outcome| outcome.is(task)).collect::<Vec<_>>();
+    let of = |task| {
+        outcomes
+            .iter()
+            .filter(move |outcome| outcome.is(task))
+            .collect::<Vec<_>>()
+    };
     Report {
         n: outcomes.len(),
         unparsed: outcomes.iter().filter(|outcome| !outcome.parsed).count(),
@@ -115,7 +120,11 @@ pub fn score(outcomes: &[Outcome]) -> Report {
 }
 
 fn ratio(part: usize, whole: usize) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+    if whole == 0 {
+        0.0
+    } else {
+        part as f64 / whole as f64
+    }
 }
 
 fn harmonic(precision: f64, recall: f64) -> f64 {
@@ -137,7 +146,9 @@ fn classification(outcomes: &[&Outcome]) -> Option<Classification> {
     if judged.is_empty() {
         return None;
     }
-    let count = |want: fn(Option<bool>, bool) -> bool| judged.iter().filter(|(s, t, _)| want(*s, *t)).count();
+    let count = |want: fn(Option<bool>, bool) -> bool| {
+        judged.iter().filter(|(s, t, _)| want(*s, *t)).count()
+    };
     let right = count(|said, truth| said == Some(truth));
     let hits = count(|said, truth| truth && said == Some(true));
     let said_yes = count(|said, _| said == Some(true));
@@ -149,7 +160,11 @@ fn classification(outcomes: &[&Outcome]) -> Option<Classification> {
         precision,
         recall,
         f1: harmonic(precision, recall),
-        ece: calibration(judged.iter().map(|&(said, truth, confidence)| (confidence, said == Some(truth)))),
+        ece: calibration(
+            judged
+                .iter()
+                .map(|&(said, truth, confidence)| (confidence, said == Some(truth))),
+        ),
     })
 }
 
@@ -172,13 +187,19 @@ fn calibration(answers: impl Iterator<Item = (f64, bool)>) -> f64 {
 }
 
 fn counting(outcomes: &[&Outcome]) -> Option<Counting> {
-    let pairs: Vec<([u32; 2], [u32; 2])> = outcomes.iter().filter_map(|outcome| outcome.counts()).collect();
+    let pairs: Vec<([u32; 2], [u32; 2])> = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.counts())
+        .collect();
     if pairs.is_empty() {
         return None;
     }
     let errors = |class: usize| {
-        let differences = pairs.iter().map(|(said, truth)| f64::from(said[class]) - f64::from(truth[class]));
-        let (absolute, squared) = differences.fold((0.0, 0.0), |(a, s), d| (a + d.abs(), s + d * d));
+        let differences = pairs
+            .iter()
+            .map(|(said, truth)| f64::from(said[class]) - f64::from(truth[class]));
+        let (absolute, squared) =
+            differences.fold((0.0, 0.0), |(a, s), d| (a + d.abs(), s + d * d));
         Errors {
             mae: absolute / pairs.len() as f64,
             rmse: (squared / pairs.len() as f64).sqrt(),
@@ -192,11 +213,21 @@ fn counting(outcomes: &[&Outcome]) -> Option<Counting> {
 }
 
 fn localisation(outcomes: &[&Outcome]) -> Option<Localisation> {
-    let pairs: Vec<([Grid; 2], [Grid; 2])> = outcomes.iter().filter_map(|outcome| outcome.grids()).collect();
+    let pairs: Vec<([Grid; 2], [Grid; 2])> = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.grids())
+        .collect();
     if pairs.is_empty() {
         return None;
     }
-    let class = |class: usize| sets(&pairs.iter().map(|(said, truth)| (said[class], truth[class])).collect::<Vec<_>>());
+    let class = |class: usize| {
+        sets(
+            &pairs
+                .iter()
+                .map(|(said, truth)| (said[class], truth[class]))
+                .collect::<Vec<_>>(),
+        )
+    };
     Some(Localisation {
         n: pairs.len(),
         roads: class(0),
@@ -227,8 +258,10 @@ fn sets(pairs: &[(Grid, Grid)]) -> Sets {
 }
 
 fn texts(outcomes: &[&Outcome]) -> Option<Texts> {
-    let pairs: Vec<(String, Vec<String>)> =
-        outcomes.iter().map(|outcome| (outcome.text.clone(), outcome.references.clone())).collect();
+    let pairs: Vec<(String, Vec<String>)> = outcomes
+        .iter()
+        .map(|outcome| (outcome.text.clone(), outcome.references.clone()))
+        .collect();
     if pairs.is_empty() {
         return None;
     }
@@ -236,7 +269,9 @@ fn texts(outcomes: &[&Outcome]) -> Option<Texts> {
         .iter()
         .filter(|(said, references)| {
             let said = super::tokenize(said);
-            references.iter().any(|reference| super::tokenize(reference) == said)
+            references
+                .iter()
+                .any(|reference| super::tokenize(reference) == said)
         })
         .count();
     Some(Texts {
@@ -288,7 +323,10 @@ mod tests {
             .collect();
         let report = score(&outcomes);
         let near = |found: f64, expected: f64, name: &str| {
-            assert!((found - expected).abs() < 1e-4, "{name}: {found} instead of {expected}");
+            assert!(
+                (found - expected).abs() < 1e-4,
+                "{name}: {found} instead of {expected}"
+            );
         };
         let found = report.classify.unwrap();
         for (name, found) in [
@@ -307,7 +345,13 @@ mod tests {
         }
         let found = report.localize.unwrap();
         for (class, sets) in [("roads", found.roads), ("buildings", found.buildings)] {
-            let numbers = [sets.precision, sets.recall, sets.f1, sets.jaccard, sets.subset_accuracy];
+            let numbers = [
+                sets.precision,
+                sets.recall,
+                sets.f1,
+                sets.jaccard,
+                sets.subset_accuracy,
+            ];
             for (found, expected) in numbers.into_iter().zip(&golden.localize[class]) {
                 near(found, *expected, class);
             }

@@ -21,8 +21,7 @@ pub struct TextScores {
 
 /// Tokens that the customary evaluation leaves out.
 const PUNCTUATION: [&str; 14] = [
-    "''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--",
-    "...", ";", "\"",
+    "''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";", "\"",
 ];
 
 /// Splits a sentence into lower-case words as the Penn Treebank tokenizer does for
@@ -42,7 +41,10 @@ fn split(word: &str, tokens: &mut Vec<String>) {
     let core = word.trim_matches(is_edge);
     let start = word.len() - word.trim_start_matches(is_edge).len();
     brackets(&word[..start], tokens);
-    if core.chars().all(|c| c.is_ascii_digit() || matches!(c, ',' | '.')) {
+    if core
+        .chars()
+        .all(|c| c.is_ascii_digit() || matches!(c, ',' | '.'))
+    {
         tokens.push(core.to_owned());
     } else {
         for part in core.split([',', '?', '!', ';', '"']) {
@@ -89,7 +91,10 @@ pub fn text_scores(pairs: &[(String, Vec<String>)]) -> TextScores {
         .iter()
         .map(|(said, references)| Sentence {
             said: tokenize(said),
-            references: references.iter().map(|reference| tokenize(reference)).collect(),
+            references: references
+                .iter()
+                .map(|reference| tokenize(reference))
+                .collect(),
         })
         .collect();
     let [bleu1, bleu2, bleu3, bleu4] = bleu(&corpus);
@@ -131,11 +136,19 @@ fn bleu(corpus: &[Sentence]) -> [f64; N] {
     for sentence in corpus {
         let length = sentence.said.len();
         said_length += length as f64;
-        let closest = sentence.references.iter().map(Vec::len).min_by_key(|&l| (l.abs_diff(length), l));
+        let closest = sentence
+            .references
+            .iter()
+            .map(Vec::len)
+            .min_by_key(|&l| (l.abs_diff(length), l));
         reference_length += closest.unwrap_or(0) as f64;
         let references: Vec<Counts<'_>> = sentence.references.iter().map(|r| counts(r)).collect();
         for (gram, count) in counts(&sentence.said) {
-            let most = references.iter().filter_map(|r| r.get(gram)).copied().fold(0.0, f64::max);
+            let most = references
+                .iter()
+                .filter_map(|r| r.get(gram))
+                .copied()
+                .fold(0.0, f64::max);
             correct[gram.len() - 1] += count.min(most);
         }
         for (n, guesses) in guesses.iter_mut().enumerate() {
@@ -143,7 +156,11 @@ fn bleu(corpus: &[Sentence]) -> [f64; N] {
         }
     }
     let ratio = (said_length + TINY) / (reference_length + SMALL);
-    let brevity = if ratio < 1.0 { (1.0 - 1.0 / ratio).exp() } else { 1.0 };
+    let brevity = if ratio < 1.0 {
+        (1.0 - 1.0 / ratio).exp()
+    } else {
+        1.0
+    };
     let mut product = 1.0;
     std::array::from_fn(|n| {
         product *= (correct[n] + TINY) / (guesses[n] + SMALL);
@@ -171,7 +188,11 @@ fn common_subsequence(one: &[String], other: &[String]) -> usize {
     for a in one {
         let mut row = vec![0; other.len() + 1];
         for (j, b) in other.iter().enumerate() {
-            row[j + 1] = if a == b { previous[j] + 1 } else { previous[j + 1].max(row[j]) };
+            row[j + 1] = if a == b {
+                previous[j] + 1
+            } else {
+                previous[j + 1].max(row[j])
+            };
         }
         previous = row;
     }
@@ -189,7 +210,11 @@ struct Vector<'a> {
 fn cider_d(corpus: &[Sentence]) -> f64 {
     let mut documents: HashMap<&[String], f64> = HashMap::new();
     for sentence in corpus {
-        let mut seen: Vec<&[String]> = sentence.references.iter().flat_map(|r| counts(r).into_keys()).collect();
+        let mut seen: Vec<&[String]> = sentence
+            .references
+            .iter()
+            .flat_map(|r| counts(r).into_keys())
+            .collect();
         seen.sort_unstable();
         seen.dedup();
         for gram in seen {
@@ -200,13 +225,21 @@ fn cider_d(corpus: &[Sentence]) -> f64 {
     let vector = |tokens| vector(tokens, &documents, log_corpus);
     let scores = corpus.iter().map(|sentence| {
         let said = vector(&sentence.said);
-        let sum: f64 = sentence.references.iter().map(|reference| similarity(&said, &vector(reference))).sum();
+        let sum: f64 = sentence
+            .references
+            .iter()
+            .map(|reference| similarity(&said, &vector(reference)))
+            .sum();
         10.0 * sum / sentence.references.len().max(1) as f64
     });
     scores.sum::<f64>() / corpus.len().max(1) as f64
 }
 
-fn vector<'a>(tokens: &'a [String], documents: &HashMap<&[String], f64>, log_corpus: f64) -> Vector<'a> {
+fn vector<'a>(
+    tokens: &'a [String],
+    documents: &HashMap<&[String], f64>,
+    log_corpus: f64,
+) -> Vector<'a> {
     let mut vector = Vector {
         weights: Default::default(),
         norms: [0.0; N],
@@ -285,7 +318,10 @@ mod tests {
                 (found.cider_d, corpus.cider_d),
             ];
             for (found, expected) in pairs {
-                assert!((found - expected).abs() < 1e-4, "{found} instead of {expected}");
+                assert!(
+                    (found - expected).abs() < 1e-4,
+                    "{found} instead of {expected}"
+                );
             }
         }
     }

@@ -27,18 +27,22 @@ pub(super) fn decode(name: &str, bytes: &[u8], limits: &Limits) -> Result<Pictur
     }
     let format = image::guess_format(bytes)
         .ok()
-        .filter(|format| matches!(format, ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::Tiff))
+        .filter(|format| {
+            matches!(
+                format,
+                ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::Tiff
+            )
+        })
         .ok_or_else(|| fault(name, PictureFault::UnknownFormat))?;
-    if format == ImageFormat::Jpeg {
-        jpeg::check(bytes).map_err(|problem| fault(name, problem))?;
-    }
 
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut allocation = image::Limits::default();
     // Sixteen bytes a pixel cover the deepest format and the decoder's own buffers.
     allocation.max_alloc = Some(limits.max_pixels.saturating_mul(16).max(1 << 24));
     reader.limits(allocation);
-    let mut decoder = reader.into_decoder().map_err(|error| damaged(name, &error))?;
+    let mut decoder = reader
+        .into_decoder()
+        .map_err(|error| damaged(name, &error))?;
 
     let (width, height) = decoder.dimensions();
     if width == 0 || height == 0 {
@@ -46,17 +50,48 @@ pub(super) fn decode(name: &str, bytes: &[u8], limits: &Limits) -> Result<Pictur
     }
     if u64::from(width) * u64::from(height) > limits.max_pixels {
         let limit = limits.max_pixels;
-        return Err(fault(name, PictureFault::TooManyPixels { width, height, limit }));
+        return Err(fault(
+            name,
+            PictureFault::TooManyPixels {
+                width,
+                height,
+                limit,
+            },
+        ));
     }
-    if matches!(decoder.original_color_type(), ExtendedColorType::Cmyk8 | ExtendedColorType::Cmyk16) {
+    if matches!(
+        decoder.original_color_type(),
+        ExtendedColorType::Cmyk8 | ExtendedColorType::Cmyk16
+    ) {
         return Err(fault(name, PictureFault::Colours("CMYK".to_owned())));
     }
-    let orientation = decoder.orientation().map_err(|error| damaged(name, &error))?;
-    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| damaged(name, &error))?;
+    let orientation = decoder
+        .orientation()
+        .map_err(|error| damaged(name, &error))?;
+    let mut image = if format == ImageFormat::Jpeg {
+        jpeg_image(bytes, (width, height)).map_err(|problem| fault(name, problem))?
+    } else {
+        DynamicImage::from_decoder(decoder).map_err(|error| damaged(name, &error))?
+    };
     image.apply_orientation(orientation);
     let (width, height) = (image.width(), image.height());
     let rgb = to_rgb(image).map_err(|problem| fault(name, problem))?;
     Picture::from_rgb(name, width, height, rgb)
+}
+
+fn jpeg_image(bytes: &[u8], size: (u32, u32)) -> Result<DynamicImage, PictureFault> {
+    let jpeg::Decoded {
+        width,
+        height,
+        is_grey,
+        rows,
+    } = jpeg::decode(bytes, size)?;
+    let image = if is_grey {
+        image::GrayImage::from_raw(width, height, rows).map(DynamicImage::ImageLuma8)
+    } else {
+        image::RgbImage::from_raw(width, height, rows).map(DynamicImage::ImageRgb8)
+    };
+    image.ok_or_else(|| PictureFault::Damaged("its rows do not fill it".to_owned()))
 }
 
 /// Pillow's `convert("RGB")`: grey is repeated, transparency is dropped, of 16 bits
@@ -66,7 +101,9 @@ fn to_rgb(image: DynamicImage) -> Result<Vec<u8>, PictureFault> {
     let high = |value: u16| (value >> 8) as u8;
     Ok(match image {
         DynamicImage::ImageRgb8(image) => image.into_raw(),
-        DynamicImage::ImageRgba8(image) => image.pixels().flat_map(|p| [p[0], p[1], p[2]]).collect(),
+        DynamicImage::ImageRgba8(image) => {
+            image.pixels().flat_map(|p| [p[0], p[1], p[2]]).collect()
+        }
         DynamicImage::ImageLuma8(image) => grey(&mut image.pixels().map(|p| p[0])),
         DynamicImage::ImageLumaA8(image) => grey(&mut image.pixels().map(|p| p[0])),
         DynamicImage::ImageRgb16(image) => image.into_raw().into_iter().map(high).collect(),
@@ -102,8 +139,12 @@ fn fault(name: &str, fault: PictureFault) -> Error {
 
 fn damaged(name: &str, error: &ImageError) -> Error {
     let problem = match error {
-        ImageError::Unsupported(unsupported) => PictureFault::Colours(format!("not supported ({unsupported})")),
-        ImageError::Limits(limits) => PictureFault::Damaged(format!("it asks for too much memory ({limits})")),
+        ImageError::Unsupported(unsupported) => {
+            PictureFault::Colours(format!("not supported ({unsupported})"))
+        }
+        ImageError::Limits(limits) => {
+            PictureFault::Damaged(format!("it asks for too much memory ({limits})"))
+        }
         other => PictureFault::Damaged(other.to_string()),
     };
     fault(name, problem)
@@ -128,7 +169,9 @@ mod tests {
     }
 
     fn refusal(bytes: &[u8]) -> String {
-        decode("x.png", bytes, &Limits::default()).unwrap_err().to_string()
+        decode("x.png", bytes, &Limits::default())
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
@@ -154,7 +197,12 @@ mod tests {
             ..Limits::default()
         };
         let error = decode("x.png", &encoded(&sample(), ImageFormat::Png), &small).unwrap_err();
-        assert!(error.to_string().contains("40x30 is over the limit of 1000 pixels"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("40x30 is over the limit of 1000 pixels"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -166,12 +214,17 @@ mod tests {
         let checksum = crc32(&bytes[12..29]);
         bytes[29..33].copy_from_slice(&checksum.to_be_bytes());
         let error = refusal(&bytes);
-        assert!(error.contains("60000x60000") || error.contains("too much memory"), "{error}");
+        assert!(
+            error.contains("60000x60000") || error.contains("too much memory"),
+            "{error}"
+        );
     }
 
     fn crc32(bytes: &[u8]) -> u32 {
         !bytes.iter().fold(!0, |crc: u32, byte| {
-            (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
+            (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+                (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+            })
         })
     }
 
@@ -179,11 +232,18 @@ mod tests {
     fn deep_grey_is_refused_once_it_would_be_clipped() {
         let deep = |value| {
             encoded(
-                &DynamicImage::ImageLuma16(image::ImageBuffer::from_pixel(2, 2, image::Luma([value]))),
+                &DynamicImage::ImageLuma16(image::ImageBuffer::from_pixel(
+                    2,
+                    2,
+                    image::Luma([value]),
+                )),
                 ImageFormat::Png,
             )
         };
-        assert_eq!(decode("x", &deep(200), &Limits::default()).unwrap().rgb(), [200; 12]);
+        assert_eq!(
+            decode("x", &deep(200), &Limits::default()).unwrap().rgb(),
+            [200; 12]
+        );
         assert!(refusal(&deep(256)).contains("16-bit grey"));
     }
 

@@ -105,7 +105,10 @@ impl Picture {
     /// When the part reaches outside the picture or has no pixels.
     pub fn crop(&self, x: u32, y: u32, width: u32, height: u32) -> Self {
         assert!(width > 0 && height > 0, "an empty part");
-        assert!(x + width <= self.width && y + height <= self.height, "a part outside the picture");
+        assert!(
+            x + width <= self.width && y + height <= self.height,
+            "a part outside the picture"
+        );
         let mut rgb = Vec::with_capacity(width as usize * height as usize * 3);
         for row in y..y + height {
             let start = (row as usize * self.width as usize + x as usize) * 3;
@@ -167,7 +170,11 @@ impl<'a> From<&'a Picture> for Source<'a> {
 
 impl Source<'_> {
     /// Decodes where needed; `role` names a picture that has no file name.
-    pub(crate) fn read(&self, role: &str, limits: &Limits) -> Result<std::borrow::Cow<'_, Picture>, Error> {
+    pub(crate) fn read(
+        &self,
+        role: &str,
+        limits: &Limits,
+    ) -> Result<std::borrow::Cow<'_, Picture>, Error> {
         use std::borrow::Cow;
         match self {
             Self::Path(path) => Picture::open(path, limits).map(Cow::Owned),

@@ -5,7 +5,8 @@ pub fn normalise(rgb: &[u8], mean: [f32; 3], std: [f32; 3]) -> Vec<f32> {
     let mut planes = Vec::with_capacity(rgb.len());
     for channel in 0..3 {
         let values = rgb.iter().skip(channel).step_by(3);
-        planes.extend(values.map(|&value| (f32::from(value) / 255.0 - mean[channel]) / std[channel]));
+        planes
+            .extend(values.map(|&value| (f32::from(value) / 255.0 - mean[channel]) / std[channel]));
     }
     planes
 }

@@ -16,14 +16,28 @@ const SUPPORT: f64 = 2.0;
 pub fn resize(picture: &Picture, width: u32, height: u32) -> Vec<u8> {
     assert!(width > 0 && height > 0, "resampling to nothing");
     let (from_width, from_height) = picture.size();
-    let mut rows = Cow::Borrowed(picture.rgb());
-    if from_width != width {
-        rows = Cow::Owned(horizontal(&rows, from_width as usize, width as usize));
+    let (wide, tall) = ((from_width, width), (from_height, height));
+    let horizontally = |rows: Cow<'_, [u8]>| match wide {
+        (from, to) if from != to => horizontal(&rows, from as usize, to as usize),
+        _ => rows.into_owned(),
+    };
+    let vertically = |rows: Cow<'_, [u8]>, columns: u32| match tall {
+        (from, to) if from != to => vertical(&rows, columns as usize, from as usize, to as usize),
+        _ => rows.into_owned(),
+    };
+    let rows = Cow::Borrowed(picture.rgb());
+    // The order shows in the rounding. Earlier releases always began with the
+    // horizontal pass; square pictures, such as those of training, are the same in both.
+    let (less_wide, less_tall) = (shrinkage(wide), shrinkage(tall));
+    if less_tall > 0 && less_tall > 2 * less_wide {
+        horizontally(Cow::Owned(vertically(rows, from_width)))
+    } else {
+        vertically(Cow::Owned(horizontally(rows)), width)
     }
-    if from_height != height {
-        rows = Cow::Owned(vertical(&rows, width as usize, from_height as usize, height as usize));
-    }
-    rows.into_owned()
+}
+
+fn shrinkage((from, to): (u32, u32)) -> i64 {
+    i64::from(from) - i64::from(to)
 }
 
 /// The input positions that one output position draws on, and their weights.
@@ -36,6 +50,8 @@ fn windows(from: usize, to: usize) -> Vec<Window> {
     let scale = from as f64 / to as f64;
     let filter_scale = scale.max(1.0);
     let support = SUPPORT * filter_scale;
+    // Multiplied by, not divided by, so that the last bits are Pillow's too.
+    let inverse = 1.0 / filter_scale;
     (0..to)
         .map(|index| {
             let center = (index as f64 + 0.5) * scale;
@@ -43,7 +59,7 @@ fn windows(from: usize, to: usize) -> Vec<Window> {
             let first = ((center - support + 0.5) as i64).max(0) as usize;
             let end = ((center + support + 0.5) as i64).min(from as i64) as usize;
             let mut weights: Vec<f64> = (first..end)
-                .map(|position| cubic((position as f64 - center + 0.5) / filter_scale))
+                .map(|position| cubic((position as f64 - center + 0.5) * inverse))
                 .collect();
             let sum: f64 = weights.iter().sum();
             if sum != 0.0 {

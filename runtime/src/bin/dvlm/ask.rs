@@ -63,8 +63,14 @@ fn fixed(name: &str) -> Result<Fixed, String> {
     if name == "survey" {
         return Ok(Fixed::Survey);
     }
-    let instruction = Instruction::ALL.into_iter().find(|instruction| instruction.name() == name);
-    let instruction = if name == "localise" { Some(Instruction::Localize) } else { instruction };
+    let instruction = Instruction::ALL
+        .into_iter()
+        .find(|instruction| instruction.name() == name);
+    let instruction = if name == "localise" {
+        Some(Instruction::Localize)
+    } else {
+        instruction
+    };
     instruction
         .map(Fixed::One)
         .ok_or_else(|| format!("`{name}` is none of classify, count, localize, caption, survey"))
@@ -91,22 +97,40 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     };
     let (width, height) = before.size();
     match arguments.tile {
-        Some(tile) if width > tile || height > tile => {
-            frame(arguments, &mut model, &before, &after, Tiling::new(tile, arguments.overlap)?, timing)
-        }
+        Some(tile) if width > tile || height > tile => frame(
+            arguments,
+            &mut model,
+            &before,
+            &after,
+            Tiling::new(tile, arguments.overlap)?,
+            timing,
+            started,
+        ),
         _ => {
             let pair = model.pair(&before, &after)?;
             timing.add(&pair.timing());
-            single(arguments, &mut model, &pair, timing)
+            single(arguments, &mut model, &pair, timing, started)
         }
     }
 }
 
-fn single(arguments: &Arguments, model: &mut Model, pair: &Pair, mut timing: Timing) -> Result<(), Error> {
+fn single(
+    arguments: &Arguments,
+    model: &mut Model,
+    pair: &Pair,
+    mut timing: Timing,
+    started: Instant,
+) -> Result<(), Error> {
     let mut answers = Vec::new();
     if let Some(asked) = arguments.instruction {
-        let requests: Vec<Request> = instructions(asked, model).into_iter().map(Request::fixed).collect();
-        let requests: Vec<Request> = requests.into_iter().map(|request| settings(arguments, request)).collect();
+        let requests: Vec<Request> = instructions(asked, model)
+            .into_iter()
+            .map(Request::fixed)
+            .collect();
+        let requests: Vec<Request> = requests
+            .into_iter()
+            .map(|request| settings(arguments, request))
+            .collect();
         let (given, taken) = model.ask_all(pair, &requests)?;
         timing.add(&taken);
         answers.extend(given);
@@ -120,7 +144,10 @@ fn single(arguments: &Arguments, model: &mut Model, pair: &Pair, mut timing: Tim
         };
         let (answer, taken) = model.ask_timed(pair, &settings(arguments, request))?;
         if answer.trimmed_turns > 0 {
-            log::warn!("the {} oldest turns did not fit and were left out", answer.trimmed_turns);
+            log::warn!(
+                "the {} oldest turns did not fit and were left out",
+                answer.trimmed_turns
+            );
         }
         timing.add(&taken);
         history.push(answer.as_turn(question));
@@ -131,7 +158,7 @@ fn single(arguments: &Arguments, model: &mut Model, pair: &Pair, mut timing: Tim
         let document = json!({
             "model": json::model(model),
             "answers": answers.iter().map(json::answer).collect::<Vec<_>>(),
-            "timing_ms": json::timing(&timing),
+            "timing_ms": json::timing(&timing, started),
             "before_cached": pair.before_was_cached(),
             "peak_rss_mib": json::peak_rss(),
         });
@@ -150,15 +177,29 @@ fn frame(
     after: &Picture,
     tiling: Tiling,
     mut timing: Timing,
+    started: Instant,
 ) -> Result<(), Error> {
-    let asked = arguments.instruction.map(|asked| instructions(asked, model)).unwrap_or_default();
-    let mut names: Vec<String> = asked.iter().map(|instruction| instruction.name().to_owned()).collect();
+    let asked = arguments
+        .instruction
+        .map(|asked| instructions(asked, model))
+        .unwrap_or_default();
+    let mut names: Vec<String> = asked
+        .iter()
+        .map(|instruction| instruction.name().to_owned())
+        .collect();
     let mut requests: Vec<Request> = asked.into_iter().map(Request::fixed).collect();
     for question in &arguments.question {
         names.push("question".to_owned());
-        requests.push(if arguments.raw_prompt { Request::raw(question) } else { Request::question(question) });
+        requests.push(if arguments.raw_prompt {
+            Request::raw(question)
+        } else {
+            Request::question(question)
+        });
     }
-    let requests: Vec<Request> = requests.into_iter().map(|request| settings(arguments, request)).collect();
+    let requests: Vec<Request> = requests
+        .into_iter()
+        .map(|request| settings(arguments, request))
+        .collect();
     let answers = model.ask_frame(before, after, tiling, &requests)?;
     timing.add(&answers.timing);
     let tiles: Vec<Value> = answers
@@ -171,14 +212,17 @@ fn frame(
             })
         })
         .collect();
-    let merged: Vec<Value> =
-        names.iter().zip(&answers.merged).map(|(name, merged)| json::merged(name, merged)).collect();
+    let merged: Vec<Value> = names
+        .iter()
+        .zip(&answers.merged)
+        .map(|(name, merged)| json::merged(name, merged))
+        .collect();
     if arguments.json {
         let document = json!({
             "model": json::model(model),
             "answers": merged,
             "tiles": tiles,
-            "timing_ms": json::timing(&timing),
+            "timing_ms": json::timing(&timing, started),
             "peak_rss_mib": json::peak_rss(),
         });
         return print(&document.to_string());
@@ -200,7 +244,9 @@ fn instructions(asked: Fixed, model: &Model) -> Vec<Instruction> {
 }
 
 fn settings(arguments: &Arguments, request: Request) -> Request {
-    let mut request = request.decoding(arguments.decoding.decoding).beams(arguments.decoding.beams);
+    let mut request = request
+        .decoding(arguments.decoding.decoding)
+        .beams(arguments.decoding.beams);
     if let Some(tokens) = arguments.decoding.max_tokens {
         request = request.max_tokens(tokens);
     }
@@ -221,15 +267,28 @@ fn first_turn(arguments: &Arguments, answers: &[Answer]) -> Vec<Turn> {
 fn line(answer: &Answer) -> String {
     let sure = format!("{:.0} %", 100.0 * answer.confidence);
     match &answer.body {
-        Body::Classify { changed } => format!("classify: {} ({sure})", if *changed { "changed" } else { "not changed" }),
+        Body::Classify { changed } => format!(
+            "classify: {} ({sure})",
+            if *changed { "changed" } else { "not changed" }
+        ),
         Body::Count { roads, buildings } => {
-            format!("count: {} roads, {} buildings ({sure})", roads.number, buildings.number)
+            format!(
+                "count: {} roads, {} buildings ({sure})",
+                roads.number, buildings.number
+            )
         }
         Body::Localize { roads, buildings } => {
-            format!("localize: roads {}  buildings {} ({sure})", roads.grid, buildings.grid)
+            format!(
+                "localize: roads {}  buildings {} ({sure})",
+                roads.grid, buildings.grid
+            )
         }
         Body::Unparsed { instruction } => {
-            format!("{}: the answer does not parse: {}", instruction.name(), answer.text)
+            format!(
+                "{}: the answer does not parse: {}",
+                instruction.name(),
+                answer.text
+            )
         }
         body => format!("{}: {}", body.instruction_name(), answer.text),
     }

@@ -15,6 +15,9 @@ use crate::json;
 /// Tokens of a typical prompt.
 const PROMPT: usize = 40;
 
+/// Tokens of a caption at most, when a survey is measured.
+const CAPTION: usize = 24;
+
 /// Measures the segments of a bundle on this machine.
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -40,7 +43,10 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let mut model = Model::open(&arguments.bundle, &arguments.engine.options())?;
     let manifest = model.manifest().clone();
-    let past = arguments.past.min(manifest.model.llm.max_positions.saturating_sub(1)).max(1);
+    let past = arguments
+        .past
+        .min(manifest.model.llm.max_positions.saturating_sub(1))
+        .max(1);
     let prompt = (manifest.model.qformer.queries + PROMPT).min(manifest.model.llm.max_positions);
     let runs = arguments.runs.max(1);
     let progress = bar(7, "measuring");
@@ -48,23 +54,40 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let mut segments = serde_json::Map::new();
     for segment in [Segment::Vision, Segment::Difference, Segment::Qformer] {
         let ms = stateless(&mut model, &manifest, segment, runs)?;
-        segments.insert(segment.name().to_owned(), measured(&manifest, segment, ms, gflop(&manifest, segment)));
+        segments.insert(
+            segment.name().to_owned(),
+            measured(&manifest, segment, ms, gflop(&manifest, segment)),
+        );
         progress.inc(1);
     }
     let prefill = decoder(&mut model, &manifest, 0, prompt, runs)?;
-    let mut entry = measured(&manifest, Segment::Decoder, prefill, decoder_gflop(&manifest, 0, prompt));
+    let mut entry = measured(
+        &manifest,
+        Segment::Decoder,
+        prefill,
+        decoder_gflop(&manifest, 0, prompt),
+    );
     entry["tokens"] = prompt.into();
     segments.insert("prefill".to_owned(), entry);
     progress.inc(1);
     let decode = decoder(&mut model, &manifest, past, 1, runs)?;
-    let mut entry = measured(&manifest, Segment::Decoder, decode, decoder_gflop(&manifest, past, 1));
+    let mut entry = measured(
+        &manifest,
+        Segment::Decoder,
+        decode,
+        decoder_gflop(&manifest, past, 1),
+    );
     entry["past"] = past.into();
     segments.insert("decode".to_owned(), entry);
     progress.inc(1);
 
     let (classify_ms, survey_ms, pair_ms) = end_to_end(&mut model, &manifest, runs)?;
     progress.inc(2);
-    let ops = if arguments.ops { operators(&mut model, &manifest, past, prompt)? } else { Value::Null };
+    let ops = if arguments.ops {
+        operators(&mut model, &manifest, past, prompt)?
+    } else {
+        Value::Null
+    };
     progress.finish_and_clear();
 
     let report = model.engine();
@@ -86,7 +109,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     if arguments.json {
         return print(&document.to_string());
     }
-    print(&format!("{} on {} ({}, {} threads)", model.id(), report.name, report.provider, report.threads))?;
+    print(&format!(
+        "{} on {} ({}, {} threads)",
+        model.id(),
+        report.name,
+        report.provider,
+        report.threads
+    ))?;
     for (name, entry) in document["segments"].as_object().into_iter().flatten() {
         print(&format!(
             "  {name:<10} {:>10.2} ms {:>9.2} GFLOP {:>9.1} MiB {:>8.1} GFLOP/s",
@@ -96,7 +125,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
             entry["gflop_per_s"].as_f64().unwrap_or(0.0),
         ))?;
     }
-    print(&format!("  pair {pair_ms:.1} ms, classify {classify_ms:.1} ms, survey {survey_ms:.1} ms (encoding included)"))?;
+    print(&format!(
+        "  pair {pair_ms:.1} ms, classify {classify_ms:.1} ms, survey {survey_ms:.1} ms (encoding included)"
+    ))?;
     for op in document["ops"].as_array().into_iter().flatten().take(20) {
         print(&format!("  {op}"))?;
     }
@@ -104,8 +135,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
 }
 
 fn measured(manifest: &Manifest, segment: Segment, ms: f64, gflop: f64) -> Value {
-    let weights = manifest.segments.get(&segment).map(|record| record.weights.as_str()).unwrap_or_default();
-    let bytes = manifest.files.iter().find(|file| file.path == weights).map_or(0, |file| file.bytes);
+    let weights = manifest
+        .segments
+        .get(&segment)
+        .map(|record| record.weights.as_str())
+        .unwrap_or_default();
+    let bytes = manifest
+        .files
+        .iter()
+        .find(|file| file.path == weights)
+        .map_or(0, |file| file.bytes);
     json!({
         "ms": json::millis(ms),
         "gflop": json::millis(gflop),
@@ -134,10 +173,17 @@ fn repeat(runs: usize, mut work: impl FnMut() -> Result<(), Error>) -> Result<f6
 
 /// Values that are neither constant nor denormal.
 fn values(count: usize) -> Vec<f32> {
-    (0..count).map(|index| ((index * 7919) % 2003) as f32 / 1001.0 - 1.0).collect()
+    (0..count)
+        .map(|index| ((index * 7919) % 2003) as f32 / 1001.0 - 1.0)
+        .collect()
 }
 
-fn stateless(model: &mut Model, manifest: &Manifest, segment: Segment, runs: usize) -> Result<f64, Error> {
+fn stateless(
+    model: &mut Model,
+    manifest: &Manifest,
+    segment: Segment,
+    runs: usize,
+) -> Result<f64, Error> {
     let vision = &manifest.model.vision;
     let one = [1, vision.tokens, vision.width];
     let both = [1, 2 * vision.tokens, vision.width];
@@ -150,7 +196,10 @@ fn stateless(model: &mut Model, manifest: &Manifest, segment: Segment, runs: usi
     let text = [1, ids.len()];
     let inputs = match segment {
         Segment::Vision => vec![Input::f32("image", &image, &pixels)],
-        Segment::Difference => vec![Input::f32("before", &one, half), Input::f32("after", &one, half)],
+        Segment::Difference => vec![
+            Input::f32("before", &one, half),
+            Input::f32("after", &one, half),
+        ],
         Segment::Mask => vec![Input::f32("difference", &both, &features)],
         _ => vec![
             Input::f32("difference", &both, &features),
@@ -163,19 +212,35 @@ fn stateless(model: &mut Model, manifest: &Manifest, segment: Segment, runs: usi
 
 fn ids(manifest: &Manifest) -> Vec<i64> {
     let caption = manifest.instruction(Instruction::Caption);
-    caption.map_or_else(|| vec![1; 16], |record| record.qformer_ids.iter().map(|&id| i64::from(id)).collect())
+    caption.map_or_else(
+        || vec![1; 16],
+        |record| record.qformer_ids.iter().map(|&id| i64::from(id)).collect(),
+    )
 }
 
 /// A step of `new` positions after `past` others; only the step is measured.
-fn decoder(model: &mut Model, manifest: &Manifest, past: usize, new: usize, runs: usize) -> Result<f64, Error> {
+fn decoder(
+    model: &mut Model,
+    manifest: &Manifest,
+    past: usize,
+    new: usize,
+    runs: usize,
+) -> Result<f64, Error> {
     let width = manifest.model.llm.width;
     let mut times = Vec::with_capacity(runs);
     for run in 0..=runs {
         let mut sequence = model.engine_mut().start(1)?;
         if past > 0 {
-            sequence.step(&step(0, past, &values(past * width), &positions(0, past), &causal(0, past)))?;
+            sequence.step(&step(
+                0,
+                past,
+                &values(past * width),
+                &positions(0, past),
+                &causal(0, past),
+            ))?;
         }
-        let (embeddings, positions, bias) = (values(new * width), positions(past, new), causal(past, new));
+        let (embeddings, positions, bias) =
+            (values(new * width), positions(past, new), causal(past, new));
         let started = Instant::now();
         sequence.step(&step(past, new, &embeddings, &positions, &bias))?;
         if run > 0 {
@@ -185,7 +250,13 @@ fn decoder(model: &mut Model, manifest: &Manifest, past: usize, new: usize, runs
     Ok(median(times))
 }
 
-fn step<'a>(past: usize, new: usize, embeddings: &'a [f32], positions: &'a [i64], bias: &'a [f32]) -> Step<'a> {
+fn step<'a>(
+    past: usize,
+    new: usize,
+    embeddings: &'a [f32],
+    positions: &'a [i64],
+    bias: &'a [f32],
+) -> Step<'a> {
     Step {
         rows: 1,
         new,
@@ -197,19 +268,29 @@ fn step<'a>(past: usize, new: usize, embeddings: &'a [f32], positions: &'a [i64]
 }
 
 fn positions(past: usize, new: usize) -> Vec<i64> {
-    (past..past + new).filter_map(|position| i64::try_from(position).ok()).collect()
+    (past..past + new)
+        .filter_map(|position| i64::try_from(position).ok())
+        .collect()
 }
 
 fn causal(past: usize, new: usize) -> Vec<f32> {
     (0..new)
-        .flat_map(|row| (0..past + new).map(move |column| if column <= past + row { 0.0 } else { -1e9 }))
+        .flat_map(|row| {
+            (0..past + new).map(move |column| if column <= past + row { 0.0 } else { -1e9 })
+        })
         .collect()
 }
 
-fn end_to_end(model: &mut Model, manifest: &Manifest, runs: usize) -> Result<(f64, f64, f64), Error> {
+fn end_to_end(
+    model: &mut Model,
+    manifest: &Manifest,
+    runs: usize,
+) -> Result<(f64, f64, f64), Error> {
     let side = manifest.model.vision.image_size as u32;
     let picture = |seed: u32| {
-        let bytes = (0..side * side * 3).map(|index| (index.wrapping_mul(seed) >> 7) as u8).collect();
+        let bytes = (0..side * side * 3)
+            .map(|index| (index.wrapping_mul(seed) >> 7) as u8)
+            .collect();
         Picture::from_rgb("synthetic", side, side, bytes)
     };
     let (before, after) = (picture(2_654_435_761)?, picture(40_503)?);
@@ -219,15 +300,26 @@ fn end_to_end(model: &mut Model, manifest: &Manifest, runs: usize) -> Result<(f6
         let pair = model.pair(&before, &after)?;
         model.ask(&pair, &classify).map(drop)
     })?;
+    // A caption of random weights would not end by itself.
+    let survey: Vec<Request> = Instruction::ALL
+        .into_iter()
+        .filter(|&instruction| manifest.instruction(instruction).is_some())
+        .map(|instruction| Request::fixed(instruction).max_tokens(CAPTION))
+        .collect();
     let survey_ms = repeat(runs, || {
         let pair = model.pair(&before, &after)?;
-        model.survey(&pair).map(drop)
+        model.ask_all(&pair, &survey).map(drop)
     })?;
     Ok((classify_ms, survey_ms, pair_ms))
 }
 
 /// Time by kind of operator, the longest first; null where the engine cannot tell.
-fn operators(model: &mut Model, manifest: &Manifest, past: usize, prompt: usize) -> Result<Value, Error> {
+fn operators(
+    model: &mut Model,
+    manifest: &Manifest,
+    past: usize,
+    prompt: usize,
+) -> Result<Value, Error> {
     if model.engine_mut().profile().is_none() {
         return Ok(Value::Null);
     }
@@ -253,7 +345,8 @@ fn gflop(manifest: &Manifest, segment: Segment) -> f64 {
     let operations = match segment {
         Segment::Vision => {
             let rows = f(vision.tokens);
-            let matrices = 4.0 * f(vision.width).powi(2) + 2.0 * f(vision.width) * f(vision.mlp_width);
+            let matrices =
+                4.0 * f(vision.width).powi(2) + 2.0 * f(vision.width) * f(vision.mlp_width);
             let patches = 3.0 * f(vision.patch_size).powi(2) * f(vision.width);
             f(vision.depth) * rows * (matrices + 2.0 * rows * f(vision.width)) + rows * patches
         }
@@ -279,17 +372,22 @@ fn decoder_gflop(manifest: &Manifest, past: usize, new: usize) -> f64 {
     let llm = &manifest.model.llm;
     let f = |value: usize| value as f64;
     let keys = f(llm.kv_heads * llm.head_dim);
-    let matrices = 2.0 * f(llm.width).powi(2) + 2.0 * f(llm.width) * keys + 3.0 * f(llm.width) * f(llm.mlp_width);
+    let matrices = 2.0 * f(llm.width).powi(2)
+        + 2.0 * f(llm.width) * keys
+        + 3.0 * f(llm.width) * f(llm.mlp_width);
     let attention = 2.0 * (f(past) + f(new)) * f(llm.heads * llm.head_dim);
-    let operations = f(llm.layers) * f(new) * (matrices + attention) + f(llm.width) * f(llm.vocab_size);
+    let operations =
+        f(llm.layers) * f(new) * (matrices + attention) + f(llm.width) * f(llm.vocab_size);
     2.0 * operations / 1e9
 }
 
 fn machine() -> Value {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name.to_owned()));
+    let model = cpu.lines().find_map(|line| {
+        line.strip_prefix("model name")?
+            .split_once(": ")
+            .map(|(_, name)| name.to_owned())
+    });
     json!({
         "cpu": model,
         "arch": std::env::consts::ARCH,

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use deltavlm_runtime::{CacheOptions, Check, Decoding, EngineChoice, Error, Limits, Options, Provider};
+use deltavlm_runtime::{
+    CacheOptions, Check, Decoding, EngineChoice, Error, Limits, Options, Provider,
+};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// How the model is opened.
@@ -59,7 +61,11 @@ impl EngineArguments {
                 directory: self.cache.clone(),
                 ..CacheOptions::default()
             },
-            check: if self.verify { Check::Content } else { Check::Auto },
+            check: if self.verify {
+                Check::Content
+            } else {
+                Check::Auto
+            },
             ignore_memory: self.ignore_memory,
         }
     }
@@ -102,7 +108,9 @@ pub(crate) fn print(line: &str) -> Result<(), Error> {
 pub(crate) fn bar(length: usize, what: &'static str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(length as u64), ProgressDrawTarget::stderr());
     let template = "{msg} {bar:30} {pos}/{len} {elapsed_precise} eta {eta_precise}";
-    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_style(
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
     bar.set_message(what);
     bar
 }

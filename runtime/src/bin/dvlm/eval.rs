@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -64,16 +64,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         }
         reports.push((model.id().to_owned(), report));
     }
-    if arguments.json { Ok(()) } else { table(&reports) }
+    if arguments.json {
+        Ok(())
+    } else {
+        table(&reports)
+    }
 }
 
-fn answer_all(arguments: &Arguments, model: &mut Model, pairs: &[PairEntries]) -> Result<Vec<Outcome>, Error> {
+fn answer_all(
+    arguments: &Arguments,
+    model: &mut Model,
+    pairs: &[PairEntries],
+) -> Result<Vec<Outcome>, Error> {
     let settings = Settings {
         decoding: arguments.decoding.decoding,
         beams: arguments.decoding.beams,
         max_tokens: arguments.decoding.max_tokens,
     };
-    let path = arguments.answers.as_ref().map(|path| answers_file(path, arguments.bundle.len(), model.id()));
+    let path = arguments
+        .answers
+        .as_ref()
+        .map(|path| answers_file(path, arguments.bundle.len(), model.id()));
     let mut outcomes = match &path {
         Some(path) => known(path)?,
         None => Vec::new(),
@@ -105,21 +116,27 @@ fn answers_file(path: &Path, bundles: usize, id: &str) -> PathBuf {
     if bundles == 1 {
         return path.to_owned();
     }
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("jsonl");
+    let extension = path
+        .extension()
+        .and_then(|extension| extension.to_str())
+        .unwrap_or("jsonl");
     path.with_extension(format!("{id}.{extension}"))
 }
 
 /// Answers of an earlier run. A last line that was broken off is answered again.
 fn known(path: &Path) -> Result<Vec<Outcome>, Error> {
-    let file = match File::open(path) {
-        Ok(file) => file,
+    let content = match std::fs::read(path) {
+        Ok(content) => content,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(io(path, source)),
     };
-    let lines: Vec<String> = BufReader::new(file).lines().collect::<Result<_, _>>().map_err(|e| io(path, e))?;
+    let lines: Vec<&[u8]> = content
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .collect();
     let mut outcomes = Vec::new();
     for (index, line) in lines.iter().enumerate() {
-        match serde_json::from_str(line) {
+        match serde_json::from_slice(line) {
             Ok(outcome) => outcomes.push(outcome),
             Err(_) if index + 1 == lines.len() => {}
             Err(error) => {
@@ -131,13 +148,20 @@ fn known(path: &Path) -> Result<Vec<Outcome>, Error> {
         }
     }
     // Written anew, so that the next line does not continue a broken one.
-    let text: String = outcomes.iter().map(|outcome| json!(outcome).to_string() + "\n").collect();
+    let text: String = outcomes
+        .iter()
+        .map(|outcome| json!(outcome).to_string() + "\n")
+        .collect();
     std::fs::write(path, text).map_err(|source| io(path, source))?;
     Ok(outcomes)
 }
 
 fn append(path: &Path) -> Result<File, Error> {
-    OpenOptions::new().create(true).append(true).open(path).map_err(|source| io(path, source))
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(|source| io(path, source))
 }
 
 fn io(path: &Path, source: std::io::Error) -> Error {
@@ -150,7 +174,12 @@ fn io(path: &Path, source: std::io::Error) -> Error {
 /// One column per bundle.
 fn table(reports: &[(String, Report)]) -> Result<(), Error> {
     let columns: Vec<Vec<(String, f64)>> = reports.iter().map(|(_, report)| rows(report)).collect();
-    let width = reports.iter().map(|(id, _)| id.len()).max().unwrap_or(0).max(8);
+    let width = reports
+        .iter()
+        .map(|(id, _)| id.len())
+        .max()
+        .unwrap_or(0)
+        .max(8);
     let mut head = format!("{:<36}", "");
     for (id, _) in reports {
         head += &format!("  {id:>width$}");
@@ -159,7 +188,10 @@ fn table(reports: &[(String, Report)]) -> Result<(), Error> {
     for (index, (name, _)) in columns[0].iter().enumerate() {
         let mut line = format!("{name:<36}");
         for column in &columns {
-            line += &format!("  {:>width$.4}", column.get(index).map_or(f64::NAN, |(_, value)| *value));
+            line += &format!(
+                "  {:>width$.4}",
+                column.get(index).map_or(f64::NAN, |(_, value)| *value)
+            );
         }
         print(&line)?;
     }
@@ -172,7 +204,11 @@ fn rows(report: &Report) -> Vec<(String, f64)> {
         match value {
             Value::Object(fields) => {
                 for (name, value) in fields {
-                    let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                    let path = if prefix.is_empty() {
+                        name.clone()
+                    } else {
+                        format!("{prefix}.{name}")
+                    };
                     walk(&path, value, rows);
                 }
             }
@@ -180,6 +216,10 @@ fn rows(report: &Report) -> Vec<(String, f64)> {
         }
     }
     let mut rows = Vec::new();
-    walk("", &serde_json::to_value(report).unwrap_or(Value::Null), &mut rows);
+    walk(
+        "",
+        &serde_json::to_value(report).unwrap_or(Value::Null),
+        &mut rows,
+    );
     rows
 }

@@ -30,7 +30,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         .segments
         .iter()
         .map(|(segment, record)| {
-            let bytes = manifest.files.iter().find(|file| file.path == record.weights).map_or(0, |file| file.bytes);
+            let bytes = manifest
+                .files
+                .iter()
+                .find(|file| file.path == record.weights)
+                .map_or(0, |file| file.bytes);
             json!({
                 "name": segment.name(),
                 "precision": record.precision.name(),
@@ -57,8 +61,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         return print(&document.to_string());
     }
     let report = model.engine();
-    print(&format!("{}: {}, precision {}", arguments.bundle.display(), model.id(), json::precision(&model)))?;
-    print(&format!("runs on {} {} ({}, {} threads): {}", report.name, report.version, report.provider, report.threads, report.reason))?;
+    print(&format!(
+        "{}: {}, precision {}",
+        arguments.bundle.display(),
+        model.id(),
+        json::precision(&model)
+    ))?;
+    print(&format!(
+        "runs on {} {} ({}, {} threads): {}",
+        report.name, report.version, report.provider, report.threads, report.reason
+    ))?;
     for rejection in &report.rejected {
         print(&format!("  not on {rejection}"))?;
     }
@@ -75,7 +87,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     print(&format!(
         "needs about {:.0} MiB, {} available; loaded in {:.0} ms",
         mib(estimate.total()),
-        available_bytes().map_or("unknown".to_owned(), |bytes| format!("{:.0} MiB", mib(bytes))),
+        available_bytes().map_or("unknown".to_owned(), |bytes| format!(
+            "{:.0} MiB",
+            mib(bytes)
+        )),
         model.load_ms()
     ))
 }

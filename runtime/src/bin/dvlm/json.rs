@@ -1,7 +1,11 @@
 //! The JSON of `dvlm`: field names that scripts rely on.
 
+use std::time::Instant;
+
 use deltavlm_runtime::tile::{Merged, Rect};
-use deltavlm_runtime::{Answer, Body, Cell, Counted, Decoding, Located, Model, Timing, peak_rss_bytes};
+use deltavlm_runtime::{
+    Answer, Body, Cell, Counted, Decoding, Located, Model, Timing, peak_rss_bytes,
+};
 use serde_json::{Map, Value, json};
 
 use crate::common::mib;
@@ -24,7 +28,10 @@ pub(crate) fn model(model: &Model) -> Value {
 /// One word where all segments agree, otherwise `segment=precision,...`.
 pub(crate) fn precision(model: &Model) -> String {
     let segments = &model.manifest().segments;
-    let mut names: Vec<&str> = segments.values().map(|record| record.precision.name()).collect();
+    let mut names: Vec<&str> = segments
+        .values()
+        .map(|record| record.precision.name())
+        .collect();
     names.dedup();
     match names.as_slice() {
         [one] => (*one).to_owned(),
@@ -57,13 +64,20 @@ pub(crate) fn answer(answer: &Answer) -> Value {
         }
         _ => {}
     }
-    set("parsed", (!matches!(answer.body, Body::Unparsed { .. })).into());
+    set(
+        "parsed",
+        (!matches!(answer.body, Body::Unparsed { .. })).into(),
+    );
     set("confidence", rounded(answer.confidence));
     set("text", answer.text.as_str().into());
     set("ms", millis(answer.ms));
-    set("tokens", answer.tokens.into());
+    set("tokens", answer.ids.len().into());
     set("complete", answer.complete.into());
-    let decoding = if answer.decoding == Decoding::Free { "free" } else { "constrained" };
+    let decoding = if answer.decoding == Decoding::Free {
+        "free"
+    } else {
+        "constrained"
+    };
     set("decoding", decoding.into());
     if answer.trimmed_turns > 0 {
         set("trimmed_turns", answer.trimmed_turns.into());
@@ -79,15 +93,19 @@ fn counted(set: &mut impl FnMut(&str, Value) -> Option<Value>, name: &str, count
 fn located(set: &mut impl FnMut(&str, Value) -> Option<Value>, name: &str, located: &Located) {
     set(name, located.grid.names().into());
     let cells = Cell::ALL.into_iter().zip(located.confidence);
-    let cells: Map<String, Value> =
-        cells.map(|(cell, confidence)| (cell.name().to_owned(), rounded(confidence))).collect();
+    let cells: Map<String, Value> = cells
+        .map(|(cell, confidence)| (cell.name().to_owned(), rounded(confidence)))
+        .collect();
     set(&format!("{name}_confidence"), cells.into());
 }
 
 pub(crate) fn merged(name: &str, merged: &Merged) -> Value {
     let boxes = |rects: &[Rect]| rects.iter().map(rect).collect::<Vec<_>>();
     let mut value = match merged {
-        Merged::Classify { changed, confidence } => json!({"changed": changed, "confidence": rounded(*confidence)}),
+        Merged::Classify {
+            changed,
+            confidence,
+        } => json!({"changed": changed, "confidence": rounded(*confidence)}),
         Merged::Count { roads, buildings } => json!({"roads": roads, "buildings": buildings}),
         Merged::Localize {
             roads,
@@ -101,8 +119,10 @@ pub(crate) fn merged(name: &str, merged: &Merged) -> Value {
             "buildings_boxes": boxes(buildings),
         }),
         Merged::Texts(texts) => {
-            let texts: Vec<Value> =
-                texts.iter().map(|(place, text)| json!({"tile": rect(place), "text": text})).collect();
+            let texts: Vec<Value> = texts
+                .iter()
+                .map(|(place, text)| json!({"tile": rect(place), "text": text}))
+                .collect();
             json!({"texts": texts})
         }
         _ => json!({}),
@@ -116,7 +136,8 @@ pub(crate) fn rect(rect: &Rect) -> Value {
     json!([rect.x, rect.y, rect.width, rect.height])
 }
 
-pub(crate) fn timing(timing: &Timing) -> Value {
+/// The steps, and the wall time that they are part of.
+pub(crate) fn timing(timing: &Timing, started: Instant) -> Value {
     json!({
         "load": millis(timing.load),
         "preprocess": millis(timing.preprocess),
@@ -125,6 +146,7 @@ pub(crate) fn timing(timing: &Timing) -> Value {
         "qformer": millis(timing.qformer),
         "prefill": millis(timing.prefill),
         "decode": millis(timing.decode),
+        "total": millis(started.elapsed().as_secs_f64() * 1e3),
     })
 }
 

@@ -50,6 +50,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
+            if deltavlm_runtime::engine::library_hangs() {
+                // An ordinary exit would wait for the library for ever.
+                std::process::abort();
+            }
             ExitCode::FAILURE
         }
     }

@@ -1,0 +1,148 @@
+//! From a request to what the model reads, and from what it wrote to an answer.
+
+use std::collections::HashMap;
+
+use deltavlm_bundle::{Instruction, Turn};
+
+use crate::answer::{Answer, Body, body};
+use crate::bundle::Bundle;
+use crate::decode::{Automaton, Decoded, Job, Policy};
+use crate::request::Prompt;
+use crate::{Decoding, Error, Request, dialogue};
+
+/// What both tokenizers see.
+pub(crate) struct Text {
+    pub(crate) qformer_ids: Vec<u32>,
+    llm_ids: Vec<u32>,
+    dropped: usize,
+}
+
+impl Text {
+    /// The text of a request as both tokenizers see it.
+    pub(crate) fn of(bundle: &Bundle, request: &Request) -> Result<Self, Error> {
+        let max_tokens = request
+            .max_tokens
+            .unwrap_or(bundle.manifest.generation.max_new_tokens);
+        match &request.prompt {
+            Prompt::Fixed(instruction) => {
+                let record = bundle.manifest.instruction(*instruction).ok_or_else(|| {
+                    bundle.unfit(format!(
+                        "it does not know the instruction `{}`; rebuild it",
+                        instruction.name()
+                    ))
+                })?;
+                Ok(Self {
+                    qformer_ids: record.qformer_ids.clone(),
+                    llm_ids: record.llm_ids.clone(),
+                    dropped: 0,
+                })
+            }
+            Prompt::Question { text, history } => {
+                if text.trim().is_empty() {
+                    return Err(Error::Caller(
+                        "the question is empty; ask something".to_owned(),
+                    ));
+                }
+                let fitted = dialogue::fit(bundle, history, text, max_tokens);
+                Ok(Self::tokens(bundle, &fitted.text, fitted.dropped))
+            }
+            Prompt::Raw(text) => Ok(Self::tokens(bundle, text, 0)),
+        }
+    }
+
+    fn tokens(bundle: &Bundle, text: &str, dropped: usize) -> Self {
+        let mut llm_ids = vec![bundle.manifest.generation.bos_id];
+        llm_ids.extend(bundle.sentencepiece.encode(text));
+        Self {
+            qformer_ids: bundle
+                .wordpiece
+                .encode(text, bundle.manifest.model.qformer.max_text_tokens),
+            llm_ids,
+            dropped,
+        }
+    }
+}
+
+/// The prompt of a request in embeddings, and how to continue it.
+pub(crate) fn job<'a>(
+    bundle: &Bundle,
+    grammars: &'a HashMap<Instruction, Automaton>,
+    request: &Request,
+    text: &Text,
+    queries: &[f32],
+) -> Result<Job<'a>, Error> {
+    let model = &bundle.manifest.model;
+    let length = model.qformer.queries + text.llm_ids.len();
+    let room = model.llm.max_positions.saturating_sub(length);
+    if room == 0 {
+        return Err(Error::Caller(format!(
+            "the question takes {length} positions and the model has {}; shorten it",
+            model.llm.max_positions
+        )));
+    }
+    let grammar = match (&request.prompt, request.decoding) {
+        (Prompt::Fixed(instruction), Decoding::Constrained) => grammars.get(instruction),
+        _ => None,
+    };
+    if request.beams == 0 {
+        return Err(Error::Caller(
+            "0 beams find nothing; use 1 or more".to_owned(),
+        ));
+    }
+    if request.beams > 1 && grammar.is_some() {
+        return Err(Error::Caller(format!(
+            "{} beams need free decoding; within a grammar the choice is exact",
+            request.beams
+        )));
+    }
+    let wanted = request
+        .max_tokens
+        .unwrap_or(bundle.manifest.generation.max_new_tokens)
+        .max(1);
+    let mut prompt = queries.to_vec();
+    for &id in &text.llm_ids {
+        bundle.embedding.append(id, &mut prompt);
+    }
+    Ok(Job {
+        prompt,
+        policy: grammar.map_or(Policy::Free, Policy::Grammar),
+        max_tokens: if grammar.is_some() {
+            room
+        } else {
+            wanted.min(room)
+        },
+    })
+}
+
+/// What was decoded as the answer to a request.
+pub(crate) fn typed(request: &Request, text: &Text, decoded: &Decoded, ms: f64) -> Answer {
+    Answer {
+        body: match &request.prompt {
+            Prompt::Fixed(instruction) => body(*instruction, decoded),
+            Prompt::Question { text, .. } | Prompt::Raw(text) => Body::Question {
+                question: text.clone(),
+            },
+        },
+        text: decoded.text.clone(),
+        decoding: if decoded.constrained {
+            Decoding::Constrained
+        } else {
+            Decoding::Free
+        },
+        confidence: decoded.confidence(),
+        ids: decoded.ids.clone(),
+        complete: decoded.complete,
+        trimmed_turns: text.dropped,
+        ms,
+    }
+}
+
+impl Answer {
+    /// This answer as an earlier turn of a dialogue.
+    pub fn as_turn(&self, question: impl Into<String>) -> Turn {
+        Turn {
+            question: question.into(),
+            answer: self.text.clone(),
+        }
+    }
+}
