@@ -30,6 +30,9 @@ pub enum KeyError {
         /// What the system said.
         source: io::Error,
     },
+    /// A new key would replace an old one.
+    #[error("key file {0}: exists already; remove it first, or name another")]
+    Exists(PathBuf),
     /// The file holds no key.
     #[error(
         "key file {0}: not a line of the form NUMBER:32 HEXADECIMAL DIGITS; \
@@ -90,9 +93,12 @@ impl SharedKey {
             writeln!(file, "{}:{digits}", self.id)?;
             file.sync_all()
         };
-        write().map_err(|source| KeyError::Io {
-            path: path.to_owned(),
-            source,
+        write().map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
+            _ => KeyError::Io {
+                path: path.to_owned(),
+                source,
+            },
         })
     }
 
@@ -135,7 +141,7 @@ mod tests {
         assert_eq!(SharedKey::read(&path).unwrap(), key);
         assert!(matches!(
             SharedKey::draw(7).unwrap().write(&path),
-            Err(KeyError::Io { .. })
+            Err(KeyError::Exists(_))
         ));
         assert_eq!(SharedKey::read(&path).unwrap(), key);
         assert!(!format!("{key:?}").contains(&format!("{:02x}", key.secret[0]).repeat(2)));

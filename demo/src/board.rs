@@ -97,13 +97,13 @@ impl Board {
     ///
     /// # Errors
     /// A picture cannot be copied.
-    pub fn photograph(&self, pair: &SamplePair) -> io::Result<()> {
+    pub fn photograph(&self, tile: u32, pair: &SamplePair) -> io::Result<()> {
         for (date, file) in [("before", &pair.before), ("after", &pair.after)] {
             let extension = file
                 .extension()
                 .and_then(|extension| extension.to_str())
                 .unwrap_or("png");
-            let name = format!("{}.{extension}", pair.name);
+            let name = format!("{tile}.{extension}");
             let partial = self.dir.join(date).join(format!("{name}.part"));
             fs::copy(file, &partial)?;
             fs::rename(partial, self.dir.join(date).join(name))?;

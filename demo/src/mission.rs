@@ -7,7 +7,7 @@ use crate::{
     scale,
     story::{Arrival, Chapter, Exchange, Story},
 };
-use deltavlm_carrier::{Address, SharedKey, tile_number};
+use deltavlm_carrier::{Address, SharedKey};
 use deltavlm_ground::{Happening, Station, queries::Asked, words};
 use deltavlm_host::{HostEvent, OpenAnalyst};
 use deltavlm_link::{
@@ -136,6 +136,11 @@ pub fn fly(
     mission.end(plan.weather, gap)
 }
 
+/// The number of the tile in that place; the user's file names may be anything.
+fn tile_of(place: usize) -> u32 {
+    u32::try_from(place + 1).unwrap_or(u32::MAX)
+}
+
 struct Mission<'a> {
     chapters: Vec<Chapter>,
     model: String,
@@ -185,7 +190,7 @@ impl Mission<'_> {
                 (self.tell)(self.radio.elapsed(), News::Contact(false));
             }
             let pair = self.chapters[place].pair.clone();
-            self.board.photograph(&pair)?;
+            self.board.photograph(tile_of(place), &pair)?;
             (self.tell)(self.radio.elapsed(), News::Photographed(&pair.name));
             self.wait(BETWEEN_PICTURES, |_| false)?;
         }
@@ -255,7 +260,7 @@ impl Mission<'_> {
         question: Option<&str>,
     ) -> Result<QueryId, MissionError> {
         let pair = self.chapters[chapter].pair.name.clone();
-        let tile = tile_number(&pair);
+        let tile = tile_of(chapter);
         let asked = Asked {
             tile: pair.clone(),
             instruction: name.to_owned(),
@@ -325,19 +330,20 @@ impl Mission<'_> {
             } => {
                 self.looked += 1;
                 self.told_alerts += usize::from(alert.is_some());
+                let place = name
+                    .parse::<usize>()
+                    .map_or(usize::MAX, |tile| tile.wrapping_sub(1));
+                let Some(chapter) = self.chapters.get_mut(place) else {
+                    return Ok(());
+                };
                 if let Some(trouble) = &trouble {
-                    (self.tell)(self.radio.elapsed(), News::Fault(&name, &trouble.message));
+                    let news = News::Fault(&chapter.pair.name, &trouble.message);
+                    (self.tell)(self.radio.elapsed(), news);
                 } else if alert.is_none() {
-                    (self.tell)(self.radio.elapsed(), News::Quiet(&name));
+                    (self.tell)(self.radio.elapsed(), News::Quiet(&chapter.pair.name));
                 }
-                if let Some(chapter) = self
-                    .chapters
-                    .iter_mut()
-                    .find(|chapter| chapter.pair.name == name)
-                {
-                    chapter.looked = Some(took);
-                    chapter.trouble = trouble.map(|trouble| trouble.message);
-                }
+                chapter.looked = Some(took);
+                chapter.trouble = trouble.map(|trouble| trouble.message);
             }
             _ => {}
         }
@@ -357,9 +363,8 @@ impl Mission<'_> {
         let at = self.radio.elapsed();
         match &arrival.message {
             Message::Alert(alert) => {
-                let tile = alert.tile;
-                let of_tile = |chapter: &&mut Chapter| tile_number(&chapter.pair.name) == tile;
-                if let Some(chapter) = self.chapters.iter_mut().find(of_tile) {
+                let place = (alert.tile as usize).wrapping_sub(1);
+                if let Some(chapter) = self.chapters.get_mut(place) {
                     (self.tell)(at, News::Alert(&chapter.pair.name, &arrival));
                     chapter.alert = Some(arrival);
                 }

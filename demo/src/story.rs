@@ -2,9 +2,9 @@
 
 use crate::{
     pairs::SamplePair,
-    radio::{Sent, Weather},
+    radio::{Direction, Fate, Sent, Weather},
 };
-use deltavlm_ground::queries::Asked;
+use deltavlm_ground::{queries::Asked, words};
 use deltavlm_link::{Counters, message::Message};
 use serde_json::Value;
 use std::time::Duration;
@@ -56,15 +56,15 @@ pub struct Arrival {
     pub at: Duration,
     /// Bytes on the air that deliver it once.
     pub wire_bytes: usize,
-    /// The same content as JSON.
+    /// What it says, and what was asked, as JSON.
     pub json: Value,
 }
 
 impl Arrival {
-    /// Bytes of the same content as compact JSON.
+    /// Bytes of what travelled, as compact JSON: without the question, which did not.
     #[must_use]
     pub fn json_bytes(&self) -> usize {
-        self.json.to_string().len()
+        words::json(&self.message, None).to_string().len()
     }
 }
 
@@ -78,6 +78,21 @@ pub struct Exchange {
     pub question_bytes: usize,
     /// The answer, when one came.
     pub answer: Option<Arrival>,
+}
+
+/// What became of the frames of one direction.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    /// Frames on the air.
+    pub frames: usize,
+    /// Bytes on the air.
+    pub bytes: usize,
+    /// Frames that vanished.
+    pub lost: usize,
+    /// Frames that arrived with inverted bits.
+    pub damaged: usize,
+    /// Frames that were sent while there was no contact.
+    pub unheard: usize,
 }
 
 impl Story {
@@ -131,6 +146,23 @@ impl Story {
                 .arrivals()
                 .map(|arrival| arrival.wire_bytes)
                 .sum::<usize>()
+    }
+
+    /// What became of the frames of one direction.
+    #[must_use]
+    pub fn tally(&self, direction: Direction) -> Tally {
+        let mut tally = Tally::default();
+        for sent in self.air.iter().filter(|sent| sent.direction == direction) {
+            tally.frames += 1;
+            tally.bytes += sent.bytes;
+            match sent.fate {
+                Fate::Arrived => {}
+                Fate::Lost => tally.lost += 1,
+                Fate::Damaged => tally.damaged += 1,
+                Fate::Unheard => tally.unheard += 1,
+            }
+        }
+        tally
     }
 
     /// Bytes that were on the air, both ways, heard or not.

@@ -2,12 +2,19 @@
 
 use deltavlm_demo::{
     mission::News,
-    radio::Weather,
+    radio::{Direction, Weather},
     story::{Arrival, Story},
 };
 use deltavlm_ground::words;
 use serde_json::{Value, json};
-use std::{path::Path, time::Duration};
+use std::{io::Write, path::Path, time::Duration};
+
+/// Prints a line; a reader who has seen enough is no error.
+macro_rules! say {
+    ($($part:tt)*) => {{
+        let _ = writeln!(std::io::stdout(), $($part)*);
+    }};
+}
 
 pub(crate) struct Teller {
     pub(crate) json: bool,
@@ -16,7 +23,7 @@ pub(crate) struct Teller {
 impl Teller {
     pub(crate) fn start(&self, weather: &Weather, pairs: usize) {
         if !self.json {
-            println!(
+            say!(
                 "{pairs} pairs; a radio of {} baud that loses {:.0} % of its frames\n",
                 weather.baud,
                 100.0 * weather.loss
@@ -27,7 +34,7 @@ impl Teller {
     pub(crate) fn tell(&self, at: Duration, news: &News<'_>) {
         if self.json {
             if let Some(document) = document(at, news) {
-                println!("{document}");
+                say!("{document}");
             }
             return;
         }
@@ -66,13 +73,30 @@ impl Teller {
             News::Contact(false) => "radio   contact is lost".to_owned(),
             News::Contact(true) => "radio   contact is back".to_owned(),
         };
-        println!("{:6.1} s  {text}", at.as_secs_f64());
+        say!("{:6.1} s  {text}", at.as_secs_f64());
     }
 
     pub(crate) fn end(&self, story: &Story, report: &Path) {
         let wire: usize = story.arrivals().map(|arrival| arrival.wire_bytes).sum();
         let json: usize = story.arrivals().map(Arrival::json_bytes).sum();
         if self.json {
+            let tally = |direction| {
+                let tally = story.tally(direction);
+                json!({
+                    "frames": tally.frames,
+                    "bytes": tally.bytes,
+                    "lost": tally.lost,
+                    "damaged": tally.damaged,
+                    "unheard": tally.unheard,
+                })
+            };
+            let link = json!({
+                "event": "link",
+                "down": tally(Direction::Down),
+                "up": tally(Direction::Up),
+                "sent_again": story.board.frames_lost + story.ground.frames_lost,
+            });
+            say!("{link}");
             let summary = json!({
                 "event": "summary",
                 "pairs": story.chapters.len(),
@@ -83,19 +107,20 @@ impl Teller {
                 "air_bytes": story.air_bytes(),
                 "frames": story.air.len(),
                 "duplicates": story.duplicates,
-                "seconds": story.ended.as_secs_f64(),
+                "missing": story.missing(),
+                "seconds": story.ended.as_millis() as f64 / 1000.0,
                 "model": story.model,
                 "report": report,
             });
-            println!("{summary}");
+            say!("{summary}");
             return;
         }
-        println!(
+        say!(
             "\n{} alerts and {} answers in {wire} bytes on the air; as JSON they are {json} bytes.",
             story.alerts(),
             story.answers()
         );
-        println!("The report: {}", report.display());
+        say!("The report: {}", report.display());
     }
 }
 

@@ -38,7 +38,7 @@ pub mod watch;
 mod worker;
 
 pub use analyst::{Analyst, Finding, Trouble};
-pub use config::{Config, Problem, Severity, check};
+pub use config::{Config, Problem, Severity, check, check_file};
 pub use event::HostEvent;
 pub use model::ModelAnalyst;
 pub use pair::{PairFiles, Stamp};

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use deltavlm_host::{Config, Host, ModelAnalyst, Problem, Severity, check};
+use deltavlm_host::{Config, Host, ModelAnalyst, Problem, Severity, check_file};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -55,8 +55,11 @@ enum Command {
     },
 }
 
+/// This project speaks of what it does, its dependencies of what goes wrong.
+const LOG: &str = "warn,deltavlm_host=info,tract_onnx=error";
+
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(LOG)).init();
     match Arguments::parse().command {
         Command::Run { config } => run(&config),
         Command::Check { config, json } => check_command(&config, json),
@@ -89,7 +92,7 @@ fn run(path: &Path) -> ExitCode {
 }
 
 fn check_command(path: &Path, json: bool) -> ExitCode {
-    let problems = Config::read(path).map_or_else(|problems| problems, |config| check(&config));
+    let problems = check_file(path);
     let ok = problems
         .iter()
         .all(|problem| problem.severity == Severity::Warning);

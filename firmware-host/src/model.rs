@@ -191,11 +191,11 @@ fn body(question: &Question, answers: &[Answer]) -> Result<AnswerBody, Trouble> 
             }
         }
         Question::Localize => {
-            let (roads, buildings, _) = located(answers)?;
+            let (roads, buildings, expected) = located(answers)?;
             AnswerBody::Localize {
                 roads,
                 buildings,
-                confidence,
+                confidence: Confidence::from_fraction(expected),
             }
         }
         Question::Caption => AnswerBody::Caption {
@@ -244,11 +244,15 @@ fn counted(answers: &[Answer]) -> Result<(u32, u32, f32), Trouble> {
     })
 }
 
+/// The cells, and the share of them that the model expects to be right: the probability of the
+/// whole grid, eighteen decisions at once, says little about any cell.
 fn located(answers: &[Answer]) -> Result<(Grid9, Grid9, f32), Trouble> {
     let grid = |located: Located| Grid9::from_bits(located.grid.bits());
     find(answers, |answer| match answer.body {
         Body::Localize { roads, buildings } => {
-            Some((grid(roads), grid(buildings), answer.confidence))
+            let cells = [roads.confidence, buildings.confidence].concat();
+            let expected = cells.iter().sum::<f32>() / cells.len() as f32;
+            Some((grid(roads), grid(buildings), expected))
         }
         _ => None,
     })

@@ -17,8 +17,8 @@ use deltavlm_carrier::{KeyError, Line, Notice};
 use deltavlm_link::{
     Counters, Endpoint, Event, MessageId, Refused,
     message::{
-        Configure, FaultReason, Health, Message, PairFault, Refusal, RefusalReason,
-        Setting, short_hash,
+        Configure, FaultReason, Health, Message, PairFault, Refusal, RefusalReason, Setting,
+        short_hash,
     },
     storage::FileStorage,
     text::Text,

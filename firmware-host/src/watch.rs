@@ -11,7 +11,7 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, HashMap},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -22,6 +22,8 @@ pub struct Watcher {
     sightings: HashMap<PathBuf, Sighting>,
     /// What was handed out last under each name.
     done: HashMap<String, Stamp>,
+    /// The name that each tile number was first used for.
+    names: HashMap<u32, String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +40,7 @@ impl Watcher {
             config,
             sightings: HashMap::new(),
             done,
+            names: HashMap::new(),
         }
     }
 
@@ -75,6 +78,14 @@ impl Watcher {
             };
             if is_ready && self.done.get(&pair.name) != Some(&pair.stamp) {
                 self.done.insert(pair.name.clone(), pair.stamp);
+                let first = self
+                    .names
+                    .entry(pair.tile())
+                    .or_insert_with(|| pair.name.clone());
+                if *first != pair.name {
+                    let (tile, name) = (pair.tile(), &pair.name);
+                    log::warn!("{name} and {first} are both tile {tile} to the ground; rename one");
+                }
                 ready.push(pair);
             }
         }
@@ -107,10 +118,10 @@ impl Watcher {
         self.done.remove(name);
     }
 
-    fn unchanged_for(&mut self, path: &PathBuf, stamp: FileStamp, now: Instant) -> Duration {
+    fn unchanged_for(&mut self, path: &Path, stamp: FileStamp, now: Instant) -> Duration {
         let sighting = self
             .sightings
-            .entry(path.clone())
+            .entry(path.to_owned())
             .and_modify(|seen| {
                 if seen.stamp != stamp {
                     *seen = Sighting { stamp, since: now };

@@ -28,6 +28,7 @@ pub type OpenAnalyst = Box<dyn FnMut() -> Result<Box<dyn Analyst>, Trouble> + Se
 
 /// What the service wants done. The id is that of the message it came in.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a handful are alive at a time")]
 pub(crate) enum Task {
     Ask(MessageId, Query),
     Chip(MessageId, ChipRequest),
@@ -35,6 +36,7 @@ pub(crate) enum Task {
 
 /// What the worker has done.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a handful are alive at a time")]
 pub(crate) enum Report {
     /// The model is open, under this name.
     Ready { model: String },

@@ -163,6 +163,20 @@ impl Desk {
         Ok(())
     }
 
+    /// Why there may be no answer, as far as the link's counters tell.
+    fn hint(&self) -> &'static str {
+        let counters = self.station.counters();
+        if counters.unknown_key > 0 || counters.bad_authentication > 0 {
+            "; frames came that this key does not open: is --key the file that the board has?"
+        } else if counters.unprotected > 0 {
+            "; frames came without a signature: the board has no key"
+        } else if counters.bytes_received == 0 {
+            "; nothing at all was heard: check --link and the radio"
+        } else {
+            ""
+        }
+    }
+
     fn write_geojson(&self) -> Result<(), Box<dyn Error>> {
         let Some(path) = &self.geojson else {
             return Ok(());
@@ -208,7 +222,7 @@ fn ask(link: &LinkArguments, tile: &str, what: What, after: Option<u16>, timeout
         };
         let asked = asked(tile, name, None);
         let query = desk.station.ask(tile_number(tile), instruction, asked)?;
-        return Ok(wait_for_answer(&mut desk, query, timeout)?);
+        return wait_for_answer(&mut desk, query, timeout);
     }
     let mut previous = after;
     for question in &what.question {
@@ -256,8 +270,9 @@ fn wait_for_answer(
     if !answered {
         eprintln!(
             "no answer to #{query} in {} s; the question stays with the link, \
-             and its answer is shown by the next `listen` or `ask`",
-            timeout.as_secs()
+             and its answer is shown by the next `listen` or `ask`{}",
+            timeout.as_secs(),
+            desk.hint()
         );
         return Ok(ExitCode::from(NO_ANSWER));
     }
@@ -270,20 +285,28 @@ fn wait_for_answer(
 
 fn status(link: &LinkArguments, timeout: f64) -> Outcome {
     let mut desk = Desk::open(link)?;
-    desk.station.ping(std::process::id())?;
+    let number = std::process::id();
+    desk.station.ping(number)?;
     let timeout = Duration::try_from_secs_f64(timeout)?;
-    let answered = desk.watch(Some(timeout), |_, happening| {
-        matches!(happening, Happening::Health(_))
-    })?;
+    let is_pong = |_: &mut Station, happening: &Happening| matches!(happening, Happening::Pong(answered) if *answered == number);
+    let answered = desk.watch(Some(timeout), is_pong)?;
     for (id, asked) in desk.station.queries().unanswered() {
         let what = asked.question.as_deref().unwrap_or(&asked.instruction);
         eprintln!("#{id} is not answered yet: tile {}, {what}", asked.tile);
     }
-    if answered {
-        return Ok(ExitCode::SUCCESS);
+    if !answered {
+        eprintln!(
+            "the board did not answer in {} s{}",
+            timeout.as_secs(),
+            desk.hint()
+        );
+        return Ok(ExitCode::from(NO_ANSWER));
     }
-    eprintln!("the board did not answer in {} s", timeout.as_secs());
-    Ok(ExitCode::from(NO_ANSWER))
+    // The board sends its state right behind; on a lossy radio it may take a little.
+    desk.watch(Some(Duration::from_secs(3)), |_, happening| {
+        matches!(happening, Happening::Health(_))
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn chip(
@@ -395,7 +418,7 @@ fn set(link: &LinkArguments, arguments: &SettingArguments, timeout: f64) -> Outc
     if !refused && desk.json {
         println!("{}", json!({ "event": "done", "query": query }));
     } else if !refused {
-        println!("DONE    {setting:?}");
+        println!("DONE    {}", words::setting(setting));
     }
     Ok(if refused {
         ExitCode::from(REFUSED)

@@ -84,6 +84,8 @@ pub enum Happening {
     },
     /// The board took a setting.
     Done(QueryId),
+    /// The board has answered a ping with this number.
+    Pong(u32),
     /// The state of the board.
     Health(Health),
     /// Part of a picture.
@@ -324,6 +326,7 @@ impl Station {
                 happenings.push(Happening::Done(query));
             }
             Message::Health(health) => happenings.push(Happening::Health(health)),
+            Message::Pong(number) => happenings.push(Happening::Pong(number)),
             Message::Chip(chip) => happenings.push(Happening::Chip(chip)),
             _ => {}
         }

@@ -3,7 +3,7 @@
 use crate::queries::Asked;
 use deltavlm_link::message::{
     Alert, Answer, AnswerBody, Confidence, FaultReason, Grid9, Health, Message, PairFault,
-    RefusalReason,
+    RefusalReason, Setting,
 };
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -342,6 +342,21 @@ pub fn health_json(health: &Health) -> Value {
     document["event"] = json!("health");
     document["model"] = json!(format!("{:04x}", health.model));
     document
+}
+
+/// What a setting makes the board do.
+#[must_use]
+pub fn setting(setting: Setting) -> String {
+    match setting {
+        Setting::AlertThreshold(confidence) => {
+            format!("alerts are raised from {} sure on", percent(confidence))
+        }
+        Setting::HealthInterval(0) => "no health messages".to_owned(),
+        Setting::HealthInterval(seconds) => format!("a health message every {seconds} s"),
+        Setting::Rate(rate) => format!("at most {rate} bytes/s"),
+        Setting::Quiet(seconds) => format!("nothing is sent for {seconds} s"),
+        other => format!("{other:?}"),
+    }
 }
 
 /// The published names of the cells.

@@ -106,29 +106,3 @@ fn tick(sent: &Sent, x: f64) -> String {
         lane + LANE - height
     )
 }
-
-/// What became of the frames of one direction.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) frames: usize,
-    pub(crate) bytes: usize,
-    pub(crate) lost: usize,
-    pub(crate) damaged: usize,
-    pub(crate) unheard: usize,
-}
-
-/// Counts the frames of one direction.
-pub(crate) fn tally(air: &[Sent], direction: Direction) -> Tally {
-    let mut tally = Tally::default();
-    for sent in air.iter().filter(|sent| sent.direction == direction) {
-        tally.frames += 1;
-        tally.bytes += sent.bytes;
-        match sent.fate {
-            Fate::Arrived => {}
-            Fate::Lost => tally.lost += 1,
-            Fate::Damaged => tally.damaged += 1,
-            Fate::Unheard => tally.unheard += 1,
-        }
-    }
-    tally
-}

@@ -1,7 +1,7 @@
 //! The report as one HTML file: styles, pictures and drawings inside, nothing fetched.
 
 use super::{
-    air::{tally, timeline},
+    air::timeline,
     answers::{confidence, escape, exchange_html, plural},
     overlay::{Cells, alert},
 };
@@ -29,19 +29,12 @@ pub(crate) fn page(story: &Story) -> io::Result<String> {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <meta name=\"color-scheme\" content=\"light dark\">\
          <title>Changes seen from above</title><style>{STYLE}</style></head><body>\n\
-         {stripes}<main>{head}{chapters}{bytes}{link}</main>\n</body></html>\n",
-        stripes = STRIPES,
+         <main>{head}{chapters}{bytes}{link}</main>\n</body></html>\n",
         head = head(story),
         bytes = bytes_section(story),
         link = link_section(story),
     ))
 }
-
-/// The pattern of a cell in which both roads and buildings changed.
-const STRIPES: &str = "<svg width=\"0\" height=\"0\" style=\"position:absolute\" aria-hidden=\"true\"><defs>\
-    <pattern id=\"both\" width=\"12\" height=\"12\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
-    <rect width=\"6\" height=\"12\" fill=\"#ff9f1c\"/><rect x=\"6\" width=\"6\" height=\"12\" fill=\"#3f88ff\"/>\
-    </pattern></defs></svg>";
 
 fn head(story: &Story) -> String {
     let wire: usize = story.arrivals().map(|arrival| arrival.wire_bytes).sum();
@@ -54,7 +47,7 @@ fn head(story: &Story) -> String {
         .map(|alert| alert.wire_bytes)
         .max();
     let lost: usize = [Direction::Down, Direction::Up]
-        .map(|direction| tally(&story.air, direction))
+        .map(|direction| story.tally(direction))
         .iter()
         .map(|tally| tally.lost + tally.damaged + tally.unheard)
         .sum();
@@ -70,7 +63,7 @@ fn head(story: &Story) -> String {
     );
     cards += &card(format!("{factor:.1}\u{d7}"), "smaller than JSON");
     let consequence = match story.missing() {
-        0 => "frames lost, no message".to_owned(),
+        0 => "frames lost, but no message".to_owned(),
         missing => format!("frames lost; {missing} messages not in when the run ended"),
     };
     cards += &card(lost.to_string(), &consequence);
@@ -116,7 +109,7 @@ fn pictures(chapter: &Chapter) -> io::Result<String> {
     let after = picture(after)?;
     let where_it_changed = match chapter.alert {
         Some(_) => figure("where it changed", &after, &grid(Cells::of(chapter))),
-        None => figure("nothing to show", &after, "<div class=\"veil\"></div>"),
+        None => figure("no change", &after, "<div class=\"veil\"></div>"),
     };
     Ok(format!(
         "<div class=\"pictures\">{}{}{where_it_changed}</div>",
@@ -153,17 +146,26 @@ fn grid(cells: Cells) -> String {
         "<svg class=\"grid\" viewBox=\"0 0 300 300\" preserveAspectRatio=\"none\" aria-hidden=\"true\">",
     );
     for (column, row, roads, buildings) in cells.each() {
+        let (x, y) = (100 * column, 100 * row);
         let class = match (roads, buildings) {
             (false, false) => "unchanged",
             (true, false) => "roads",
             (false, true) => "buildings",
-            (true, true) => "both",
+            (true, true) => {
+                // Two halves: both colours stay what they are.
+                let _ = write!(
+                    svg,
+                    "<path class=\"roads\" d=\"M{x} {y}h100l-100 100z\"/>\
+                     <path class=\"buildings\" d=\"M{} {}h-100l100-100z\"/>",
+                    x + 100,
+                    y + 100
+                );
+                "frame"
+            }
         };
         let _ = write!(
             svg,
-            "<rect class=\"{class}\" x=\"{}\" y=\"{}\" width=\"100\" height=\"100\"/>",
-            100 * column,
-            100 * row
+            "<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"100\" height=\"100\"/>"
         );
     }
     svg.push_str("</svg>");
@@ -238,10 +240,7 @@ fn bytes_section(story: &Story) -> String {
 }
 
 fn link_section(story: &Story) -> String {
-    let (down, up) = (
-        tally(&story.air, Direction::Down),
-        tally(&story.air, Direction::Up),
-    );
+    let (down, up) = (story.tally(Direction::Down), story.tally(Direction::Up));
     let row = |name: &str, down: String, up: String| {
         format!("<tr><td>{name}</td><td>{down}</td><td>{up}</td></tr>")
     };

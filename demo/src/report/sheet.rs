@@ -1,4 +1,6 @@
 //! A changed pair on one PNG: before, after, after with the grid; what was found below.
+//!
+//! The letters are those of Noto Sans Mono (SIL Open Font License 1.1), as bitmaps.
 
 use super::overlay::{BUILDINGS, Cells, ROADS, alert};
 use crate::story::Chapter;
@@ -86,17 +88,25 @@ fn overlaid(chapter: &Chapter) -> RgbImage {
     let third = side / 3;
     for (column, row, roads, buildings) in Cells::of(chapter).each() {
         let (left, top) = (column * third, row * third);
-        for y in top..(top + third).min(side) {
-            for x in left..(left + third).min(side) {
+        // The last row and column take what the division left over.
+        let end = |place: u32| {
+            if place == 2 {
+                side
+            } else {
+                (place + 1) * third
+            }
+        };
+        for y in top..end(row) {
+            for x in left..end(column) {
                 let pixel = large.get_pixel_mut(x, y);
                 match (roads, buildings) {
                     (false, false) => blend(pixel, GROUND, 0.45),
                     (true, false) => blend(pixel, ROADS, 0.38),
                     (false, true) => blend(pixel, BUILDINGS, 0.38),
-                    // Stripes tell both colours.
+                    // Two halves: both colours stay what they are.
                     (true, true) => {
-                        let stripe = ((x + y) / (side / 30)).is_multiple_of(2);
-                        blend(pixel, if stripe { ROADS } else { BUILDINGS }, 0.40);
+                        let upper = (x - left) + (y - top) < third;
+                        blend(pixel, if upper { ROADS } else { BUILDINGS }, 0.38);
                     }
                 }
             }
@@ -173,7 +183,7 @@ fn strip(sheet: &mut RgbImage, chapter: &Chapter) {
 
 /// The sentence that the model wrote about the pair, where one was asked for.
 fn sentence(chapter: &Chapter) -> String {
-    let texts =
+    let mut texts =
         chapter
             .exchanges
             .iter()
@@ -187,7 +197,7 @@ fn sentence(chapter: &Chapter) -> String {
                 _ => None,
             });
     texts
-        .last()
+        .next_back()
         .map_or(String::new(), |text| format!("\"{}\"", text.as_str()))
 }
 

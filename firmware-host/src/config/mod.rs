@@ -7,7 +7,7 @@ mod check;
 mod pattern;
 mod reader;
 
-pub use check::check;
+pub use check::{check, check_file};
 pub use pattern::{Pattern, PatternError};
 pub use reader::{Problem, Severity};
 
@@ -120,21 +120,9 @@ impl Config {
     /// Reads a configuration file.
     ///
     /// # Errors
-    /// Every problem that reading alone can find; [`check`] looks at the machine as well.
+    /// Every problem that reading alone can find; [`check_file`] looks at the machine as well.
     pub fn read(path: &Path) -> Result<Self, Vec<Problem>> {
-        let place = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            vec![Problem::error(
-                &place,
-                format!("{error}; give the configuration with --config"),
-            )]
-        })?;
-        let base = path.parent().unwrap_or(Path::new("."));
-        Self::parse(&text, base).map_err(|problems| match problems.as_slice() {
-            // A syntax error has no field; say which file it is in.
-            [only] if only.place.is_empty() => vec![Problem::error(place, &only.message)],
-            _ => problems,
-        })
+        Draft::read(path).finished()
     }
 
     /// Reads a configuration; relative paths in it start at `base`.
@@ -142,34 +130,83 @@ impl Config {
     /// # Errors
     /// Every problem found.
     pub fn parse(text: &str, base: &Path) -> Result<Self, Vec<Problem>> {
-        let mut file: toml::Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| vec![Problem::error("", error.to_string().trim())])?;
+        Draft::parse("configuration", text, base).finished()
+    }
+}
+
+/// As much of a configuration as could be read, and what is wrong with the rest.
+#[derive(Debug, Default)]
+struct Draft {
+    model: Option<ModelConfig>,
+    watch: Option<WatchConfig>,
+    link: Option<LinkConfig>,
+    alert: Option<AlertConfig>,
+    query: Option<QueryConfig>,
+    health: Option<HealthConfig>,
+    spool: Option<SpoolConfig>,
+    problems: Vec<Problem>,
+}
+
+impl Draft {
+    fn read(path: &Path) -> Self {
+        let place = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&place, &text, path.parent().unwrap_or(Path::new("."))),
+            Err(error) => {
+                let message = format!("{error}; give the configuration with --config");
+                Self {
+                    problems: vec![Problem::error(place, message)],
+                    ..Self::default()
+                }
+            }
+        }
+    }
+
+    fn parse(place: &str, text: &str, base: &Path) -> Self {
+        let mut file = match text.parse::<toml::Table>() {
+            Ok(file) => file,
+            // A syntax error has no field; it says which line.
+            Err(error) => {
+                return Self {
+                    problems: vec![Problem::error(place, error.to_string().trim())],
+                    ..Self::default()
+                };
+            }
+        };
         let mut problems = Vec::new();
-        let model = ModelConfig::take(&mut file, base, &mut problems);
-        let watch = WatchConfig::take(&mut file, base, &mut problems);
-        let link = LinkConfig::take(&mut file, base, &mut problems);
-        let alert = AlertConfig::take(&mut file, &mut problems);
-        let query = QueryConfig::take(&mut file, &mut problems);
-        let health = HealthConfig::take(&mut file, &mut problems);
-        let spool = SpoolConfig::take(&mut file, base, &mut problems);
+        let draft = Self {
+            model: ModelConfig::take(&mut file, base, &mut problems),
+            watch: WatchConfig::take(&mut file, base, &mut problems),
+            link: LinkConfig::take(&mut file, base, &mut problems),
+            alert: Some(AlertConfig::take(&mut file, &mut problems)),
+            query: Some(QueryConfig::take(&mut file, &mut problems)),
+            health: Some(HealthConfig::take(&mut file, &mut problems)),
+            spool: SpoolConfig::take(&mut file, base, &mut problems),
+            problems: Vec::new(),
+        };
         for name in file.keys() {
             problems.push(Problem::error(name, unknown("section", name, &SECTIONS)));
         }
-        match (model, watch, link, spool) {
-            (Some(model), Some(watch), Some(link), Some(spool)) if problems.is_empty() => {
-                Ok(Self {
-                    model,
-                    watch,
-                    link,
-                    alert,
-                    query,
-                    health,
-                    spool,
-                })
-            }
-            _ => Err(problems),
+        Self { problems, ..draft }
+    }
+
+    fn finished(self) -> Result<Config, Vec<Problem>> {
+        if !self.problems.is_empty() {
+            return Err(self.problems);
         }
+        // A section that could not be read has left a problem.
+        let complete = || {
+            Some(Config {
+                model: self.model?,
+                watch: self.watch?,
+                link: self.link?,
+                alert: self.alert?,
+                query: self.query?,
+                health: self.health?,
+                spool: self.spool?,
+            })
+        };
+        complete().ok_or_else(Vec::new)
     }
 }
 

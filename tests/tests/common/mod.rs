@@ -19,7 +19,7 @@ use std::{
 
 /// Says "changed" when a pixel differs. It stands in for the model where a test is about
 /// everything but the model, and takes about as long.
-pub struct PixelAnalyst;
+pub(crate) struct PixelAnalyst;
 
 impl Analyst for PixelAnalyst {
     fn model(&self) -> &str {
@@ -67,7 +67,7 @@ impl Analyst for PixelAnalyst {
 }
 
 /// A pair of small pictures, changed or not, as the two programs' camera would leave it.
-pub fn photograph(dir: &Path, name: &str, changed: bool) {
+pub(crate) fn photograph(dir: &Path, name: &str, changed: bool) {
     let paint = |red| image::RgbImage::from_fn(16, 16, |x, y| image::Rgb([red, x as u8, y as u8]));
     for (date, red) in [("before", 10), ("after", if changed { 200 } else { 10 })] {
         let folder = dir.join(date);
@@ -81,7 +81,7 @@ pub fn photograph(dir: &Path, name: &str, changed: bool) {
 }
 
 /// The on-board program's configuration file in `dir`.
-pub fn host_config(dir: &Path, address: &Address) -> String {
+pub(crate) fn host_config(dir: &Path, address: &Address) -> String {
     for date in ["before", "after"] {
         fs::create_dir_all(dir.join(date)).unwrap();
     }
@@ -104,7 +104,7 @@ pub fn host_config(dir: &Path, address: &Address) -> String {
 }
 
 /// The ground's end, with the same key.
-pub fn station(state: &Path, address: Address) -> Station {
+pub(crate) fn station(state: &Path, address: Address) -> Station {
     Station::start(deltavlm_ground::Settings {
         address,
         key: Some(SharedKey {
@@ -120,7 +120,7 @@ pub fn station(state: &Path, address: Address) -> Station {
 }
 
 /// Runs the station until `done` says so; what was recorded meanwhile. Panics when time runs out.
-pub fn listen(
+pub(crate) fn listen(
     station: &mut Station,
     timeout: Duration,
     mut done: impl FnMut(&[Message]) -> bool,
