@@ -1,11 +1,12 @@
-"""Trains the nano model in three stages.
+"""Trains the nano model in four stages.
 
-    python train.py --data DATA --run RUN [--stages vision,language,joint]
+    python train.py --data DATA --run RUN [--stages vision,language,joint,decoder]
 
 vision    the encoder and the difference module, against maps of what is where
           and what changed
 language  a fresh Q-Former and language model on top, the vision part frozen
 joint     everything together, the learning rate annealed to zero
+decoder   the language model alone, on the queries of remembered pairs
 
 Each stage resumes from `RUN/<stage>.pt`, written every few minutes, and starts
 from the end of the stage before it. On CPUs `--processes N` one-threaded
@@ -27,15 +28,17 @@ from tqdm import tqdm
 from deltavlm import Config, DeltaVLM, layout
 from training.data import GROUPS, Augmented, Pairs, draw_texts, seeded
 from training.losses import DenseHeads, QueryHeads, answer_loss
+from training.decoder import draw, remember
 from training.texts import Texts
 
 HERE = pathlib.Path(__file__).parent
 #: stage -> steps, pairs per step (all processes), peak rate, share of pairs in
 #: reverse order of time
 RECIPE = {
-    "vision": {"steps": 1200, "pairs": 32, "rate": 1.5e-3, "reverse": 0.5},
-    "language": {"steps": 700, "pairs": 32, "rate": 1.2e-3, "reverse": 0.1},
-    "joint": {"steps": 1000, "pairs": 32, "rate": 8e-4, "reverse": 0.1},
+    "vision": {"steps": 4000, "pairs": 32, "rate": 1.5e-3, "reverse": 0.5},
+    "language": {"steps": 1000, "pairs": 32, "rate": 1.2e-3, "reverse": 0.1},
+    "joint": {"steps": 4000, "pairs": 32, "rate": 8e-4, "reverse": 0.1},
+    "decoder": {"steps": 2000, "pairs": 64, "rate": 6e-4, "reverse": 0.1, "remembered": 16000},
 }
 STAGES = tuple(RECIPE)
 WARM_UP = 100
@@ -115,7 +118,7 @@ def average_gradients(parameters, processes):
 
 
 def run_stage(stage, training, data, texts, args, rank, device):
-    recipe = RECIPE[stage]
+    recipe = {**RECIPE[stage], **({"rate": args.rate} if args.rate else {})}
     steps = args.steps or recipe["steps"]
     share = recipe["pairs"] // args.processes
     frozen = stage == "language"
@@ -127,6 +130,10 @@ def run_stage(stage, training, data, texts, args, rank, device):
     if frozen:
         for module in vision:
             module.requires_grad_(False)
+    if stage == "decoder":
+        training.requires_grad_(False)
+        training.model.llm_model.requires_grad_(True)
+        training.model.llm_proj.requires_grad_(True)
     if stage == "vision":
         parameters = [p for m in vision for p in m.parameters()]
     else:
@@ -138,23 +145,19 @@ def run_stage(stage, training, data, texts, args, rank, device):
         return
     rng = seeded(f"{args.seed}/{stage}/{start}", rank)
     source = Augmented(data, rng, recipe["reverse"])
+    if stage == "decoder":
+        remembered = (args.remembered or recipe["remembered"]) // args.processes
+        memory = remember(training, source, rng, texts, remembered, device)
     averages, saved = {}, time.monotonic()
     bar = tqdm(range(start, steps), initial=start, total=steps, desc=stage, disable=rank > 0, mininterval=5)
     for step in bar:
         for group in optim.param_groups:
             group["lr"] = learning_rate(step, recipe, steps)
-        images, maps, density, facts = source.batch(share)
-        images, maps, density = (t.to(device) for t in (images, maps, density))
         with torch.autocast(device.type, torch.bfloat16):
-            with torch.set_grad_enabled(not frozen):
-                losses, pairs = training.dense_losses(images, maps, density)
-            if stage != "vision":
-                more = {}
-                for group, (count, _) in GROUPS.items():
-                    drawn = [t for f in facts for t in draw_texts(f, rng, group)]
-                    found = training.text_losses(pairs, facts, density, count, texts.batch(drawn))
-                    more |= {f"{group} {name}": count / 4 * value for name, value in found.items()}
-                losses = more if frozen else losses | more
+            if stage == "decoder":
+                losses = remembered_losses(training, memory, rng, texts, share, device)
+            else:
+                losses = pair_losses(training, source.batch(share), stage, rng, texts, device)
         total = sum(losses.values())
         optim.zero_grad(set_to_none=True)
         total.backward()
@@ -172,6 +175,30 @@ def run_stage(stage, training, data, texts, args, rank, device):
                 saved = time.monotonic()
     if rank == 0:
         store(path, training, optim, steps)
+
+
+def pair_losses(training, batch, stage, rng, texts, device):
+    images, maps, density = (t.to(device) for t in batch[:3])
+    facts = batch[3]
+    with torch.set_grad_enabled(stage != "language"):
+        losses, pairs = training.dense_losses(images, maps, density)
+    if stage == "vision":
+        return losses
+    more = {}
+    for group, (count, _) in GROUPS.items():
+        drawn = [t for f in facts for t in draw_texts(f, rng, group)]
+        found = training.text_losses(pairs, facts, density, count, texts.batch(drawn))
+        more |= {f"{group} {name}": count / 4 * value for name, value in found.items()}
+    return more if stage == "language" else losses | more
+
+
+def remembered_losses(training, memory, rng, texts, count, device):
+    losses = {}
+    for group in GROUPS:
+        queries, ids, targets = (t.to(device) for t in draw(memory[group], rng, texts, count))
+        logits = training.model.decode(queries, ids, targets != -100)
+        losses[f"{group} answer"] = answer_loss(logits, targets)
+    return losses
 
 
 def store(path, training, optim, step):
@@ -223,6 +250,8 @@ def main():
     parser.add_argument("--tokenizers", type=pathlib.Path, default=HERE / "weights")
     parser.add_argument("--stages", default=",".join(STAGES))
     parser.add_argument("--steps", type=int, help="instead of the recipe's, for every stage named")
+    parser.add_argument("--remembered", type=int, help="pairs of the decoder stage instead of the recipe's")
+    parser.add_argument("--rate", type=float, help="peak learning rate instead of the recipe's")
     parser.add_argument("--warm-start", type=pathlib.Path, help="checkpoint to begin the first stage from")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--processes", type=int, default=1 if torch.cuda.is_available() else os.cpu_count())

@@ -43,14 +43,21 @@ class SelfAttention(nn.Module):
         self.v_proj = nn.Linear(width, width, bias=False)
         self.o_proj = nn.Linear(width, width, bias=False)
 
-    def forward(self, x, cos, sin):
+    def forward(self, x, cos, sin, cache=None):
+        """`cache` is a dict that keeps keys and values between calls."""
         batch, length, width = x.shape
         q, k, v = (
             p(x).view(batch, length, self.heads, -1).transpose(1, 2)
             for p in (self.q_proj, self.k_proj, self.v_proj)
         )
-        ahead = torch.full((length, length), -1e4, dtype=v.dtype, device=v.device).triu(1)
-        x = attend(rotate(q, cos, sin).to(v.dtype), rotate(k, cos, sin).to(v.dtype), v, ahead)
+        q, k = rotate(q, cos, sin).to(v.dtype), rotate(k, cos, sin).to(v.dtype)
+        if cache is not None:
+            if "k" in cache:
+                k, v = torch.cat((cache["k"], k), dim=2), torch.cat((cache["v"], v), dim=2)
+            cache["k"], cache["v"] = k, v
+        total = k.shape[2]
+        ahead = torch.full((length, total), -1e4, dtype=v.dtype, device=v.device).triu(1 + total - length)
+        x = attend(q, k, v, ahead)
         return self.o_proj(x.transpose(1, 2).reshape(batch, length, width))
 
 
@@ -73,8 +80,8 @@ class Layer(nn.Module):
         self.input_layernorm = RMSNorm(config.llm_width)
         self.post_attention_layernorm = RMSNorm(config.llm_width)
 
-    def forward(self, x, cos, sin):
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin)
+    def forward(self, x, cos, sin, cache=None):
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, cache)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -93,11 +100,13 @@ class Llama(nn.Module):
         self.model = Model(config)
         self.lm_head = nn.Linear(config.llm_width, config.llm_vocabulary, bias=False)
 
-    def forward(self, embeddings):
+    def forward(self, embeddings, caches=None):
         """Hidden states before `lm_head`. Padding sits at the end of a row,
-        where nothing earlier can see it."""
-        cos, sin = rotary(embeddings.shape[1], self.head, embeddings.device)
+        where nothing earlier can see it. `caches` holds one dict per layer
+        and lets a later call go on where an earlier one ended."""
+        past = caches[0]["k"].shape[2] if caches and caches[0] else 0
+        cos, sin = rotary(past + embeddings.shape[1], self.head, embeddings.device)
         x = embeddings
-        for layer in self.model.layers:
-            x = layer(x, cos, sin)
+        for i, layer in enumerate(self.model.layers):
+            x = layer(x, cos[past:], sin[past:], caches[i] if caches else None)
         return self.model.norm(x)

@@ -44,21 +44,18 @@ class Answerer:
         return self.model.query(pairs, bert, torch.ones_like(bert))
 
     def _greedy(self, pairs, prompts, bert):
-        queries = self._queries(pairs, bert)
-        ids = torch.tensor(prompts)
-        length = ids.shape[1]
-        last = torch.zeros(ids.shape, dtype=torch.bool)
-        last[:, -1] = True
+        llm = self.model.llm_model
+        caches = [{} for _ in llm.model.layers]
+        words = llm.model.embed_tokens(torch.tensor(prompts))
+        step = torch.cat((self.model.llm_proj(self._queries(pairs, bert)), words), dim=1)
+        said = []
         done = torch.zeros(len(prompts), dtype=torch.bool)
-        for _ in range(MAX_TOKENS):
-            best = self.model.decode(queries, ids, last).argmax(-1)
-            ids = torch.cat((ids, best[:, None]), dim=1)
-            last = torch.zeros(ids.shape, dtype=torch.bool)
-            last[:, -1] = True
+        while len(said) < MAX_TOKENS and not done.all():
+            best = llm.lm_head(llm(step, caches)[:, -1]).argmax(-1)
+            said.append(best)
             done |= best == END
-            if done.all():
-                break
-        return [self.texts.decode(row[length:].tolist()) for row in ids]
+            step = llm.model.embed_tokens(best)[:, None]
+        return [self.texts.decode(row) for row in torch.stack(said, dim=1).tolist()]
 
     @torch.no_grad()
     def changed(self, pairs, question, batch=64):
