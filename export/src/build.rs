@@ -266,7 +266,7 @@ fn instructions(
                 qformer_ids,
                 llm_ids,
                 answer,
-                grammar: given.grammar.or_else(|| usual.map(str::to_owned)),
+                grammar: given.grammar.or(usual),
             })
         })
         .collect()

@@ -1,6 +1,6 @@
 //! The published answers as regular expressions, for constrained decoding.
 
-use deltavlm_bundle::{AnswerKind, Instruction};
+use deltavlm_bundle::{AnswerKind, Cell, Instruction};
 
 const CLASSIFY: &str = "^(yes|no)$";
 const COUNT: &str = concat!(
@@ -8,18 +8,35 @@ const COUNT: &str = concat!(
     "(no new roads|1 new road|([2-9]|[1-9][0-9]) new roads) and ",
     "(no new buildings|1 new building|([2-9]|[1-9][0-9]) new buildings))$"
 );
-const LOCALIZE: &str = concat!(
-    r"^roads \[((top|center|bottom)-(left|center|right)(, (top|center|bottom)-(left|center|right)){0,8})?\] ",
-    r"buildings \[((top|center|bottom)-(left|center|right)(, (top|center|bottom)-(left|center|right)){0,8})?\]$"
-);
+
+/// Roads and buildings with their cells, which stand in reading order, each at
+/// most once: an exact grammar keeps an answer short and its confidence true.
+fn localize() -> String {
+    let cells = cells_in_order();
+    format!(r"^roads \[({cells})?\] buildings \[({cells})?\]$")
+}
+
+/// Every non-empty list: a first cell, then any of the later ones.
+fn cells_in_order() -> String {
+    let lists: Vec<String> = (0..Cell::ALL.len())
+        .map(|first| {
+            let later: String = Cell::ALL[first + 1..]
+                .iter()
+                .map(|cell| format!("(, {})?", cell.name()))
+                .collect();
+            format!("{}{later}", Cell::ALL[first].name())
+        })
+        .collect();
+    lists.join("|")
+}
 
 /// How an instruction's answer is typed, and the grammar it follows unless the
 /// configuration gives another.
-pub(crate) fn of(instruction: Instruction) -> (AnswerKind, Option<&'static str>) {
+pub(crate) fn of(instruction: Instruction) -> (AnswerKind, Option<String>) {
     match instruction {
-        Instruction::Classify => (AnswerKind::Changed, Some(CLASSIFY)),
-        Instruction::Count => (AnswerKind::Counts, Some(COUNT)),
-        Instruction::Localize => (AnswerKind::Grids, Some(LOCALIZE)),
+        Instruction::Classify => (AnswerKind::Changed, Some(CLASSIFY.to_owned())),
+        Instruction::Count => (AnswerKind::Counts, Some(COUNT.to_owned())),
+        Instruction::Localize => (AnswerKind::Grids, Some(localize())),
         Instruction::Caption => (AnswerKind::Text, None),
     }
 }

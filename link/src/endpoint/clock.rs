@@ -2,6 +2,9 @@
 
 use crate::time::{Duration, Instant};
 
+/// No clock of ours gets there in 70,000 years.
+const LATEST: Instant = Instant::from_micros(1 << 61);
+
 /// Time that never steps back, whatever the program's clock does.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Clock {
@@ -12,7 +15,8 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn read(&mut self, now: Instant) -> Instant {
-        let shifted = now + self.offset;
+        // A clock that went wild must leave room to go on behind it.
+        let shifted = now.min(LATEST) + self.offset;
         if shifted < self.last {
             self.offset = self.offset + self.last.since(shifted);
         }

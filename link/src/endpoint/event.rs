@@ -21,7 +21,7 @@ pub struct MessageId {
     reason = "there is no allocator to box a message with"
 )]
 pub enum Event {
-    /// A message came. Call [`Endpoint::accept`] when it is dealt with.
+    /// A message came. Call [`Endpoint::accept`](crate::Endpoint::accept) when it is dealt with.
     Message {
         /// Its name at both ends.
         id: MessageId,
@@ -57,7 +57,7 @@ pub enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
-    /// Longer than [`MAX_MESSAGE`] bytes.
+    /// Longer than [`MAX_MESSAGE`](crate::MAX_MESSAGE) bytes.
     TooLarge,
     /// Too many messages wait, or storage is full.
     QueueFull,

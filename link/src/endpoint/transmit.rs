@@ -31,7 +31,11 @@ impl<S: Storage> Endpoint<S> {
         if !self.wants_to_send(now) || self.pacer.earliest(self.longest_next(), now)? > now {
             return None;
         }
-        let length = self.build_frame(now)?;
+        let Some(length) = self.build_frame(now) else {
+            // Storage failed. It gets a pause, so that nobody polls in a circle.
+            self.pacer.quiet_until = self.pacer.quiet_until.max(now + self.config.min_timeout);
+            return None;
+        };
         self.pacer.spend(length, now);
         Counters::count(&mut self.counters.frames_sent);
         self.counters.bytes_sent = self.counters.bytes_sent.saturating_add(length as u32);

@@ -3,7 +3,8 @@
 `eva_vit_g.pth` holds the vision encoder without prefix, `checkpoint_best.pth`
 only what was trainable in the published training (the last two vision blocks
 among it), `llm/` a Hugging Face LLaMA directory, `bert/vocab.txt` the
-Q-Former's vocabulary, `deltavlm.json` the head counts.
+Q-Former's vocabulary, `deltavlm.json` what the
+weights do not tell: head counts and the repetition penalty.
 """
 
 import dataclasses
@@ -59,11 +60,14 @@ def save(model, directory, provenance):
         "torch_dtype": "float16",
     })
     _write_json(directory / "deltavlm.json", {
+        "name": "deltavlm-nano",
         "vision": {
             "depth": config.vision_depth, "heads": config.vision_heads,
             "patch_size": config.patch_size, "image_size": config.image_size,
         },
         "qformer": {"heads": config.qformer_heads},
+        # Answers repeat words such as `the` and `houses`.
+        "generation": {"repetition_penalty": 1.0},
     })
 
 

@@ -146,6 +146,8 @@ impl<'a> Row<'a> {
                 ids.push(eos);
             }
             let (best, probabilities) = if ids.len() == 1 {
+                // Whatever comes next follows this token: the logits are not about it.
+                fresh = None;
                 (0, vec![1.0])
             } else if let Some(logits) = fresh.take() {
                 let allowed: Vec<f32> = ids.iter().map(|&id| logits[id as usize]).collect();
