@@ -53,7 +53,7 @@ impl Bits {
     /// one puts it on the side that has one step more.
     const fn candidates(self) -> &'static [f32] {
         match self {
-            Self::Four => &[-8.0, 7.0, -7.6, 7.4, -8.5, 6.6, -7.0, 7.9, -9.2, -6.2],
+            Self::Four => &[-8.0, -7.2, -9.0, 7.2],
             Self::Eight => &[-128.0, 127.0],
         }
     }
@@ -169,7 +169,10 @@ fn fit_of(block: &[f32; BLOCK], weights: &[f32; BLOCK], scale: f32, bits: Bits) 
     let weights = weights.as_chunks::<LANES>().0;
     for (lanes, weights) in block.as_chunks::<LANES>().0.iter().zip(weights) {
         for i in 0..LANES {
-            let unit = ((lanes[i] * inverse + ROUND) - ROUND).max(least).min(most);
+            let unit = (lanes[i] * inverse + ROUND) - ROUND;
+            // Plain comparisons: `max` and `min` would also look for NaN, at twice the cost.
+            let unit = if unit < least { least } else { unit };
+            let unit = if unit > most { most } else { unit };
             let off = lanes[i] - unit * scale;
             let weighed = weights[i] * unit;
             error[i] += weights[i] * off * off;
