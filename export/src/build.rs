@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::fidelity::Measured;
 use crate::folder::Folder;
 use crate::model::Network;
-use crate::pictures;
+use crate::pictures::{self, Pair};
 use crate::progress::Progress;
 use crate::source::{Layers, Paths};
 use crate::weights::Plan;
@@ -107,12 +107,23 @@ pub fn build(options: &Options) -> Result<Manifest> {
         Measure::Always => true,
         Measure::Never => false,
     };
+    let pairs = match &options.calibrate {
+        Some(directory) => pictures::folder(directory, &net.model.vision, CALIBRATION_PAIRS + 1)?,
+        None => Vec::new(),
+    };
+    // Measured with a pair that calibration does not see, if there are two at all.
+    let pair = pairs
+        .last()
+        .cloned()
+        .unwrap_or_else(|| pictures::built_in(&net.model.vision));
     let mut fidelity = BTreeMap::new();
-    if let Some(directory) = &options.calibrate {
+    if options.calibrate.is_some() {
+        let seen = &pairs[..(pairs.len() - 1).max(1)];
+        let measured = measures.then_some(&pair);
         fidelity = calibrate(
             options,
-            directory,
-            measures,
+            seen,
+            measured,
             &net,
             &mut built,
             &embedding_plan,
@@ -127,10 +138,7 @@ pub fn build(options: &Options) -> Result<Manifest> {
             threads: options.threads,
         };
         note(options, "measuring fidelity");
-        fidelity.extend(measured.fidelity(
-            &pictures::built_in(&net.model.vision),
-            probe(&net, &instructions),
-        )?);
+        fidelity.extend(measured.fidelity(&pair, probe(&net, &instructions))?);
     }
 
     let records = built
@@ -327,14 +335,13 @@ fn embedding(options: &Options, net: &Network) -> Result<(Plan, Embedding)> {
 /// user's pairs. Returns the fidelity without it, so that the gain can be seen.
 fn calibrate(
     options: &Options,
-    directory: &Path,
-    measures: bool,
+    pairs: &[Pair],
+    measured_with: Option<&Pair>,
     net: &Network,
     built: &mut BTreeMap<Segment, graph::Segment>,
     embedding: &Plan,
     instructions: &[InstructionRecord],
 ) -> Result<BTreeMap<String, Fidelity>> {
-    let pairs = pictures::folder(directory, &net.model.vision, CALIBRATION_PAIRS)?;
     let measured = Measured {
         net,
         segments: built,
@@ -342,20 +349,14 @@ fn calibrate(
         threads: options.threads,
     };
     let mut before = BTreeMap::new();
-    if measures {
+    if let Some(pair) = measured_with {
         note(options, "measuring fidelity without calibration");
-        let table = measured.fidelity(
-            &pictures::built_in(&net.model.vision),
-            probe(net, instructions),
-        )?;
-        before.extend(
-            table
-                .into_iter()
-                .map(|(name, fidelity)| (format!("uncalibrated.{name}"), fidelity)),
-        );
+        let table = measured.fidelity(pair, probe(net, instructions))?;
+        let table = table.into_iter();
+        before.extend(table.map(|(name, fidelity)| (format!("uncalibrated.{name}"), fidelity)));
     }
     note(options, &format!("calibrating with {} pairs", pairs.len()));
-    let statistics = measured.statistics(&pairs, instructions)?;
+    let statistics = measured.statistics(pairs, instructions)?;
     for segment in built.values_mut() {
         segment
             .plan
