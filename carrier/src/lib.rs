@@ -1,5 +1,6 @@
 //! What the on-board program and the ground program share around the link: the
-//! carriers of its bytes, the key file, and how a tile's name becomes its number.
+//! carriers of its bytes, the key file, how a tile's name becomes its number, and how a
+//! file is replaced without a power cut leaving half of it.
 //!
 //! The link (`deltavlm-link`) is a state machine that knows no device. Both programs
 //! need the same few ways of moving its bytes, so they live here once: a serial device,
@@ -24,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+pub mod disk;
 mod key;
 mod line;
 mod serial;

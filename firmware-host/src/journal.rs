@@ -11,7 +11,8 @@
 //! pair, and the ground shows one. Handed over: the link keeps it until the ground has it.
 //! A line that the power cut broke fails its CRC and counts as not written.
 
-use crate::{disk, pair::Stamp};
+use crate::pair::Stamp;
+use deltavlm_carrier::disk;
 use deltavlm_link::{MAX_MESSAGE, crc::crc32c, message::Message};
 use serde::{Deserialize, Serialize};
 use std::{

@@ -24,7 +24,6 @@ mod board_end;
 pub mod chips;
 pub mod config;
 mod dialogue;
-mod disk;
 mod event;
 pub mod health;
 pub mod journal;

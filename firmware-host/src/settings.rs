@@ -1,6 +1,6 @@
 //! What the ground has set, kept over restarts; it goes before the configuration file.
 
-use crate::disk;
+use deltavlm_carrier::disk;
 use serde::{Deserialize, Serialize};
 use std::{
     io,

@@ -13,7 +13,6 @@
 
 #![forbid(unsafe_code)]
 
-mod disk;
 pub mod geo;
 pub mod picture;
 pub mod queries;

@@ -1,6 +1,6 @@
 //! What was asked and is not answered yet, kept over restarts.
 
-use crate::disk;
+use deltavlm_carrier::disk;
 use deltavlm_link::message::QueryId;
 use serde::{Deserialize, Serialize};
 use std::{

@@ -5,7 +5,7 @@
 //! a message that comes twice: the link delivers once, but a board that lost power between
 //! deciding on an alert and noting that the link has it sends the same alert again.
 
-use crate::disk;
+use deltavlm_carrier::disk;
 use deltavlm_link::{
     MAX_MESSAGE,
     crc::crc32c,

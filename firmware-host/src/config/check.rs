@@ -111,7 +111,7 @@ fn link(config: &LinkConfig, problems: &mut Vec<Problem>) {
 fn writable(dir: &Path) -> std::io::Result<()> {
     fs::create_dir_all(dir)?;
     let probe = dir.join("write-check");
-    crate::disk::replace(&probe, b"can this directory be written?")?;
+    deltavlm_carrier::disk::replace(&probe, b"can this directory be written?")?;
     fs::remove_file(&probe)
 }
 

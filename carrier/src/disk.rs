@@ -10,7 +10,10 @@ use std::{
 ///
 /// The bytes reach the disk under another name first; the rename then happens or does not,
 /// and the folder is synchronised so that it has happened when this returns.
-pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// The disk failed or is full, or the folder is gone.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let mut file = File::create(&temporary)?;
     file.write_all(content)?;
@@ -20,7 +23,10 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// Makes a file's name as lasting as its content.
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// The disk failed or is full, or the folder is gone.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
