@@ -17,7 +17,7 @@ from PIL import Image
 from build_data import shrink
 from deltavlm import layout
 from scenes.facts import CELL_THRESHOLD, CELLS, Facts
-from scenes.language import CAPTION, CLASSIFY, COUNT, LOCALIZE, dialogue_text, stated_facts
+from scenes.language import CAPTION, CLASSIFY, COUNT, LOCALIZE, dialogue_text, omitted, stated_facts
 from training.answering import Answerer
 from training.data import normalised
 from training.texts import Texts
@@ -120,14 +120,15 @@ def caption_figures(texts, facts):
     for facts_of_one in stated:
         for name, ok in facts_of_one:
             parts[name.split(":")[0]].append(ok)
-    each = [ok for one in stated for name, ok in one if not name.startswith("missing")]
+    each = [ok for one in stated for _, ok in one]
     return {
         "changed_all_true": float(np.mean([all(ok for _, ok in s) for s in stated])),
         "changed_share_of_stated_facts_true": float(np.mean(each)),
         "unchanged_true": float(np.mean([
             all(ok for _, ok in stated_facts(t, f)) for t, f in zip(texts, facts) if not f.changed
         ])),
-        "by_fact": {k: float(np.mean(v)) for k, v in parts.items() if k != "missing"},
+        "by_fact": {k: float(np.mean(v)) for k, v in parts.items()},
+        "changed_nothing_omitted": float(np.mean([not omitted(t, f) for t, f in zip(texts, facts) if f.changed])),
     }
 
 

@@ -7,9 +7,12 @@ vision    the encoder and the difference module, against maps of what is where
 language  a fresh Q-Former and language model on top, the vision part frozen
 joint     everything together, the learning rate annealed to zero
 decoder   the language model alone, on the queries of remembered pairs
+heads     the training-only heads alone: what a start from a weights directory
+          (`--warm-start weights`), which has none, needs before `joint`
 
 Each stage resumes from `RUN/<stage>.pt`, written every few minutes, and starts
-from the end of the stage before it. On CPUs `--processes N` one-threaded
+from the end of the stage before it. `--minutes` runs a stage by the clock:
+the learning rate then follows the time, whatever a step takes. On CPUs `--processes N` one-threaded
 processes average their gradients; on a GPU one process is used.
 """
 
@@ -39,9 +42,10 @@ RECIPE = {
     "language": {"steps": 1000, "pairs": 32, "rate": 1.2e-3, "reverse": 0.1},
     "joint": {"steps": 4000, "pairs": 32, "rate": 8e-4, "reverse": 0.1},
     "decoder": {"steps": 2000, "pairs": 64, "rate": 6e-4, "reverse": 0.1, "remembered": 16000},
+    "heads": {"steps": 80, "pairs": 32, "rate": 5e-3, "reverse": 0.1},
 }
-STAGES = tuple(RECIPE)
-WARM_UP = 100
+STAGES = ("vision", "language", "joint", "decoder")
+WARM_UP = 0.05
 SAVE_SECONDS = 180
 SHOWN = ("objects", "change", "density", "answer", "cells", "counts")
 
@@ -88,12 +92,25 @@ class Training(nn.Module):
             handle.remove()
 
 
-def learning_rate(step, recipe, steps):
-    warm_up = min(WARM_UP, steps // 8)
-    if step < warm_up:
-        return recipe["rate"] * (step + 1) / warm_up
-    progress = (step - warm_up) / max(1, steps - warm_up)
+def learning_rate(progress, recipe):
+    """A linear rise over the first part of a stage, then half a cosine."""
+    if progress < WARM_UP:
+        return recipe["rate"] * (progress / WARM_UP + 0.01)
+    progress = (progress - WARM_UP) / (1 - WARM_UP)
     return recipe["rate"] * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+class Progress:
+    """How much of a stage is done: by its steps, or by the clock."""
+
+    def __init__(self, start, steps, minutes):
+        self.step, self.steps, self.seconds = start, steps, minutes and 60 * minutes
+        self.began = time.monotonic()
+
+    def done(self):
+        if self.seconds:
+            return (time.monotonic() - self.began) / self.seconds
+        return self.step / self.steps
 
 
 def optimiser(parameters, rate):
@@ -106,15 +123,18 @@ def optimiser(parameters, rate):
     )
 
 
-def average_gradients(parameters, processes):
+def average_gradients(parameters, processes, done):
+    """Averages the gradients, and with them how much is `done`: all processes
+    must follow one clock."""
     if processes == 1:
-        return
+        return done
     grads = [p.grad for p in parameters if p.grad is not None]
-    flat = torch.cat([g.flatten() for g in grads])
+    flat = torch.cat([g.flatten() for g in grads] + [torch.tensor([done])])
     dist.all_reduce(flat)
     flat /= processes
-    for grad, part in zip(grads, flat.split([g.numel() for g in grads])):
+    for grad, part in zip(grads, flat[:-1].split([g.numel() for g in grads])):
         grad.copy_(part.view_as(grad))
+    return float(flat[-1])
 
 
 def run_stage(stage, training, data, texts, args, rank, device):
@@ -134,6 +154,8 @@ def run_stage(stage, training, data, texts, args, rank, device):
         training.requires_grad_(False)
         training.model.llm_model.requires_grad_(True)
         training.model.llm_proj.requires_grad_(True)
+    if stage == "heads":
+        training.model.requires_grad_(False)
     if stage == "vision":
         parameters = [p for m in vision for p in m.parameters()]
     else:
@@ -149,11 +171,13 @@ def run_stage(stage, training, data, texts, args, rank, device):
         remembered = (args.remembered or recipe["remembered"]) // args.processes
         memory = remember(training, source, rng, texts, remembered, device)
     averages, saved = {}, time.monotonic()
-    bar = tqdm(range(start, steps), initial=start, total=steps, desc=stage, disable=rank > 0, mininterval=5)
-    for step in bar:
+    progress = Progress(start, steps, args.minutes)
+    bar = tqdm(initial=start, total=None if args.minutes else steps, desc=stage, disable=rank > 0, mininterval=5)
+    done = progress.done()
+    while done < 1:
         for group in optim.param_groups:
-            group["lr"] = learning_rate(step, recipe, steps)
-        with torch.autocast(device.type, torch.bfloat16):
+            group["lr"] = learning_rate(done, recipe)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             if stage == "decoder":
                 losses = remembered_losses(training, memory, rng, texts, share, device)
             else:
@@ -161,20 +185,22 @@ def run_stage(stage, training, data, texts, args, rank, device):
         total = sum(losses.values())
         optim.zero_grad(set_to_none=True)
         total.backward()
-        average_gradients(parameters, args.processes)
+        progress.step += 1
+        done = average_gradients(parameters, args.processes, progress.done())
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optim.step()
         if rank == 0:
             for name, value in losses.items():
                 value = float(value.detach())
                 averages[name] = 0.98 * averages.get(name, value) + 0.02 * value
-            if step % 20 == 0:
+            bar.update()
+            if progress.step % 20 == 0:
                 bar.set_postfix({k: f"{v:.3f}" for k, v in averages.items() if k.split()[-1] in SHOWN}, refresh=False)
             if time.monotonic() - saved > SAVE_SECONDS:
-                store(path, training, optim, step + 1)
+                store(path, training, optim, progress.step)
                 saved = time.monotonic()
     if rank == 0:
-        store(path, training, optim, steps)
+        store(path, training, optim, max(steps, progress.step))
 
 
 def pair_losses(training, batch, stage, rng, texts, device):
@@ -208,6 +234,9 @@ def store(path, training, optim, step):
 
 
 def restore(path, training, optim=None):
+    if path.is_dir():
+        training.model.load_state_dict(layout.load(path).state_dict())
+        return 0
     saved = torch.load(path, map_location="cpu", weights_only=True)
     training.load_state_dict(saved["training"])
     if optim is not None:
@@ -250,9 +279,10 @@ def main():
     parser.add_argument("--tokenizers", type=pathlib.Path, default=HERE / "weights")
     parser.add_argument("--stages", default=",".join(STAGES))
     parser.add_argument("--steps", type=int, help="instead of the recipe's, for every stage named")
+    parser.add_argument("--minutes", type=float, help="by the clock instead of by steps, for every stage named")
     parser.add_argument("--remembered", type=int, help="pairs of the decoder stage instead of the recipe's")
     parser.add_argument("--rate", type=float, help="peak learning rate instead of the recipe's")
-    parser.add_argument("--warm-start", type=pathlib.Path, help="checkpoint to begin the first stage from")
+    parser.add_argument("--warm-start", type=pathlib.Path, help="checkpoint or weights directory to begin the first stage from")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--processes", type=int, default=1 if torch.cuda.is_available() else os.cpu_count())
     parser.add_argument("--write", type=pathlib.Path, help="write the last stage's weights here and stop")

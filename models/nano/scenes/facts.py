@@ -56,6 +56,10 @@ class Facts:
         """Numbers of the cells in which a road or a building changed."""
         return [i for i in range(9) if self.road_cells[i] or self.building_cells[i]]
 
+    def shares(self):
+        """The changed share of each cell, roads and buildings together."""
+        return [road + building for road, building in zip(self.road_share, self.building_share)]
+
     def to_json(self):
         return {"changed": self.changed, **asdict(self)}
 
@@ -65,8 +69,8 @@ class Facts:
         return cls(**{k: v for k, v in record.items() if k in known})
 
 
-#: Phrase -> the cells it covers; the first phrase that covers all changed
-#: cells is the one used, so the order runs from narrow to wide.
+SCENE = "across the scene"
+#: Phrase and the cells it covers, from narrow to wide.
 REGIONS = tuple(
     [(f"in the {name} corner", {i}) for i, name in enumerate(CELLS) if i in (0, 2, 6, 8)]
     + [
@@ -79,26 +83,35 @@ REGIONS = tuple(
         ("in the lower-left part", {3, 4, 6, 7}), ("in the lower-right part", {4, 5, 7, 8}),
         ("in the upper part", {0, 1, 2, 3, 4, 5}), ("in the lower part", {3, 4, 5, 6, 7, 8}),
         ("in the left part", {0, 1, 3, 4, 6, 7}), ("in the right part", {1, 2, 4, 5, 7, 8}),
-        ("across the scene", set(range(9))),
+        (SCENE, set(range(9))),
     ]
 )
-REGION_OF = dict(REGIONS)
 
 
-def region_phrase(cells):
-    """The narrowest phrase that covers `cells`; "" when there are none."""
-    cells = set(cells)
-    if not cells:
-        return ""
-    return next(phrase for phrase, region in REGIONS if cells <= region)
+#: A phrase is used when its region holds this share of the changed area, and
+#: still counts as true when it holds the smaller one.
+REGION_USED, REGION_TRUE = 0.9, 0.8
 
 
-def region_is_true(phrase, cells):
-    """Whether saying `phrase` of changes in `cells` is true and not idle."""
-    cells = set(cells)
-    if phrase == "across the scene":
-        return len(cells) >= 4 or region_phrase(cells) == phrase
-    return bool(cells) and cells <= REGION_OF[phrase]
+def _held(region, shares):
+    """The part of the changed area that lies in the cells of `region`."""
+    total = sum(shares)
+    return sum(shares[i] for i in region) / total if total else 0.0
+
+
+def region_phrase(shares):
+    """The narrowest phrase for where an area changed, given its share of each
+    cell; "" when nothing did."""
+    return next((phrase for phrase, region in REGIONS if _held(region, shares) >= REGION_USED), "")
+
+
+def true_regions(shares):
+    """Every phrase that is true of the changed area and not idle: `across the
+    scene` needs change in at least four cells, or no narrower phrase."""
+    found = [phrase for phrase, region in REGIONS[:-1] if _held(region, shares) >= REGION_TRUE]
+    if region_phrase(shares) == SCENE or sum(s > CELL_THRESHOLD for s in shares) >= 4:
+        found.append(SCENE)
+    return found
 
 
 def dihedral(cells, turns, mirror):

@@ -6,7 +6,7 @@ grammars are written down in ANNOTATIONS.md.
 
 import re
 
-from .facts import CELLS, REGIONS, region_is_true, region_phrase
+from .facts import CELLS, REGIONS, region_phrase, true_regions
 from .questions import ask
 
 CAPTION = "Please briefly describe the changes in these two images."
@@ -73,14 +73,17 @@ def localize_answer(facts):
 
 # --- captions --------------------------------------------------------------------
 
-NUMBER_WORDS = {1: "a", 2: "two", 3: "three", 4: "four"}
+CLEARED = "trees are removed and "
+#: Quantity word -> the numbers of which it is true. The exact number is what
+#: the count instruction is for.
+QUANTITY_RANGE = {"a": (1, 1), "two": (2, 2), "several": (3, 9), "many": (6, 1000)}
 
 
 def quantity(number, noun):
-    """"a house", "three houses", "several houses" (5 to 8), "many houses"."""
+    """"a house", "two houses", "several houses" (3 to 7), "many houses"."""
     if number == 1:
         return f"a {noun}"
-    word = NUMBER_WORDS.get(number) or ("several" if number <= 8 else "many")
+    word = "two" if number == 2 else "several" if number <= 7 else "many"
     return f"{word} {noun}s"
 
 
@@ -108,7 +111,7 @@ def captions(facts):
     """Five true sentences about the pair, from the plainest to the freest."""
     if not facts.changed:
         return list(UNCHANGED_CAPTIONS)
-    place = region_phrase(facts.cells())
+    place = region_phrase(facts.shares())
     at = f" {place}" if place else ""
     new = _Things(facts.roads_added, facts.houses_added, facts.large_added)
     gone = _Things(facts.roads_removed, facts.houses_removed, facts.large_removed)
@@ -129,13 +132,13 @@ def captions(facts):
             f"{gone.all} {gone.verb('disappears', 'disappear')}{at}",
             f"{gone.all} {gone.verb('is', 'are')} removed{at}",
         ]
-    ground = facts.former_ground
-    on = {"": "", "woodland": " in the woodland"}.get(ground, f" on the {ground}")
-    beside = new.all
+    on = {"": "", "woodland": " in the woodland"}.get(facts.former_ground, f" on the {facts.former_ground}")
+    beside = f"{new.all} {new.verb('appears', 'appear')}{at}"
     if new.roads and new.buildings:
-        beside = f"{new.roads} with {new.buildings} beside {'it' if facts.roads_added == 1 else 'them'}"
+        one = facts.roads_added == 1
+        beside = f"{new.roads} {'appears' if one else 'appear'} with {new.buildings} beside {'it' if one else 'them'}{at}"
     cleared = (
-        f"trees are removed and {new.all} {new.verb('is', 'are')} built{at}"
+        f"{CLEARED}{new.all} {new.verb('is', 'are')} built{at}"
         if facts.woodland_cleared
         else f"{new.all} {new.verb('appears', 'appear')}{on}{at}"
     )
@@ -143,17 +146,19 @@ def captions(facts):
         f"{new.all} {new.verb('is', 'are')} built{on}{at}",
         f"{new.all} {new.verb('has', 'have')} been constructed{at}",
         cleared,
-        f"{beside} {'appear' if new.plural and not new.roads else new.verb('appears', 'appear') if beside == new.all else 'appears' if facts.roads_added == 1 else 'appear'}{at}",
-        f"{new.all} {new.verb('is', 'are')} built{on}{at}",
+        beside,
+        f"{new.all} {new.verb('is', 'are')} built{at}",
     ]
 
 
-_QUANTITY = re.compile(
-    r"\b(a|two|three|four|several|many) (house|large building|road)s?\b"
-)
-_QUANTITY_RANGE = {
-    "a": (1, 1), "two": (2, 2), "three": (3, 3), "four": (4, 4), "several": (3, 9), "many": (7, 10_000),
+#: The nouns of captions, and for each the fields of `Facts` that count what
+#: appeared and what disappeared.
+NOUNS = {
+    "house": ("houses_added", "houses_removed"),
+    "large building": ("large_added", "large_removed"),
+    "road": ("roads_added", "roads_removed"),
 }
+_QUANTITY = re.compile(rf"\b({'|'.join(QUANTITY_RANGE)}) ({'|'.join(NOUNS)})s?\b")
 _GONE = re.compile(r"remov|disappear|demolish")
 
 
@@ -163,45 +168,37 @@ def stated_facts(caption, facts):
     if caption in UNCHANGED_CAPTIONS:
         return [("no change", not facts.changed)]
     found = []
-    truth = {
-        "house": (facts.houses_added, facts.houses_removed),
-        "large building": (facts.large_added, facts.large_removed),
-        "road": (facts.roads_added, facts.roads_removed),
-    }
-    named = set()
     for clause in _clauses(caption):
-        index = 1 if _GONE.search(clause) and "trees are removed" not in clause else 0
+        index = 1 if _GONE.search(clause) else 0
         for word, noun in _QUANTITY.findall(clause):
-            low, high = _QUANTITY_RANGE[word]
-            number = truth[noun][index]
-            named.add((noun, index))
+            low, high = QUANTITY_RANGE[word]
+            number = getattr(facts, NOUNS[noun][index])
             found.append((f"object: {noun}", number > 0))
             found.append((f"number: {word} {noun}", low <= number <= high))
-    for noun, numbers in truth.items():
-        for index, number in enumerate(numbers):
-            if number and (noun, index) not in named:
-                found.append((f"missing: {noun}", False))
-    for phrase, _ in sorted(REGIONS, key=lambda r: -len(r[0])):
-        if caption.endswith(phrase):
-            found.append((f"place: {phrase}", region_is_true(phrase, facts.cells())))
-            break
+    place = next((phrase for phrase, _ in REGIONS if caption.endswith(phrase)), None)
+    if place:
+        found.append((f"place: {place}", place in true_regions(facts.shares())))
     ground = re.search(r"(?:on|in) the (grassland|bare land|woodland|farmland)", caption)
     if ground:
         found.append((f"ground: {ground[1]}", ground[1] == facts.former_ground))
-    if "trees are removed" in caption:
+    if CLEARED in caption:
         found.append(("trees removed", facts.woodland_cleared))
     return found or [("nothing stated", False)]
+
+
+def omitted(caption, facts):
+    """The nouns that changed and that `caption` does not name."""
+    return [noun for noun, fields in NOUNS.items()
+            if any(getattr(facts, f) for f in fields) and f"{noun}" not in caption]
 
 
 def _clauses(caption):
     """The caption cut so that each part speaks of one thing that appeared or
     one that disappeared."""
-    for glue in (" and trees", "trees are removed and "):
-        caption = caption.replace(glue, "")
-    cut = re.split(
-        r"(?<=built) and |(?<=removed) while |(?<=disappeared) and |(?<=appears) and |(?<=appear) and ", caption
+    return re.split(
+        r"(?<=built) and |(?<=removed) while |(?<=disappeared) and |(?<=appears) and |(?<=appear) and ",
+        caption.replace(CLEARED, ""),
     )
-    return cut
 
 
 # --- dialogues -------------------------------------------------------------------

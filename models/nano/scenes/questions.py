@@ -42,8 +42,8 @@ def _built_kind(f):
     return "houses" if f.houses_added else "large buildings" if f.large_added else "no building has been built"
 
 
-def _place(flags):
-    return region_phrase([i for i in range(9) if flags[i]]) or "nowhere"
+def _place(shares):
+    return region_phrase(shares) or "nowhere"
 
 
 def _in_cell(f, cell):
@@ -70,7 +70,7 @@ def _compare(f, one, other):
 
 
 def _most_changed(f):
-    share = [f.road_share[i] + f.building_share[i] for i in range(9)]
+    share = f.shares()
     return CELLS[share.index(max(share))] if max(share) > 0.05 else "none"
 
 
@@ -116,12 +116,12 @@ KINDS = {
          lambda f: _are(f.road_count, "road", "has changed", "have changed")),
     ),
     "place of buildings": (
-        ("Where have buildings changed?", lambda f: _place(f.building_cells)),
-        ("In which part of the scene did the buildings change?", lambda f: _place(f.building_cells)),
+        ("Where have buildings changed?", lambda f: _place(f.building_share)),
+        ("In which part of the scene did the buildings change?", lambda f: _place(f.building_share)),
     ),
     "place of roads": (
-        ("Where have roads changed?", lambda f: _place(f.road_cells)),
-        ("In which part of the scene did the roads change?", lambda f: _place(f.road_cells)),
+        ("Where have roads changed?", lambda f: _place(f.road_share)),
+        ("In which part of the scene did the roads change?", lambda f: _place(f.road_share)),
     ),
     "change in a cell": (
         ("Has anything changed in the {cell}?", _in_cell),

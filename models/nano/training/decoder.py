@@ -15,7 +15,7 @@ def remember(training, source, rng, texts, pairs, device, batch=16):
     memory = {group: [] for group in GROUPS}
     for _ in range(0, pairs, batch):
         images, _, _, facts = source.batch(batch)
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             _, seen = training.features(images.to(device))
             for group in GROUPS:
                 drawn = [t for f in facts for t in draw_texts(f, rng, group)]
