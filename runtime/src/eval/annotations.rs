@@ -1,10 +1,13 @@
 //! Reading annotation files in the ChangeChat-105k schema.
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::stated::{self, Facts, Language};
 use crate::Error;
 
 /// What an annotation file asks.
@@ -88,6 +91,13 @@ pub struct Entry {
     pub image: [String; 2],
     /// Whether the pair is marked as changed, where the file says so.
     pub changed: Option<bool>,
+    /// What sort of pair it is, where the file says so.
+    pub category: Option<String>,
+    /// What sort of question it is, where the file says so.
+    pub kind: Option<String>,
+    /// What is true of the pair, and the language of captions about it, where the
+    /// file says so.
+    pub truth: Option<(Arc<Language>, Facts)>,
     /// Questions with their reference answers.
     pub turns: Vec<Reference>,
 }
@@ -109,6 +119,9 @@ struct Raw {
     conversations: Vec<Said>,
     #[serde(default)]
     captions: Vec<String>,
+    category: Option<String>,
+    kind: Option<String>,
+    facts: Option<Facts>,
 }
 
 #[derive(Deserialize)]
@@ -118,11 +131,15 @@ struct Said {
 }
 
 /// Reads an annotation file. Several captions of one pair, in one entry or in
-/// several, become the references of one entry.
+/// several, become the references of one entry. A `language.json` beside the file
+/// is read with it, and holds no annotations itself.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Malformed`].
 pub fn read(path: &Path) -> Result<Vec<Entry>, Error> {
+    if path.file_name().is_some_and(|name| name == stated::FILE) {
+        return Ok(Vec::new());
+    }
     let malformed = |problem: String| Error::Malformed {
         path: path.to_owned(),
         problem,
@@ -137,25 +154,31 @@ pub fn read(path: &Path) -> Result<Vec<Entry>, Error> {
         ))
     })?;
     let task = Task::of_file(path);
+    let language = Language::beside(path)?.map(Arc::new);
     let mut entries: Vec<Entry> = Vec::new();
+    let mut captioned: HashMap<[String; 2], usize> = HashMap::new();
     for (index, raw) in raw.into_iter().enumerate() {
-        let entry =
-            entry(task, raw).map_err(|problem| malformed(format!("entry {index}: {problem}")))?;
-        match entries.iter_mut().rfind(|known| known.image == entry.image) {
-            Some(known) if task == Task::Caption => {
+        let entry = entry(task, raw, language.as_ref())
+            .map_err(|problem| malformed(format!("entry {index}: {problem}")))?;
+        if task == Task::Caption {
+            let place = *captioned
+                .entry(entry.image.clone())
+                .or_insert(entries.len());
+            if let Some(known) = entries.get_mut(place) {
                 for reference in &entry.turns[0].references {
                     if !known.turns[0].references.contains(reference) {
                         known.turns[0].references.push(reference.clone());
                     }
                 }
+                continue;
             }
-            _ => entries.push(entry),
         }
+        entries.push(entry);
     }
     Ok(entries)
 }
 
-fn entry(task: Task, raw: Raw) -> Result<Entry, String> {
+fn entry(task: Task, raw: Raw, language: Option<&Arc<Language>>) -> Result<Entry, String> {
     let image: [String; 2] = raw
         .image
         .try_into()
@@ -186,6 +209,13 @@ fn entry(task: Task, raw: Raw) -> Result<Entry, String> {
             .map(|caption| caption.trim().to_owned())
             .collect();
     }
+    let truth = match (language, raw.facts) {
+        (Some(language), Some(facts)) => {
+            language.check(&facts)?;
+            Some((Arc::clone(language), facts))
+        }
+        _ => None,
+    };
     Ok(Entry {
         task,
         id: raw
@@ -196,6 +226,9 @@ fn entry(task: Task, raw: Raw) -> Result<Entry, String> {
         changed: raw
             .changeflag
             .and_then(|flag| flag.as_bool().or_else(|| Some(flag.as_i64()? != 0))),
+        category: raw.category,
+        kind: raw.kind,
+        truth,
         turns,
     })
 }

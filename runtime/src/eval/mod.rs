@@ -6,11 +6,16 @@
 mod annotations;
 mod outcome;
 mod score;
+mod stated;
 mod text;
 
 pub use annotations::{Entry, Task, read};
 pub use outcome::Outcome;
-pub use score::{Classification, Counting, Errors, Localisation, Report, Sets, Texts, score};
+pub use score::{
+    Alarms, Classification, Counting, Errors, Exact, Localisation, Report, Sets, StatedFacts, Texts,
+    Threshold, score,
+};
+pub use stated::{Facts, Language, Stated};
 pub use text::{TextScores, text_scores, tokenize};
 
 use std::collections::{BTreeMap, HashSet};

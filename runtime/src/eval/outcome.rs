@@ -4,6 +4,7 @@ use deltavlm_bundle::Cell;
 use serde::{Deserialize, Serialize};
 
 use super::annotations::{Entry, Task};
+use super::stated::Stated;
 use crate::{Answer, Body, Grid, answer};
 
 /// An answer with what it is compared to. Serialises to one JSON line.
@@ -29,6 +30,15 @@ pub struct Outcome {
     pub parsed: bool,
     /// Milliseconds.
     pub ms: f64,
+    /// What sort of pair it is, where the annotations say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
+    /// What sort of question it is, where the annotations say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The facts that a caption states, where the annotations know the truth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stated: Option<Stated>,
 }
 
 impl Outcome {
@@ -44,6 +54,13 @@ impl Outcome {
             confidence: answer.confidence,
             parsed: !matches!(answer.body, Body::Unparsed { .. }),
             ms: answer.ms,
+            category: entry.category.clone(),
+            kind: entry.kind.clone(),
+            stated: entry
+                .truth
+                .as_ref()
+                .filter(|_| entry.task == Task::Caption)
+                .map(|(language, facts)| language.stated(&answer.text, facts)),
         }
     }
 

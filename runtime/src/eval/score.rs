@@ -1,9 +1,12 @@
 //! From outcomes to the numbers of the paper.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::annotations::Task;
 use super::outcome::{Outcome, flags};
+use super::stated::Stated;
 use super::text::{TextScores, text_scores};
 use crate::Grid;
 
@@ -36,7 +39,7 @@ pub struct Report {
 }
 
 /// Yes/no, `yes` being the positive class.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(missing_docs)]
 pub struct Classification {
     pub n: usize,
@@ -46,6 +49,28 @@ pub struct Classification {
     pub f1: f64,
     /// Expected calibration error over ten bins of confidence.
     pub ece: f64,
+    /// By category of unchanged pairs, where the annotations name categories.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub false_alarms: BTreeMap<String, Alarms>,
+    /// What alerts would be worth, by the probability of `yes` above which one is sent.
+    pub thresholds: BTreeMap<String, Threshold>,
+}
+
+/// How often an unchanged pair was called changed.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[allow(missing_docs)]
+pub struct Alarms {
+    pub n: usize,
+    pub alarms: usize,
+    pub rate: f64,
+}
+
+/// Precision and recall when `yes` must be more probable than a threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct Threshold {
+    pub precision: f64,
+    pub recall: f64,
 }
 
 /// Counts by class.
@@ -88,7 +113,7 @@ pub struct Sets {
 }
 
 /// Generated text against references.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Texts {
     /// Answers.
     pub n: usize,
@@ -97,6 +122,34 @@ pub struct Texts {
     pub scores: TextScores,
     /// Share that equals a reference word for word, after tokenization.
     pub exact: f64,
+    /// The same by kind of question, where the annotations name kinds.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub kinds: BTreeMap<String, Exact>,
+    /// Facts that captions of changed pairs state, where the annotations know the truth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed: Option<StatedFacts>,
+    /// Share of the captions of unchanged pairs that are true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unchanged_true: Option<f64>,
+}
+
+/// Answers that equal a reference.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct Exact {
+    pub n: usize,
+    pub exact: f64,
+}
+
+/// Facts in captions of changed pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct StatedFacts {
+    /// Captions.
+    pub n: usize,
+    /// Share of the stated facts that are true.
+    pub facts_true_share: f64,
+    /// Share of the captions of which every stated fact is true.
+    pub all_facts_true: f64,
 }
 
 /// Scores a run.
@@ -136,6 +189,9 @@ fn harmonic(precision: f64, recall: f64) -> f64 {
 }
 
 fn classification(outcomes: &[&Outcome]) -> Option<Classification> {
+    const THRESHOLDS: [&str; 11] = [
+        "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99",
+    ];
     let judged: Vec<(Option<bool>, bool, f64)> = outcomes
         .iter()
         .filter_map(|outcome| {
@@ -165,7 +221,46 @@ fn classification(outcomes: &[&Outcome]) -> Option<Classification> {
                 .iter()
                 .map(|&(said, truth, confidence)| (confidence, said == Some(truth))),
         ),
+        false_alarms: false_alarms(outcomes),
+        thresholds: THRESHOLDS
+            .into_iter()
+            .filter_map(|name| Some((name.to_owned(), above(&judged, name.parse().ok()?))))
+            .collect(),
     })
+}
+
+fn false_alarms(outcomes: &[&Outcome]) -> BTreeMap<String, Alarms> {
+    let mut categories: BTreeMap<String, Alarms> = BTreeMap::new();
+    for outcome in outcomes {
+        if let (Some(category), Some((said, false))) = (&outcome.category, outcome.changed()) {
+            let entry = categories.entry(category.clone()).or_default();
+            entry.n += 1;
+            entry.alarms += usize::from(said == Some(true));
+            entry.rate = ratio(entry.alarms, entry.n);
+        }
+    }
+    categories
+}
+
+/// What is called changed when the probability of `yes` is above a threshold. An
+/// unparsed answer is never above it.
+fn above(judged: &[(Option<bool>, bool, f64)], threshold: f64) -> Threshold {
+    let (mut said, mut real, mut hits) = (0, 0, 0);
+    for &(answer, truth, confidence) in judged {
+        let yes = match answer {
+            Some(true) => confidence,
+            Some(false) => 1.0 - confidence,
+            None => 0.0,
+        };
+        let alert = yes > threshold;
+        said += usize::from(alert);
+        real += usize::from(truth);
+        hits += usize::from(alert && truth);
+    }
+    Threshold {
+        precision: ratio(hits, said),
+        recall: ratio(hits, real),
+    }
 }
 
 /// Difference between confidence and accuracy, averaged over ten bins by their size.
@@ -265,19 +360,61 @@ fn texts(outcomes: &[&Outcome]) -> Option<Texts> {
     if pairs.is_empty() {
         return None;
     }
-    let exact = pairs
+    let right: Vec<bool> = pairs
         .iter()
-        .filter(|(said, references)| {
+        .map(|(said, references)| {
             let said = super::tokenize(said);
             references
                 .iter()
                 .any(|reference| super::tokenize(reference) == said)
         })
-        .count();
+        .collect();
+    let share = |right: &[bool]| ratio(right.iter().filter(|&&right| right).count(), right.len());
+    let mut kinds: BTreeMap<String, Vec<bool>> = BTreeMap::new();
+    for (outcome, right) in outcomes.iter().zip(&right) {
+        if let Some(kind) = &outcome.kind {
+            kinds.entry(kind.clone()).or_default().push(*right);
+        }
+    }
+    let stated = |changed: bool| -> Vec<&Stated> {
+        let stated = outcomes
+            .iter()
+            .filter_map(|outcome| outcome.stated.as_ref());
+        stated.filter(|stated| stated.changed == changed).collect()
+    };
+    let all_true = |stated: &[&Stated]| {
+        ratio(
+            stated.iter().filter(|stated| stated.all_true()).count(),
+            stated.len(),
+        )
+    };
+    let (changed, unchanged) = (stated(true), stated(false));
     Some(Texts {
         n: pairs.len(),
         scores: text_scores(&pairs),
-        exact: ratio(exact, pairs.len()),
+        exact: share(&right),
+        kinds: kinds
+            .into_iter()
+            .map(|(kind, right)| {
+                let exact = Exact {
+                    n: right.len(),
+                    exact: share(&right),
+                };
+                (kind, exact)
+            })
+            .collect(),
+        changed: (!changed.is_empty()).then(|| {
+            let facts: Vec<bool> = changed
+                .iter()
+                .flat_map(|stated| stated.facts.iter().map(|(_, is_true)| *is_true))
+                .collect();
+            StatedFacts {
+                n: changed.len(),
+                facts_true_share: share(&facts),
+                all_facts_true: all_true(&changed),
+            }
+        }),
+        unchanged_true: (!unchanged.is_empty()).then(|| all_true(&unchanged)),
     })
 }
 
@@ -298,6 +435,9 @@ mod tests {
             confidence,
             parsed: true,
             ms: 0.0,
+            category: None,
+            kind: None,
+            stated: None,
         }
     }
 
@@ -359,13 +499,75 @@ mod tests {
     }
 
     #[test]
+    fn what_annotations_say_more_is_scored_apart() {
+        let unchanged = |category: &str, said: &str, confidence| Outcome {
+            category: Some(category.to_owned()),
+            ..outcome(Task::Classify, said, "no", confidence)
+        };
+        let asked = |kind: &str, said: &str| Outcome {
+            kind: Some(kind.to_owned()),
+            ..outcome(Task::Question, said, "yes", 1.0)
+        };
+        let caption = |changed, facts: &[bool]| Outcome {
+            stated: Some(Stated {
+                changed,
+                facts: facts
+                    .iter()
+                    .map(|is_true| (String::new(), *is_true))
+                    .collect(),
+            }),
+            ..outcome(Task::Caption, "a", "b", 1.0)
+        };
+        let report = score(&[
+            unchanged("season", "yes", 0.6),
+            unchanged("season", "no", 0.6),
+            unchanged("identical", "no", 0.8),
+            outcome(Task::Classify, "yes", "yes", 0.97),
+            outcome(Task::Classify, "no", "yes", 0.55),
+            asked("roads", "yes"),
+            asked("roads", "no"),
+            asked("trees", "yes"),
+            caption(true, &[true, true, false]),
+            caption(true, &[true]),
+            caption(false, &[true]),
+        ]);
+        let classify = report.classify.unwrap();
+        let alarms = |n, alarms, rate| Alarms { n, alarms, rate };
+        assert_eq!(classify.false_alarms["season"], alarms(2, 1, 0.5));
+        assert_eq!(classify.false_alarms["identical"], alarms(1, 0, 0.0));
+        let at = |name: &str| {
+            (
+                classify.thresholds[name].precision,
+                classify.thresholds[name].recall,
+            )
+        };
+        // Above 0.3 lie yes 0.6, no 0.6 and no 0.55, yes 0.97: two of the four are changed.
+        assert_eq!(at("0.3"), (0.5, 1.0));
+        assert_eq!(at("0.5"), (0.5, 0.5));
+        assert_eq!(at("0.95"), (1.0, 0.5));
+        assert_eq!(at("0.99"), (0.0, 0.0));
+        let question = report.question.unwrap();
+        assert_eq!(
+            (question.kinds["roads"].n, question.kinds["roads"].exact),
+            (2, 0.5)
+        );
+        let caption = report.caption.unwrap();
+        let stated = caption.changed.unwrap();
+        assert_eq!(
+            (stated.n, stated.facts_true_share, stated.all_facts_true),
+            (2, 0.75, 0.5)
+        );
+        assert_eq!(caption.unchanged_true, Some(1.0));
+    }
+
+    #[test]
     fn an_unparsed_answer_is_counted_and_wrong() {
         let mut bad = outcome(Task::Classify, "maybe", "yes", 0.9);
         bad.parsed = false;
         let report = score(&[bad, outcome(Task::Classify, "yes", "yes", 0.9)]);
         assert_eq!(report.unparsed, 1);
-        assert_eq!(report.classify.unwrap().accuracy, 0.5);
-        assert_eq!(report.classify.unwrap().recall, 0.5);
+        let classify = report.classify.unwrap();
+        assert_eq!((classify.accuracy, classify.recall), (0.5, 0.5));
         assert!(report.count.is_none());
     }
 }

@@ -180,13 +180,13 @@ fn table(reports: &[(String, Report)]) -> Result<(), Error> {
         .max()
         .unwrap_or(0)
         .max(8);
-    let mut head = format!("{:<36}", "");
+    let mut head = format!("{:<42}", "");
     for (id, _) in reports {
         head += &format!("  {id:>width$}");
     }
     print(&head)?;
     for (index, (name, _)) in columns[0].iter().enumerate() {
-        let mut line = format!("{name:<36}");
+        let mut line = format!("{name:<42}");
         for column in &columns {
             line += &format!(
                 "  {:>width$.4}",
