@@ -27,6 +27,15 @@ pub enum Bits {
 }
 
 impl Bits {
+    /// The number of bits.
+    #[must_use]
+    pub const fn count(self) -> usize {
+        match self {
+            Self::Four => 4,
+            Self::Eight => 8,
+        }
+    }
+
     /// The number of bytes that one block of weights takes, without its scale.
     #[must_use]
     pub const fn block_bytes(self) -> usize {

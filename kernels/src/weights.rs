@@ -1,7 +1,7 @@
 //! Weights to and from the stored layout: plain reference versions.
 //!
-//! An exporter searches for better scales than [`quantize`] does; what it
-//! writes is read back by [`dequantize`] all the same.
+//! [`quantize_best`](crate::quantize_best) searches for better scales than
+//! [`quantize`] does; what it writes is read back by [`dequantize`] all the same.
 
 use crate::error::ShapeError;
 use crate::layout::{BLOCK, Bits, QuantizedMatrix, Scales, check_length, whole_blocks};
