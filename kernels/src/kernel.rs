@@ -18,6 +18,7 @@ use crate::layout::{BLOCK, QuantizedMatrix};
 use crate::limits::Peak;
 use crate::quantize::Rows;
 use crate::scalar;
+use crate::scratch::Buffer;
 
 /// The steps of one instruction set, and the sizes they work on.
 pub(crate) struct Kernel {
@@ -336,47 +337,4 @@ struct Scratch {
     quants: Buffer<u8>,
     scales: Buffer<f32>,
     sums: Buffer<f32>,
-}
-
-/// A buffer of plain numbers that begins on a line of 64 bytes.
-struct Buffer<T> {
-    lines: Vec<Line>,
-    number: std::marker::PhantomData<T>,
-}
-
-#[repr(C, align(64))]
-#[derive(Clone, Copy)]
-struct Line([u8; 64]);
-
-/// Numbers for which every pattern of bits is a value.
-///
-/// # Safety
-/// Any bytes must be a valid value of the type, whose alignment divides 64.
-unsafe trait Plain: Copy {}
-// SAFETY: any byte is a `u8`.
-unsafe impl Plain for u8 {}
-// SAFETY: any four bytes are an `f32`.
-unsafe impl Plain for f32 {}
-
-impl<T: Plain> Buffer<T> {
-    const fn new() -> Self {
-        Self {
-            lines: Vec::new(),
-            number: std::marker::PhantomData,
-        }
-    }
-
-    fn grow(&mut self, values: usize) {
-        let lines = (values * size_of::<T>()).div_ceil(64);
-        if lines > self.lines.len() {
-            self.lines.resize(lines, Line([0; 64]));
-        }
-    }
-
-    fn values(&mut self) -> &mut [T] {
-        let count = self.lines.len() * 64 / size_of::<T>();
-        // SAFETY: the lines are initialised bytes, aligned to 64, and by the
-        // trait's contract any bytes are values of `T`.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), count) }
-    }
 }

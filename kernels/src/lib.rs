@@ -31,25 +31,42 @@
 
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 mod arm;
+mod attention;
 mod columns;
+mod compiled;
+mod dense;
 mod disjoint;
 mod error;
+mod exact;
 mod isa;
 mod kernel;
+mod key_values;
 mod layout;
 pub mod limits;
+mod math;
 mod matmul;
 mod pool;
 mod quantize;
 mod scalar;
+mod scratch;
+mod search;
+mod tile;
+mod values;
+mod vector;
 mod weights;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use attention::{Bias, Heads, Queries, Rotary, attend};
+pub use dense::{DenseMatrix, Values, matmul_dense};
 pub use error::{IsaError, PoolError, ShapeError};
+pub use exact::matmul_f32;
 pub use isa::{ISA_VARIABLE, Isa};
+pub use key_values::KeyValues;
 pub use layout::{BLOCK, Bits, QuantizedMatrix, Scales};
 pub use matmul::{Epilogue, Product, matmul, matmul_many, matmul_rows};
 pub use pool::Pool;
 pub use quantize::{QuantizedRows, TINY};
+pub use search::quantize_best;
+pub use values::{Activation, Gate, Norm, gated, normalise};
 pub use weights::{OwnedMatrix, dequantize, quantize};

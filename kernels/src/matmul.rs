@@ -1,19 +1,38 @@
 //! Products of activations and quantised weights: the entry points.
 
+use crate::compiled::compiled;
 use crate::disjoint::Disjoint;
 use crate::error::ShapeError;
+use crate::isa::Isa;
 use crate::kernel::{self, Kernel};
 use crate::layout::{QuantizedMatrix, check_length};
 use crate::pool::Pool;
 use crate::quantize::QuantizedRows;
+use crate::values::{Activation, activate};
 
-/// What is added to a product before it is written: `(sum + bias) + residual`.
+/// What is done to a product before it is written:
+/// `activation(sum + bias) + residual`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Epilogue<'a> {
     /// One value per output column.
     pub bias: Option<&'a [f32]>,
+    /// Applied once the bias is added.
+    pub activation: Activation,
     /// One value per output, `[M, N]`.
     pub residual: Option<&'a [f32]>,
+}
+
+impl Epilogue<'_> {
+    /// Whether the lengths fit a product of `outputs` values in rows of `n`.
+    pub(crate) fn check(&self, outputs: usize, n: usize) -> Result<(), ShapeError> {
+        if let Some(bias) = self.bias {
+            check_length("bias", n, bias.len())?;
+        }
+        if let Some(residual) = self.residual {
+            check_length("residual", outputs, residual.len())?;
+        }
+        Ok(())
+    }
 }
 
 /// One of several products that share their activations.
@@ -73,7 +92,8 @@ pub fn matmul_many(
     if rows.m() == 0 {
         return Ok(());
     }
-    let kernel = Kernel::of(pool.isa());
+    let isa = pool.isa();
+    let kernel = Kernel::of(isa);
     let mut plans = Vec::with_capacity(products.len());
     let mut tasks = 0;
     for product in products {
@@ -92,7 +112,7 @@ pub fn matmul_many(
             Ok(exact) => &plans[exact],
             Err(after) => &plans[after - 1],
         };
-        plan.run(kernel, rows, index - plan.first);
+        plan.run(isa, rows, index - plan.first);
     });
     Ok(())
 }
@@ -110,13 +130,7 @@ fn check(rows: &QuantizedRows, product: &Product<'_>) -> Result<(), ShapeError> 
         .checked_mul(weights.n())
         .ok_or(ShapeError::Overflow)?;
     check_length("output", outputs, product.out.len())?;
-    if let Some(bias) = product.epilogue.bias {
-        check_length("bias", weights.n(), bias.len())?;
-    }
-    if let Some(residual) = product.epilogue.residual {
-        check_length("residual", outputs, residual.len())?;
-    }
-    Ok(())
+    product.epilogue.check(outputs, weights.n())
 }
 
 /// One product, and its share of the job's tasks.
@@ -129,7 +143,8 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    fn run(&self, kernel: &Kernel, rows: &QuantizedRows, task: usize) {
+    fn run(&self, isa: Isa, rows: &QuantizedRows, task: usize) {
+        let kernel = Kernel::of(isa);
         let rows = rows.ordered(self.weights.bits());
         let (row_range, column_range) = self.grid.part(task);
         let n = self.weights.n();
@@ -146,21 +161,41 @@ impl Plan<'_> {
                 let out = unsafe { self.out.part(outputs.clone()) };
                 let bias = self.epilogue.bias.map(|bias| &bias[column_range.clone()]);
                 let residual = self.epilogue.residual.map(|residual| &residual[outputs]);
-                finish(sums, bias, residual, out);
+                finish(isa, sums, bias, self.epilogue.activation, residual, out);
             },
         );
     }
 }
 
-fn finish(sums: &[f32], bias: Option<&[f32]>, residual: Option<&[f32]>, out: &mut [f32]) {
-    let out = out.iter_mut().zip(sums);
-    match (bias, residual) {
-        (None, None) => out.for_each(|(out, sum)| *out = *sum),
-        (Some(bias), None) => out.zip(bias).for_each(|((out, sum), b)| *out = sum + b),
-        (None, Some(residual)) => out.zip(residual).for_each(|((out, sum), r)| *out = sum + r),
-        (Some(bias), Some(residual)) => out
-            .zip(bias.iter().zip(residual))
-            .for_each(|((out, sum), (b, r))| *out = (sum + b) + r),
+compiled! {
+    /// Writes what an epilogue makes of the sums of a piece of a row.
+    pub(crate) fn finish(
+        sums: &[f32],
+        bias: Option<&[f32]>,
+        activation: Activation,
+        residual: Option<&[f32]>,
+        out: &mut [f32],
+    ) = finish_of
+}
+
+#[inline(always)]
+fn finish_of(
+    sums: &[f32],
+    bias: Option<&[f32]>,
+    activation: Activation,
+    residual: Option<&[f32]>,
+    out: &mut [f32],
+) {
+    match bias {
+        None => out.copy_from_slice(sums),
+        Some(bias) => {
+            let all = out.iter_mut().zip(sums.iter().zip(bias));
+            all.for_each(|(out, (sum, bias))| *out = sum + bias);
+        }
+    }
+    activate(activation, out);
+    if let Some(residual) = residual {
+        out.iter_mut().zip(residual).for_each(|(out, r)| *out += r);
     }
 }
 

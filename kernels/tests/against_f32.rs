@@ -88,6 +88,7 @@ fn bias_and_residual_are_added() {
     let epilogue = Epilogue {
         bias: Some(&bias),
         residual: Some(&residual),
+        ..Epilogue::default()
     };
     matmul(&pool, &x, &weights.view(), epilogue, &mut out).unwrap();
     assert_eq!(out, [43.0, 54.0, 65.0, 73.0, 84.0, 95.0]);
@@ -125,7 +126,7 @@ fn wrong_sizes_are_refused_and_nothing_is_written() {
     );
     let bias = Epilogue {
         bias: Some(&[1.0]),
-        residual: None,
+        ..Epilogue::default()
     };
     assert_eq!(
         matmul(&pool, &[1.0; 32], &weights, bias, &mut out[..2]),
@@ -136,8 +137,8 @@ fn wrong_sizes_are_refused_and_nothing_is_written() {
         })
     );
     let residual = Epilogue {
-        bias: None,
         residual: Some(&[1.0]),
+        ..Epilogue::default()
     };
     assert_eq!(
         matmul(&pool, &[1.0; 32], &weights, residual, &mut out[..2]),

@@ -89,6 +89,7 @@ impl Case {
         Epilogue {
             bias: self.bias.as_deref(),
             residual: self.residual.as_deref(),
+            ..Epilogue::default()
         }
     }
 

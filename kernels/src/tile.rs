@@ -1,0 +1,163 @@
+//! Dense products of matrices that are at hand: the inner loops.
+//!
+//! `out[i][j] = sum over k of x[i][k] * w[k][j]`, one rounding per step, `k`
+//! ascending from zero. Lanes are columns `j`, so no instruction set sums in
+//! another order than the portable code, and all give the same bits.
+
+use crate::isa::Isa;
+use crate::vector::{Portable, Vector};
+
+/// Columns are computed in whole multiples of this.
+pub(crate) const COLUMNS: usize = 16;
+
+/// Matrices in memory; a stride is the distance of two rows.
+#[derive(Clone, Copy)]
+pub(crate) struct Tiles {
+    pub(crate) rows: usize,
+    pub(crate) inner: usize,
+    /// A multiple of [`COLUMNS`].
+    pub(crate) columns: usize,
+    pub(crate) x: *const f32,
+    pub(crate) x_stride: usize,
+    pub(crate) w: *const f32,
+    pub(crate) w_stride: usize,
+    pub(crate) out: *mut f32,
+    pub(crate) out_stride: usize,
+    /// Whether `out` holds sums to go on from.
+    pub(crate) goes_on: bool,
+}
+
+impl Tiles {
+    /// Computes the product.
+    ///
+    /// # Safety
+    /// The instruction set must be available; all of `x` (`rows` of `inner`), `w`
+    /// (`inner` of `columns`) and `out` (`rows` of `columns`) must be readable, and
+    /// `out` writable and not part of the others.
+    pub(crate) unsafe fn multiply(self, isa: Isa) {
+        debug_assert!(self.columns.is_multiple_of(COLUMNS));
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{__m256, __m512};
+
+            #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+            unsafe fn avx512(tiles: Tiles) {
+                // SAFETY: the caller's promises.
+                unsafe { tiles.all::<__m512, 6, 4>() }
+            }
+            #[target_feature(enable = "avx2,fma,f16c")]
+            unsafe fn avx2(tiles: Tiles) {
+                // SAFETY: the caller's promises.
+                unsafe { tiles.all::<__m256, 6, 2>() }
+            }
+            match isa {
+                // SAFETY: the caller's promises.
+                Isa::Avx512Vnni => return unsafe { avx512(self) },
+                // SAFETY: the caller's promises.
+                Isa::Avx2 | Isa::AvxVnni => return unsafe { avx2(self) },
+                _ => {}
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if isa != Isa::Scalar {
+            // SAFETY: the caller's promises; NEON is part of the architecture.
+            return unsafe { self.all::<std::arch::aarch64::float32x4_t, 6, 4>() };
+        }
+        let _ = isa;
+        // SAFETY: the caller's promises.
+        unsafe { self.all::<Portable, 4, 1>() }
+    }
+
+    /// Column by column, so that a few columns of `w` stay near while all rows
+    /// meet them. `R` rows and `G` registers are computed together.
+    ///
+    /// # Safety
+    /// As [`Tiles::multiply`].
+    #[inline(always)]
+    unsafe fn all<V: Vector, const R: usize, const G: usize>(self) {
+        let mut column = 0;
+        while column < self.columns {
+            let left = (self.columns - column) / V::LANES;
+            // SAFETY: these registers are inside the columns.
+            column += V::LANES
+                * unsafe {
+                    if left >= G {
+                        self.rows_of::<V, R, G>(column);
+                        G
+                    } else if left >= 2 {
+                        self.rows_of::<V, R, 2>(column);
+                        2
+                    } else {
+                        self.rows_of::<V, R, 1>(column);
+                        1
+                    }
+                };
+        }
+    }
+
+    /// # Safety
+    /// As [`Tiles::multiply`]; `G` registers from `column` are inside.
+    #[inline(always)]
+    unsafe fn rows_of<V: Vector, const R: usize, const G: usize>(self, column: usize) {
+        let mut row = 0;
+        while row < self.rows {
+            let left = self.rows - row;
+            // SAFETY: these rows are inside.
+            row += unsafe {
+                if left >= R {
+                    self.tile::<V, R, G>(row, column);
+                    R
+                } else if left >= 4 {
+                    self.tile::<V, 4, G>(row, column);
+                    4
+                } else if left >= 2 {
+                    self.tile::<V, 2, G>(row, column);
+                    2
+                } else {
+                    self.tile::<V, 1, G>(row, column);
+                    1
+                }
+            };
+        }
+    }
+
+    /// # Safety
+    /// As [`Tiles::multiply`]; `R` rows from `row` and `G` registers from `column`
+    /// are inside.
+    #[inline(always)]
+    unsafe fn tile<V: Vector, const R: usize, const G: usize>(self, row: usize, column: usize) {
+        // SAFETY: inside by the caller's promise.
+        unsafe {
+            let out = self.out.add(row * self.out_stride + column);
+            let place = |r: usize, g: usize| r * self.out_stride + g * V::LANES;
+            let mut sums = [[V::zero(); G]; R];
+            if self.goes_on {
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    for (g, sum) in sums.iter_mut().enumerate() {
+                        *sum = V::load(out.add(place(r, g)));
+                    }
+                }
+            }
+            let x = self.x.add(row * self.x_stride);
+            let mut w = self.w.add(column);
+            for k in 0..self.inner {
+                let mut weights = [V::zero(); G];
+                for (g, weights) in weights.iter_mut().enumerate() {
+                    *weights = V::load(w.add(g * V::LANES));
+                }
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let x = x.add(r * self.x_stride + k);
+                    for (sum, weights) in sums.iter_mut().zip(weights) {
+                        *sum = sum.plus(x, weights);
+                    }
+                }
+                w = w.wrapping_add(self.w_stride);
+            }
+            for (r, sums) in sums.iter().enumerate() {
+                for (g, sum) in sums.iter().enumerate() {
+                    sum.store(out.add(place(r, g)));
+                }
+            }
+        }
+    }
+}

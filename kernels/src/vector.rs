@@ -1,0 +1,132 @@
+//! Vectors of single precision, as the dense products need them.
+
+/// A register of numbers. Its lanes are columns of an output and never meet.
+///
+/// # Safety
+/// All functions need the instruction set of the implementation, and addresses
+/// with room for `LANES` values.
+pub(crate) trait Vector: Copy {
+    /// Numbers in a register.
+    const LANES: usize;
+    /// Nothing but zeros.
+    unsafe fn zero() -> Self;
+    /// Consecutive numbers.
+    unsafe fn load(from: *const f32) -> Self;
+    /// Consecutive numbers.
+    unsafe fn store(self, to: *mut f32);
+    /// The number at `x` times `weights`, plus this, with one rounding.
+    unsafe fn plus(self, x: *const f32, weights: Self) -> Self;
+}
+
+/// The specification.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable([f32; 8]);
+
+impl Vector for Portable {
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        Self([0.0; 8])
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the trait's contract.
+        Self(unsafe { from.cast::<[f32; 8]>().read() })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the trait's contract.
+        unsafe { to.cast::<[f32; 8]>().write(self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn plus(self, x: *const f32, weights: Self) -> Self {
+        // SAFETY: the trait's contract.
+        let x = unsafe { *x };
+        Self(std::array::from_fn(|lane| {
+            x.mul_add(weights.0[lane], self.0[lane])
+        }))
+    }
+}
+
+/// Implements [`Vector`] for a register type by four intrinsics.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! vector {
+    ($register:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, |$x:ident, $w:ident, $sum:ident| $fma:expr) => {
+        // SAFETY of all functions: intrinsics of the instruction set that the
+        // trait's contract promises, on addresses that it promises.
+        impl Vector for $register {
+            const LANES: usize = $lanes;
+
+            #[inline(always)]
+            unsafe fn zero() -> Self {
+                // SAFETY: see above.
+                unsafe { $splat(0.0) }
+            }
+
+            #[inline(always)]
+            unsafe fn load(from: *const f32) -> Self {
+                // SAFETY: see above.
+                unsafe { $load(from) }
+            }
+
+            #[inline(always)]
+            unsafe fn store(self, to: *mut f32) {
+                // SAFETY: see above.
+                unsafe { $store(to, self) }
+            }
+
+            #[inline(always)]
+            unsafe fn plus(self, x: *const f32, weights: Self) -> Self {
+                // SAFETY: see above.
+                unsafe {
+                    let ($x, $w, $sum) = ($splat(*x), weights, self);
+                    $fma
+                }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::Vector;
+
+    vector!(
+        __m256,
+        8,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        |x, w, sum| _mm256_fmadd_ps(x, w, sum)
+    );
+    vector!(
+        __m512,
+        16,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        |x, w, sum| _mm512_fmadd_ps(x, w, sum)
+    );
+}
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use std::arch::aarch64::*;
+
+    use super::Vector;
+
+    vector!(
+        float32x4_t,
+        4,
+        vdupq_n_f32,
+        vld1q_f32,
+        vst1q_f32,
+        |x, w, sum| vfmaq_f32(sum, x, w)
+    );
+}
