@@ -159,18 +159,12 @@ pub fn build(options: &Options) -> Result<Manifest> {
             plan: built.plan,
         });
     }
-    let sources: Vec<PathBuf> = net
-        .layers()
-        .files()
-        .iter()
-        .map(|(_, file)| file.path().to_owned())
-        .collect();
     let progress = if options.show_progress {
         Progress::new("writing", bytes)
     } else {
         Progress::hidden()
     };
-    let hashes = write(&outputs, &sources, options.threads, &progress)?;
+    let hashes = write(&outputs, &net.layers().scans(), options.threads, &progress)?;
     progress.finish();
 
     let files = measure(folder.path(), options.threads)?;

@@ -9,14 +9,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
 use deltavlm_bundle::ElementType;
+use deltavlm_kernels::{QuantizedMatrix, Scales, dequantize};
 use half::f16;
 
 use crate::graph::Segment;
 use crate::onnx::{DataType, Node};
-use crate::quantise::{Search, dequantise, quantise};
 use crate::tensor_ops as ops;
 use crate::weights::{Form, Item, Plan};
-use crate::write::run_all;
+use crate::write::{quantised, run_all};
 use crate::{Error, Result};
 
 /// Elements of a run of weights.
@@ -380,16 +380,12 @@ fn as_stored(values: &mut Vec<f32>, item: &Item, weights: Weights) {
         }
         Form::Blocks { bits, .. } => {
             let (mut codes, mut scales) = (Vec::new(), Vec::new());
-            quantise(
-                values,
-                item.importance.as_deref().map(Vec::as_slice),
-                bits,
-                Search::Best,
-                &mut codes,
-                &mut scales,
-            );
-            values.clear();
-            dequantise(&codes, &scales, bits, values);
+            quantised(item, bits, values, &mut codes, &mut scales);
+            let (rows, width) = (values.len() / item.matrix.width(), item.matrix.width());
+            let scales = Scales::F16(&scales);
+            let matrix = QuantizedMatrix::new(bits, rows, width, &codes, scales)
+                .expect("whole rows give whole buffers");
+            *values = dequantize(&matrix);
         }
     }
 }

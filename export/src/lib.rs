@@ -28,7 +28,6 @@ pub mod onnx;
 pub mod pictures;
 mod positions;
 pub mod progress;
-pub mod quantise;
 pub mod random;
 pub mod source;
 pub mod synth;
@@ -36,6 +35,6 @@ mod tensor_ops;
 #[cfg(feature = "verify")]
 pub mod verify;
 pub mod weights;
-pub mod write;
+mod write;
 
 pub use error::{Error, Result};

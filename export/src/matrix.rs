@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::Result;
-use crate::source::Tensor;
+use crate::source::{SourceFile, Tensor};
 
 /// Rows of equal width, stacked from tensors and computed values. A vector is a
 /// matrix of width 1. Nothing is read before [`Matrix::read`].
@@ -155,18 +155,11 @@ impl Matrix {
     /// When a file is damaged.
     pub fn read(&self, rows: Range<usize>, out: &mut Vec<f32>) -> Result<()> {
         out.clear();
-        let mut first = 0;
-        for part in &self.parts {
-            let last = first + part.rows();
-            let (from, to) = (rows.start.max(first), rows.end.min(last));
-            if from < to {
-                let elements = (from - first) * self.width..(to - first) * self.width;
-                match part {
-                    Part::Tensor { tensor, .. } => tensor.read(elements, out)?,
-                    Part::Values { values, .. } => out.extend_from_slice(&values[elements]),
-                }
+        for (part, elements) in self.parts_of(rows.clone()) {
+            match part {
+                Part::Tensor { tensor, .. } => tensor.read(elements, out)?,
+                Part::Values { values, .. } => out.extend_from_slice(&values[elements]),
             }
-            first = last;
         }
         if let Some(factors) = &self.columns {
             for row in out.chunks_exact_mut(self.width) {
@@ -181,6 +174,31 @@ impl Matrix {
             }
         }
         Ok(())
+    }
+
+    /// The files that rows come from, each with the byte up to which it is needed.
+    pub(crate) fn sources(&self, rows: Range<usize>) -> Vec<(&Arc<SourceFile>, u64)> {
+        let parts = self.parts_of(rows);
+        parts
+            .filter_map(|(part, elements)| match part {
+                Part::Tensor { tensor, .. } => Some((tensor.file(), tensor.end_of(elements.end))),
+                Part::Values { .. } => None,
+            })
+            .collect()
+    }
+
+    /// The parts that rows lie in, with the elements of each.
+    fn parts_of(&self, rows: Range<usize>) -> impl Iterator<Item = (&Part, Range<usize>)> {
+        let mut first = 0;
+        self.parts.iter().filter_map(move |part| {
+            let begins = first;
+            first += part.rows();
+            let (from, to) = (rows.start.max(begins), rows.end.min(first));
+            (from < to).then(|| {
+                let elements = (from - begins) * self.width..(to - begins) * self.width;
+                (part, elements)
+            })
+        })
     }
 
     /// Every element.

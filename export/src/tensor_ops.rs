@@ -1,10 +1,9 @@
 //! The operators of the graphs on arrays in memory, for the reference interpreter.
 
+use deltavlm_kernels::{Isa, matmul_f32};
+
 use crate::interpret::{Array, Values};
 use crate::onnx::Node;
-
-/// Partial sums kept apart: a fixed order that still vectorises.
-const LANES: usize = 8;
 
 /// Applies an operator that has no streamed weights.
 pub(crate) fn apply(node: &Node, inputs: &[&Array], threads: usize) -> Result<Vec<Array>, String> {
@@ -122,49 +121,7 @@ pub(crate) fn apply(node: &Node, inputs: &[&Array], threads: usize) -> Result<Ve
 
 /// `x` `[M,K]` times the transpose of `weight` `[N,K]`: `[M,N]`.
 pub(crate) fn multiply(x: &[f32], weight: &[f32], width: usize) -> Vec<f32> {
-    let outputs = weight.len() / width;
-    let mut out = vec![0.0; x.len() / width * outputs];
-    let mut quads = x.chunks_exact(4 * width);
-    let mut row = 0;
-    for quad in &mut quads {
-        let rows: [&[f32]; 4] = std::array::from_fn(|i| &quad[i * width..(i + 1) * width]);
-        for (n, w) in weight.chunks_exact(width).enumerate() {
-            let sums = dots(rows, w);
-            for (i, sum) in sums.into_iter().enumerate() {
-                out[(row + i) * outputs + n] = sum;
-            }
-        }
-        row += 4;
-    }
-    for x in quads.remainder().chunks_exact(width) {
-        for (n, w) in weight.chunks_exact(width).enumerate() {
-            out[row * outputs + n] = dots([x], w)[0];
-        }
-        row += 1;
-    }
-    out
-}
-
-fn dots<const R: usize>(rows: [&[f32]; R], w: &[f32]) -> [f32; R] {
-    let mut sums = [[0.0f32; LANES]; R];
-    let (w_lanes, w_rest) = w.as_chunks::<LANES>();
-    let lanes = rows.map(|row| row.as_chunks::<LANES>());
-    for (k, w) in w_lanes.iter().enumerate() {
-        for r in 0..R {
-            let x = &lanes[r].0[k];
-            for i in 0..LANES {
-                sums[r][i] += x[i] * w[i];
-            }
-        }
-    }
-    std::array::from_fn(|r| {
-        let s = sums[r];
-        let mut sum = ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
-        for (x, w) in lanes[r].1.iter().zip(w_rest) {
-            sum += x * w;
-        }
-        sum
-    })
+    matmul_f32(Isa::detect(), x, weight, width).expect("whole rows on both sides")
 }
 
 fn matmul(a: &Array, b: &Array, threads: usize) -> Array {

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use deltavlm_bundle::ElementType;
+use deltavlm_kernels::{BLOCK, Bits};
 
 use crate::matrix::Matrix;
-use crate::quantise::{BLOCK, Bits};
 
 /// Alignment of every tensor in a weights file.
 const ALIGNMENT: u64 = 64;
@@ -73,7 +73,7 @@ impl Plan {
     /// Adds a quantised matrix; returns offset and size of its codes and of its scales.
     pub fn blocks(&mut self, name: &str, matrix: Matrix, bits: Bits) -> [(u64, u64); 2] {
         let blocks = (matrix.size() / BLOCK) as u64;
-        let codes = self.place(blocks * bits.blob() as u64);
+        let codes = self.place(blocks * bits.block_bytes() as u64);
         let scales = self.place(blocks * 2);
         let form = Form::Blocks {
             bits,

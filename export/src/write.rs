@@ -9,15 +9,16 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use deltavlm_bundle::{ElementType, sha256_of_file};
+use deltavlm_bundle::ElementType;
+use deltavlm_kernels::{BLOCK, Bits, Isa, quantize_best};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use crate::progress::Progress;
-use crate::quantise::{BLOCK, Search, quantise};
+use crate::source::Scan;
 use crate::weights::{Form, Item, Plan};
 use crate::{Error, Result};
 
@@ -26,41 +27,43 @@ const RUN: usize = 1 << 20;
 
 /// A file to be written.
 #[derive(Debug)]
-pub struct Output {
+pub(crate) struct Output {
     /// Where.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// What.
-    pub plan: Plan,
+    pub(crate) plan: Plan,
 }
 
-/// Writes all outputs and, beside that work, hashes the files in `to_hash`.
-/// Returns their SHA-256 in order.
+/// Writes all outputs and takes the scans to their ends, so that each source is
+/// read from disk once. Returns the SHA-256 of the sources in order.
 ///
 /// # Errors
 /// The first error that any thread met.
-pub fn write(
+pub(crate) fn write(
     outputs: &[Output],
-    to_hash: &[PathBuf],
+    scans: &[Scan],
     threads: usize,
     progress: &Progress,
 ) -> Result<Vec<String>> {
     let files = outputs.iter().map(create).collect::<Result<Vec<_>>>()?;
-    let mut tasks: Vec<Task> = (0..to_hash.len()).map(Task::Hash).collect();
+    let mut tasks: Vec<Task<'_>> = (0..scans.len()).map(Task::Finish).collect();
     for (output, file) in outputs.iter().zip(&files) {
         for item in output.plan.items() {
             tasks.extend(runs(item).map(|rows| Task::Rows {
                 path: &output.path,
                 file,
                 item,
+                sources: sources(item, rows.clone(), scans),
                 rows,
             }));
         }
     }
-    let hashes = Mutex::new(vec![String::new(); to_hash.len()]);
+    tasks.sort_by_key(Task::order);
+    let hashes = Mutex::new(vec![String::new(); scans.len()]);
     run_all(&tasks, threads, |task, buffers| {
         match task {
-            Task::Hash(index) => {
-                let hash = sha256_of_file(&to_hash[*index])?;
+            Task::Finish(index) => {
+                let hash = scans[*index].finish()?;
                 hashes.lock().expect("no panic while hashing")[*index] = hash;
             }
             Task::Rows {
@@ -68,7 +71,11 @@ pub fn write(
                 file,
                 item,
                 rows,
+                sources,
             } => {
+                for &(scan, to) in sources {
+                    scans[scan].advance(to)?;
+                }
                 let written = write_rows(file, item, rows.clone(), buffers, path)?;
                 progress.add(written);
             }
@@ -79,6 +86,19 @@ pub fn write(
         file.sync_all().map_err(|e| Error::io(&output.path, e))?;
     }
     Ok(hashes.into_inner().expect("no panic while hashing"))
+}
+
+/// The scans that rows need, each with the byte up to which they need it.
+fn sources(item: &Item, rows: Range<usize>, scans: &[Scan]) -> Vec<(usize, u64)> {
+    let sources = item.matrix.sources(rows).into_iter();
+    sources
+        .filter_map(|(file, to)| {
+            let scan = scans
+                .iter()
+                .position(|scan| Arc::ptr_eq(scan.file(), file))?;
+            Some((scan, to))
+        })
+        .collect()
 }
 
 /// Does every task on some thread; stops at the first error.
@@ -116,13 +136,25 @@ pub(crate) fn run_all<T: Sync>(
 }
 
 enum Task<'a> {
-    Hash(usize),
+    /// Hash what no row needed of a source.
+    Finish(usize),
     Rows {
         path: &'a Path,
         file: &'a File,
         item: &'a Item,
         rows: Range<usize>,
+        sources: Vec<(usize, u64)>,
     },
+}
+
+impl Task<'_> {
+    /// Sources one after the other, each from front to back.
+    fn order(&self) -> (usize, u64) {
+        match self {
+            Self::Finish(source) => (*source, u64::MAX),
+            Self::Rows { sources, .. } => sources.first().copied().unwrap_or_default(),
+        }
+    }
 }
 
 /// What a thread keeps between tasks.
@@ -132,7 +164,7 @@ pub(crate) struct Buffers {
     column: Vec<f32>,
     halves: Vec<f16>,
     bytes: Vec<u8>,
-    scales: Vec<u8>,
+    scales: Vec<f16>,
 }
 
 fn create(output: &Output) -> Result<File> {
@@ -212,27 +244,44 @@ fn write_rows(
             let Buffers {
                 values,
                 bytes,
-                scales: scale_bytes,
+                scales: halves,
                 ..
             } = buffers;
             bytes.clear();
-            scale_bytes.clear();
-            quantise(
-                values,
-                item.importance.as_deref().map(Vec::as_slice),
-                bits,
-                Search::Best,
-                bytes,
-                scale_bytes,
-            );
+            halves.clear();
+            quantised(item, bits, values, bytes, halves);
             let first = (rows.start * width / BLOCK) as u64;
-            file.write_all_at(bytes, codes + first * bits.blob() as u64)
+            file.write_all_at(bytes, codes + first * bits.block_bytes() as u64)
                 .map_err(io)?;
-            file.write_all_at(scale_bytes, scales + first * 2)
-                .map_err(io)?;
-            Ok((bytes.len() + scale_bytes.len()) as u64)
+            let written = bytes.len() + 2 * halves.len();
+            bytes.clear();
+            bytes.extend(halves.iter().flat_map(|half| half.to_le_bytes()));
+            file.write_all_at(bytes, scales + first * 2).map_err(io)?;
+            Ok(written as u64)
         }
     }
+}
+
+/// Codes and scales of whole rows of an item, appended.
+pub(crate) fn quantised(
+    item: &Item,
+    bits: Bits,
+    values: &[f32],
+    codes: &mut Vec<u8>,
+    scales: &mut Vec<f16>,
+) {
+    let importance = item.importance.as_deref().map(Vec::as_slice);
+    let width = item.matrix.width();
+    quantize_best(
+        Isa::detect(),
+        bits,
+        width,
+        values,
+        importance,
+        codes,
+        scales,
+    )
+    .expect("only whole rows of whole blocks are quantised");
 }
 
 const fn size_of(element: ElementType) -> usize {

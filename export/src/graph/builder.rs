@@ -6,13 +6,13 @@
 use std::collections::BTreeSet;
 
 use deltavlm_bundle::{ElementType, Precision, Target};
+use deltavlm_kernels::{BLOCK, Bits};
 
 use crate::matrix::Matrix;
 use crate::onnx::{
     Attribute, DataType, Dimension, DimensionValue, Entry, Graph, Model, Node, OperatorSet, Shape,
     Tensor, TensorType, Type, ValueInfo,
 };
-use crate::quantise::{BLOCK, Bits};
 use crate::weights::Plan;
 
 /// Operator set and IR version of portable graphs: 23 brings `RMSNormalization`.
@@ -332,7 +332,7 @@ impl Builder {
         self.external(
             &codes,
             DataType::Uint8,
-            &[outputs, per_row, bits.blob()],
+            &[outputs, per_row, bits.block_bytes()],
             codes_at,
         );
         self.external(&scales, DataType::Float16, &[outputs, per_row], scales_at);

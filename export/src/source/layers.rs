@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{SourceFile, Tensor, read};
+use super::{Scan, SourceFile, Tensor, read};
 use crate::{Error, Result};
 
 /// The language model's keys carry this prefix in the whole model.
@@ -95,6 +95,13 @@ impl Layers {
     /// Every file that was read, with what it supplied, sorted by that.
     pub fn files(&self) -> &[(String, Arc<SourceFile>)] {
         &self.files
+    }
+
+    /// A pass over each of [`Layers::files`], for its hash and its checksums.
+    pub(crate) fn scans(&self) -> Vec<Scan> {
+        let scan =
+            |(_, file): &(_, Arc<SourceFile>)| Scan::new(file.clone(), self.tensors.values());
+        self.files.iter().map(scan).collect()
     }
 
     /// Whether some layer supplies a key.

@@ -5,12 +5,14 @@ mod layers;
 mod machine;
 mod pickle;
 mod safetensors;
+mod scan;
 mod tensor;
 mod torch;
 mod zip;
 
 pub use file::{Format, SourceFile, recognise};
 pub use layers::{Layers, Paths};
+pub(crate) use scan::Scan;
 pub use tensor::{Element, Storage, Tensor};
 
 use std::collections::BTreeMap;

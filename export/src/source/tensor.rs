@@ -1,7 +1,7 @@
 //! A tensor that stays in its file until rows of it are asked for.
 
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -9,8 +9,6 @@ use half::{bf16, f16};
 use super::file::SourceFile;
 use crate::{Error, Result};
 
-/// How many bytes a checksum pass reads at a time.
-const CHUNK: usize = 1 << 20;
 /// A tensor that is stored in an unusual order is read whole; larger ones are refused.
 const MAX_SCATTERED: usize = 64 << 20;
 
@@ -38,7 +36,8 @@ impl Element {
     }
 }
 
-/// A run of bytes in a file, with its checksum where the format records one.
+/// A run of bytes in a file. Reading compares no checksum: that takes all bytes
+/// and is done once, in the pass that hashes the file.
 #[derive(Debug)]
 pub struct Storage {
     /// The file.
@@ -47,46 +46,18 @@ pub struct Storage {
     pub offset: u64,
     /// Number of bytes.
     pub bytes: u64,
-    crc: Option<u32>,
-    checked: OnceLock<Option<u32>>,
+    /// CRC-32 of the bytes, where the container records one.
+    pub crc: Option<u32>,
 }
 
 impl Storage {
-    /// A run of bytes; `crc` is the CRC-32 that the container records.
+    /// A run of bytes.
     pub fn new(file: Arc<SourceFile>, offset: u64, bytes: u64, crc: Option<u32>) -> Self {
         Self {
             file,
             offset,
             bytes,
             crc,
-            checked: OnceLock::new(),
-        }
-    }
-
-    /// Compares the bytes with the recorded checksum, once.
-    fn check(&self, key: &str) -> Result<()> {
-        let Some(expected) = self.crc else {
-            return Ok(());
-        };
-        if self.checked.get().is_none() {
-            let mut hasher = crc32fast::Hasher::new();
-            let mut buffer = vec![0; CHUNK];
-            let mut at = 0;
-            while at < self.bytes {
-                let take = (self.bytes - at).min(CHUNK as u64) as usize;
-                self.file.read_at(self.offset + at, &mut buffer[..take])?;
-                hasher.update(&buffer[..take]);
-                at += take as u64;
-            }
-            let found = hasher.finalize();
-            let _ = self.checked.set((found != expected).then_some(found));
-        }
-        match self.checked.get() {
-            Some(Some(found)) => Err(Error::damaged(
-                self.file.path(),
-                format!("`{key}` has CRC-32 {found:08x} where {expected:08x} is recorded"),
-            )),
-            _ => Ok(()),
         }
     }
 }
@@ -174,6 +145,20 @@ impl Tensor {
         &self.storage.file
     }
 
+    /// The bytes behind it, which other tensors may share.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// Where in its file the bytes of the first `elements` elements end.
+    pub(crate) fn end_of(&self, elements: usize) -> u64 {
+        if self.is_contiguous() {
+            self.storage.offset + ((self.start + elements) * self.element.size()) as u64
+        } else {
+            self.storage.offset + self.storage.bytes
+        }
+    }
+
     /// An error about this tensor.
     pub fn fault(&self, problem: impl Into<String>) -> Error {
         Error::Tensor {
@@ -219,7 +204,6 @@ impl Tensor {
         if matches!(self.element, Element::Other(_)) {
             return Err(self.fault("holds integers where weights are expected"));
         }
-        self.storage.check(&self.key)?;
         let from = out.len();
         if self.is_contiguous() {
             self.read_run(self.start + range.start, range.len(), out)?;
