@@ -211,7 +211,8 @@ pub struct Generation {
     pub eos_id: u32,
     /// Padding token.
     pub pad_id: u32,
-    /// Every id that is read as the end of an answer (published: 2 and 0).
+    /// Ids that the text of an answer leaves out (published: 2 and 0); only `eos_id`
+    /// ends it.
     pub stop_ids: Vec<u32>,
     /// Divides (or multiplies, when negative) the logit of a token already generated.
     pub repetition_penalty: f32,

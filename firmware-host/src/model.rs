@@ -244,15 +244,12 @@ fn counted(answers: &[Answer]) -> Result<(u32, u32, f32), Trouble> {
     })
 }
 
-/// The cells, and the share of them that the model expects to be right: the probability of the
-/// whole grid, eighteen decisions at once, says little about any cell.
+/// The cells, and the share of them that the model expects to be right.
 fn located(answers: &[Answer]) -> Result<(Grid9, Grid9, f32), Trouble> {
     let grid = |located: Located| Grid9::from_bits(located.grid.bits());
     find(answers, |answer| match answer.body {
         Body::Localize { roads, buildings } => {
-            let cells = [roads.confidence, buildings.confidence].concat();
-            let expected = cells.iter().sum::<f32>() / cells.len() as f32;
-            Some((grid(roads), grid(buildings), expected))
+            Some((grid(roads), grid(buildings), answer.confidence))
         }
         _ => None,
     })

@@ -17,7 +17,9 @@ pub struct Answer {
     /// How the tokens were chosen.
     pub decoding: Decoding,
     /// Constrained: the probability of this answer among the grammar's
-    /// alternatives. Free text: the geometric mean of its tokens' probabilities.
+    /// alternatives; of cells the share that is expected to be right, because a grid
+    /// is eighteen decisions and all of them at once are never probable. Free text:
+    /// the geometric mean of its tokens' probabilities.
     pub confidence: f32,
     /// Ids of the generated tokens, the ending one not included.
     pub ids: Vec<u32>,
@@ -77,6 +79,15 @@ impl Body {
             Self::Question { .. } => "question",
             Self::Unparsed { instruction } => instruction.name(),
         }
+    }
+
+    /// Of a grid: the share of cells that is expected to be right.
+    pub(crate) fn right_cells(&self) -> Option<f32> {
+        let Self::Localize { roads, buildings } = self else {
+            return None;
+        };
+        let cells = roads.confidence.iter().chain(&buildings.confidence);
+        Some(cells.sum::<f32>() / 18.0)
     }
 }
 

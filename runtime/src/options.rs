@@ -95,7 +95,7 @@ pub struct Options {
     pub tensorrt_cache: Option<PathBuf>,
     /// Threads to compute with; 0 means all that this process may use.
     pub threads: usize,
-    /// What a picture may cost to decode.
+    /// What a picture may cost to decode, and which value is white.
     pub limits: Limits,
     /// Encoded before-pictures to keep.
     pub cache: CacheOptions,

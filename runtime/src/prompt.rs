@@ -116,20 +116,22 @@ pub(crate) fn job<'a>(
 
 /// What was decoded as the answer to a request.
 pub(crate) fn typed(request: &Request, text: &Text, decoded: &Decoded, ms: f64) -> Answer {
-    Answer {
-        body: match &request.prompt {
-            Prompt::Fixed(instruction) => body(*instruction, decoded),
-            Prompt::Question { text, .. } | Prompt::Raw(text) => Body::Question {
-                question: text.clone(),
-            },
+    let body = match &request.prompt {
+        Prompt::Fixed(instruction) => body(*instruction, decoded),
+        Prompt::Question { text, .. } | Prompt::Raw(text) => Body::Question {
+            question: text.clone(),
         },
+    };
+    let cells = body.right_cells().filter(|_| decoded.constrained);
+    Answer {
+        confidence: cells.unwrap_or_else(|| decoded.confidence()),
+        body,
         text: decoded.text.clone(),
         decoding: if decoded.constrained {
             Decoding::Constrained
         } else {
             Decoding::Free
         },
-        confidence: decoded.confidence(),
         ids: decoded.ids.clone(),
         complete: decoded.complete,
         trimmed_turns: text.dropped,

@@ -28,7 +28,7 @@ fn main() {
     if !has_library {
         eprintln!("no ONNX Runtime library: its tests are ignored; name one with ORT_DYLIB_PATH");
     }
-    let checks: [(&str, Test); 12] = [
+    let checks: [(&str, Test); 13] = [
         ("segments_equal_the_reference", segments_equal_the_reference),
         (
             "free_decoding_equals_the_reference",
@@ -37,6 +37,10 @@ fn main() {
         (
             "beam_search_equals_the_reference",
             beam_search_equals_the_reference,
+        ),
+        (
+            "an_id_without_text_ends_nothing",
+            an_id_without_text_ends_nothing,
         ),
         ("constrained_answers_parse", constrained_answers_parse),
         ("a_survey_is_its_questions", a_survey_is_its_questions),
@@ -213,8 +217,8 @@ fn causal(new: usize) -> Vec<f32> {
         .collect()
 }
 
-/// Prompt, token limit and expected ids of the golden answers.
-fn golden_answers(key: &str) -> Vec<(String, Vec<u32>)> {
+/// Prompt, expected ids and expected text of the golden answers.
+fn golden_answers(key: &str) -> Vec<(String, Vec<u32>, String)> {
     let golden = Golden::read();
     let free = golden.json["free"].as_array().unwrap().clone();
     free.iter()
@@ -223,7 +227,8 @@ fn golden_answers(key: &str) -> Vec<(String, Vec<u32>)> {
             if ids.last() == Some(&2) {
                 ids.pop();
             }
-            (entry["prompt"].as_str().unwrap().to_owned(), ids)
+            let text = |key: &str| entry[key].as_str().unwrap().to_owned();
+            (text("prompt"), ids, text(&format!("{key}_text")))
         })
         .collect()
 }
@@ -235,18 +240,45 @@ fn free(text: &str) -> Request {
 fn free_decoding_equals_the_reference(engine: EngineChoice) {
     let mut model = open(engine, "f32");
     let pair = pair(&mut model);
-    for (prompt, expected) in golden_answers("greedy") {
+    for (prompt, ids, text) in golden_answers("greedy") {
         let answer = model.ask(&pair, &free(&prompt)).unwrap();
-        assert_eq!(answer.ids, expected, "{prompt}");
+        assert_eq!((answer.ids, answer.text), (ids, text), "{prompt}");
+    }
+}
+
+/// As published: id 0 is left out of the text and ends nothing. Here it is an id
+/// that the model does generate.
+fn an_id_without_text_ends_nothing(engine: EngineChoice) {
+    let (prompt, ids, _) = golden_answers("greedy").swap_remove(0);
+    let hidden = ids[ids.len() / 2];
+    let directory = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(bundle("f32")).unwrap() {
+        let from = entry.unwrap().path();
+        std::fs::copy(&from, directory.path().join(from.file_name().unwrap())).unwrap();
+    }
+    let path = directory.path().join("bundle.json");
+    let mut manifest: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    manifest["generation"]["stop_ids"] = serde_json::json!([2, hidden]);
+    std::fs::write(&path, manifest.to_string()).unwrap();
+
+    let ask = |directory: &Path, beams| {
+        let mut model = Model::open(directory, &options(engine)).unwrap();
+        let pair = pair(&mut model);
+        model.ask(&pair, &free(&prompt).beams(beams)).unwrap()
+    };
+    for beams in [1, 5] {
+        let (usual, without) = (ask(&bundle("f32"), beams), ask(directory.path(), beams));
+        assert_eq!(without.ids, usual.ids);
+        assert_eq!(without.text != usual.text, usual.ids.contains(&hidden));
     }
 }
 
 fn beam_search_equals_the_reference(engine: EngineChoice) {
     let mut model = open(engine, "f32");
     let pair = pair(&mut model);
-    for (prompt, expected) in golden_answers("beams5") {
+    for (prompt, ids, text) in golden_answers("beams5") {
         let answer = model.ask(&pair, &free(&prompt).beams(5)).unwrap();
-        assert_eq!(answer.ids, expected, "{prompt}");
+        assert_eq!((answer.ids, answer.text), (ids, text), "{prompt}");
     }
 }
 

@@ -45,7 +45,15 @@ pub(crate) fn run(
     let mut finished: Vec<Option<Decoded>> = vec![None; jobs.len()];
 
     guard.check(started, "reading the prompt")?;
-    let prompts: Vec<&[f32]> = jobs.iter().map(|job| job.prompt.as_slice()).collect();
+    let prompts: Vec<Vec<f32>> = jobs
+        .iter()
+        .zip(&mut rows)
+        .map(|(job, row)| {
+            row.begin(bundle);
+            [job.prompt.as_slice(), &row.take_pending(bundle)].concat()
+        })
+        .collect();
+    let prompts: Vec<&[f32]> = prompts.iter().map(Vec::as_slice).collect();
     let mut sequences = Sequences::start(engine, jobs.len(), bundle.embedding.width(), vocabulary)?;
     let mut logits = timed(&mut timing.prefill, || sequences.feed(&prompts))?;
 
@@ -109,6 +117,24 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// Takes the tokens with which every answer of the grammar begins: they are read
+    /// together with the prompt.
+    fn begin(&mut self, bundle: &Bundle) {
+        let Policy::Grammar(automaton) = self.policy else {
+            return;
+        };
+        while self.ids.len() < self.max_tokens {
+            let state = automaton.state(self.state);
+            match state.edges.as_slice() {
+                [only] if !state.accepting => {
+                    self.state = only.next;
+                    self.push(bundle, only.token, 1.0, Vec::new());
+                }
+                _ => return,
+            }
+        }
+    }
+
     /// Chooses one token, and every token after it that leaves no choice.
     fn choose(&mut self, bundle: &Bundle, logits: &[f32]) {
         match self.policy {
@@ -127,7 +153,7 @@ impl<'a> Row<'a> {
         let best = argmax(&scores);
         let probability = log_softmax(logits)[best].exp();
         let id = u32::try_from(best).unwrap_or(generation.eos_id);
-        if generation.stop_ids.contains(&id) {
+        if id == generation.eos_id {
             self.end(probability, Vec::new());
         } else {
             self.push(bundle, id, probability, Vec::new());

@@ -52,14 +52,9 @@ pub(crate) fn search(
     }
 
     let best = search.finish();
-    let stop = &bundle.manifest.generation.stop_ids;
-    let length = best
-        .ids
-        .iter()
-        .position(|id| stop.contains(id))
-        .unwrap_or(best.ids.len());
     let mean = best.score.exp() as f32;
-    let choices = best.ids[..length]
+    let choices = best
+        .ids
         .iter()
         .map(|&id| super::Choice {
             surface: bundle.sentencepiece.surface(id).unwrap_or_default(),
@@ -69,7 +64,7 @@ pub(crate) fn search(
         .collect();
     Ok(Decoded::new(
         bundle,
-        best.ids[..length].to_vec(),
+        best.ids,
         choices,
         best.complete,
         false,

@@ -20,7 +20,7 @@ use crate::bundle::Bundle;
 pub(crate) struct Decoded {
     /// Generated tokens, the ending one not included.
     pub(crate) ids: Vec<u32>,
-    /// Their text, stripped.
+    /// Their text, stripped, without what the bundle's `stop_ids` would say.
     pub(crate) text: String,
     /// One entry per token, and one for the end.
     pub(crate) choices: Vec<Choice>,
@@ -51,14 +51,20 @@ impl Decoded {
         complete: bool,
         constrained: bool,
     ) -> Self {
-        let text = bundle.sentencepiece.decode(&ids);
-        let raw: Vec<u8> = choices
+        // As published: such an id ends nothing, but the text leaves it out.
+        let stop = &bundle.manifest.generation.stop_ids;
+        let shown: Vec<u32> = ids
             .iter()
-            .flat_map(|choice| choice.surface.iter().copied())
+            .copied()
+            .filter(|id| !stop.contains(id))
             .collect();
-        let skipped = raw.iter().take_while(|&&byte| byte == b' ').count();
+        let text = bundle.sentencepiece.decode(&shown);
+        let raw = choices.iter().flat_map(|choice| &choice.surface);
+        let skipped = raw
+            .take_while(|&&byte| byte.is_ascii() && is_space(char::from(byte)))
+            .count();
         Self {
-            text: text.trim().to_owned(),
+            text: text.trim_matches(is_space).to_owned(),
             ids,
             choices,
             skipped,
@@ -128,6 +134,12 @@ impl Decoded {
             )
         })
     }
+}
+
+/// What the published code strips: Unicode's white space, and the four information
+/// separators.
+fn is_space(character: char) -> bool {
+    character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
 }
 
 /// Whether `begun` followed by `surface` can become an item that reads `word`:
@@ -240,6 +252,19 @@ mod tests {
         // 1 - (1 - 0.25) * (1 - 0.25): the two places where it could have come.
         assert!((decoded.could_have_said("top-center", &inside) - 0.4375).abs() < 1e-6);
         assert!(decoded.could_have_said("center-left", &inside).abs() < 1e-6);
+    }
+
+    /// `str.isspace` of Python: all of these and no other below U+3001.
+    #[test]
+    fn stripped_is_what_python_strips() {
+        let found: Vec<u32> = (0..0x3001)
+            .filter(|&c| char::from_u32(c).is_some_and(is_space))
+            .collect();
+        let mut expected: Vec<u32> = (0x09..=0x0d).chain(0x1c..=0x20).collect();
+        expected.extend([0x85, 0xa0, 0x1680]);
+        expected.extend(0x2000..=0x200a);
+        expected.extend([0x2028, 0x2029, 0x202f, 0x205f, 0x3000]);
+        assert_eq!(found, expected);
     }
 
     #[test]

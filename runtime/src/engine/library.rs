@@ -7,15 +7,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ort::environment::Environment;
 
 use crate::Error;
 
 /// A library that has not loaded by then will not. The file is read beforehand, so
-/// a slow disk does not count.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// a slow disk does not count; nor does time in which other programs had the processor.
+const PATIENCE: Duration = Duration::from_millis(800);
+
+/// How often the loading thread is looked at.
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// Set once a library has hung: its thread holds the loader's lock for good.
 static HANGS: AtomicBool = AtomicBool::new(false);
@@ -193,10 +196,14 @@ fn initialise(path: &Path) -> Result<Environment, Error> {
     // Into the page cache; what cannot be read is told by the loader.
     let _ = std::fs::read(path).map(|content| content.len());
     let (send, receive) = channel();
+    let (introduce, thread) = channel();
     let target = path.to_owned();
+    let started = Instant::now();
     let spawned = std::thread::Builder::new()
         .name("load-ort".to_owned())
         .spawn(move || {
+            // Where the system keeps account of this thread; elsewhere there is none.
+            let _ = introduce.send(std::fs::read_link("/proc/thread-self").ok());
             let result = ort::init_from(&target)
                 .map_err(|error| error.to_string())
                 .and_then(|builder| {
@@ -214,7 +221,15 @@ fn initialise(path: &Path) -> Result<Environment, Error> {
             path.display()
         )));
     }
-    match receive.recv_timeout(PATIENCE) {
+    let thread = thread.recv().ok().flatten();
+    let loaded = loop {
+        match receive.recv_timeout(GLANCE) {
+            Err(RecvTimeoutError::Timeout)
+                if started.elapsed() < PATIENCE + queued(thread.as_deref()) => {}
+            loaded => break loaded,
+        }
+    };
+    match loaded {
         Ok(Ok(environment)) => Ok(environment),
         Ok(Err(problem)) => Err(fault(format!(
             "{problem}; install ONNX Runtime 1.24 or newer, or use `--engine tract`"
@@ -231,6 +246,14 @@ fn initialise(path: &Path) -> Result<Environment, Error> {
             path.display()
         ))),
     }
+}
+
+/// How long a thread was ready to run and did not get the processor.
+fn queued(thread: Option<&Path>) -> Duration {
+    let account = thread.map(|thread| Path::new("/proc").join(thread).join("schedstat"));
+    let text = account.and_then(|account| std::fs::read_to_string(account).ok());
+    let nanoseconds = text.and_then(|text| text.split_whitespace().nth(1)?.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or(0))
 }
 
 /// From the file name where it tells, from the build information otherwise.
@@ -256,7 +279,6 @@ fn fault(problem: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
 
     fn refusal(path: &Path) -> String {
         let started = Instant::now();

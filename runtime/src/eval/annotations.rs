@@ -273,6 +273,43 @@ mod tests {
     }
 
     #[test]
+    fn truth_is_read_with_the_language_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let path = write(
+            "x_test.json",
+            r#"[{"id":1,"image":["a","b"],"category":"changed","facts":{"changed":true,"former_ground":"",
+            "woodland_cleared":false,"true_places":[],"houses_added":1,"houses_removed":0},
+            "conversations":[{"from":"human","value":"q"},{"from":"gpt","value":"a house is built"}]}]"#,
+        );
+        assert!(read(&path).unwrap()[0].truth.is_none());
+        let language = |field: &str| {
+            let text = format!(
+                r#"{{"unchanged":[],"quantities":{{"a":[1,1]}},"things":{{"house":["houses_added","{field}"]}},
+                "gone":["remov"],"cuts":[],"cleared":"trees ","grounds":[],"places":[]}}"#
+            );
+            write(stated::FILE, &text)
+        };
+        let vocabulary = language("houses_removed");
+        assert!(read(&vocabulary).unwrap().is_empty());
+        let entry = &read(&path).unwrap()[0];
+        assert_eq!(entry.category.as_deref(), Some("changed"));
+        let (language_of, facts) = entry.truth.as_ref().unwrap();
+        assert!(language_of.stated("a house is built", facts).all_true());
+        assert!(!language_of.stated("a house is removed", facts).all_true());
+        language("houses_gone");
+        let error = read(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("entry 0: `facts` has no number `houses_gone`"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn a_faulty_entry_is_named() {
         let error =
             read_text("a.json", r#"[{"id":1,"image":["a"],"conversations":[]}]"#).unwrap_err();

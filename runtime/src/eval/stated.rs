@@ -214,8 +214,12 @@ mod tests {
     #[derive(Deserialize)]
     struct Golden {
         language: Language,
-        captions: Vec<(String, Facts, Vec<(String, bool)>)>,
+        captions: Vec<Case>,
     }
+
+    /// A caption, what is true of its pair, and what it states.
+    #[derive(Deserialize)]
+    struct Case(String, Facts, Vec<(String, bool)>);
 
     /// Against `stated_facts` of the recipe; see `tests/golden/make_stated_golden.py`.
     #[test]
@@ -223,7 +227,7 @@ mod tests {
         let golden: Golden =
             serde_json::from_str(include_str!("../../tests/golden/stated.json")).unwrap();
         assert!(golden.captions.len() > 100);
-        for (caption, facts, expected) in &golden.captions {
+        for Case(caption, facts, expected) in &golden.captions {
             golden.language.check(facts).unwrap();
             assert_eq!(
                 &golden.language.stated(caption, facts).facts,

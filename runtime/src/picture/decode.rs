@@ -75,7 +75,7 @@ pub(super) fn decode(name: &str, bytes: &[u8], limits: &Limits) -> Result<Pictur
     };
     image.apply_orientation(orientation);
     let (width, height) = (image.width(), image.height());
-    let rgb = to_rgb(image).map_err(|problem| fault(name, problem))?;
+    let rgb = to_rgb(image, limits.white).map_err(|problem| fault(name, problem))?;
     Picture::from_rgb(name, width, height, rgb)
 }
 
@@ -95,10 +95,16 @@ fn jpeg_image(bytes: &[u8], size: (u32, u32)) -> Result<DynamicImage, PictureFau
 }
 
 /// Pillow's `convert("RGB")`: grey is repeated, transparency is dropped, of 16 bits
-/// per colour the upper eight are kept.
-fn to_rgb(image: DynamicImage) -> Result<Vec<u8>, PictureFault> {
+/// per colour the upper eight are kept. For 16-bit grey and for `white` see [`Limits`].
+fn to_rgb(image: DynamicImage, white: Option<u16>) -> Result<Vec<u8>, PictureFault> {
     let grey = |values: &mut dyn Iterator<Item = u8>| values.flat_map(|v| [v, v, v]).collect();
-    let high = |value: u16| (value >> 8) as u8;
+    let high = |value: u16| match white {
+        None => (value >> 8) as u8,
+        Some(white) => {
+            let white = u32::from(white.max(1));
+            ((u32::from(value).min(white) * 255 + white / 2) / white) as u8
+        }
+    };
     Ok(match image {
         DynamicImage::ImageRgb8(image) => image.into_raw(),
         DynamicImage::ImageRgba8(image) => {
@@ -113,10 +119,12 @@ fn to_rgb(image: DynamicImage) -> Result<Vec<u8>, PictureFault> {
             .collect(),
         DynamicImage::ImageLumaA16(image) => grey(&mut image.pixels().map(|p| high(p[0]))),
         DynamicImage::ImageLuma16(image) => {
-            // Pillow clips here; that is only harmless while nothing is clipped.
-            let values: Option<Vec<u8>> = image.pixels().map(|p| u8::try_from(p[0]).ok()).collect();
-            let values = values.ok_or_else(|| PictureFault::Colours("16-bit grey".to_owned()))?;
-            grey(&mut values.into_iter())
+            let as_it_is: Option<Vec<u8>> =
+                image.pixels().map(|p| u8::try_from(p[0]).ok()).collect();
+            match as_it_is.filter(|_| white.is_none()) {
+                Some(values) => grey(&mut values.into_iter()),
+                None => grey(&mut image.pixels().map(|p| high(p[0]))),
+            }
         }
         _ => return Err(PictureFault::Colours("floating-point numbers".to_owned())),
     })
@@ -229,22 +237,43 @@ mod tests {
     }
 
     #[test]
-    fn deep_grey_is_refused_once_it_would_be_clipped() {
-        let deep = |value| {
-            encoded(
-                &DynamicImage::ImageLuma16(image::ImageBuffer::from_pixel(
-                    2,
-                    2,
-                    image::Luma([value]),
-                )),
-                ImageFormat::Png,
-            )
+    fn deep_pictures_are_scaled_and_never_clipped() {
+        let level = |image: DynamicImage, format, white| {
+            let limits = Limits {
+                white,
+                ..Limits::default()
+            };
+            let picture = decode("x", &encoded(&image, format), &limits).unwrap();
+            assert!(picture.rgb().iter().all(|value| *value == picture.rgb()[0]));
+            picture.rgb()[0]
         };
-        assert_eq!(
-            decode("x", &deep(200), &Limits::default()).unwrap().rgb(),
-            [200; 12]
-        );
-        assert!(refusal(&deep(256)).contains("16-bit grey"));
+        let grey = |value| {
+            DynamicImage::ImageLuma16(image::ImageBuffer::from_pixel(2, 2, image::Luma([value])))
+        };
+        let colour = |value| {
+            DynamicImage::ImageRgb16(image::ImageBuffer::from_pixel(2, 2, image::Rgb([value; 3])))
+        };
+        for format in [ImageFormat::Png, ImageFormat::Tiff] {
+            for (value, white, expected) in [
+                (200, None, 200),
+                (256, None, 1),
+                (40_000, None, 156),
+                (u16::MAX, None, 255),
+                (4095, Some(4095), 255),
+                (2048, Some(4095), 128),
+                (9000, Some(4095), 255),
+                (200, Some(4095), 12),
+            ] {
+                assert_eq!(
+                    level(grey(value), format, white),
+                    expected,
+                    "{value} {white:?}"
+                );
+            }
+            assert_eq!(level(colour(200), format, None), 0);
+            assert_eq!(level(colour(40_000), format, None), 156);
+            assert_eq!(level(colour(5000), format, Some(10_000)), 128);
+        }
     }
 
     proptest! {

@@ -2,8 +2,9 @@
 //!
 //! Everything here equals what Pillow computes (`Image.open`, `exif_transpose`,
 //! `convert("RGB")`, `resize(BICUBIC)`), because the model was trained on that.
-//! Where Pillow would silently destroy a picture, this refuses it: a 16-bit grey
-//! picture would be clipped to white, CMYK has no single meaning as RGB.
+//! Where Pillow would silently destroy a picture, this does not follow it: it would
+//! clip 16-bit grey to white ([`Limits::white`] says what is done instead), and CMYK,
+//! which has no single meaning as RGB, is refused.
 
 mod decode;
 mod jpeg;
@@ -19,13 +20,18 @@ pub use resize::resize;
 
 use crate::Error;
 
-/// What a picture may cost.
+/// What a picture may cost, and what its values mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Width times height.
     pub max_pixels: u64,
     /// Size of the file.
     pub max_bytes: u64,
+    /// The value of 16-bit channels that is white: values are scaled so that it becomes
+    /// 255. Both pictures of a pair are read with the same one, or equal ground would
+    /// look changed. `None` keeps the upper eight bits, as Pillow does with 16-bit
+    /// colour; a grey picture without a value above 255 is taken as it is.
+    pub white: Option<u16>,
 }
 
 impl Default for Limits {
@@ -34,6 +40,7 @@ impl Default for Limits {
         Self {
             max_pixels: 120_000_000,
             max_bytes: 512 << 20,
+            white: None,
         }
     }
 }

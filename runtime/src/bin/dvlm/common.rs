@@ -34,6 +34,10 @@ pub(crate) struct EngineArguments {
     /// Most pixels that a picture may have.
     #[arg(long, value_name = "N")]
     max_pixels: Option<u64>,
+    /// Value of 16-bit pictures that is white, e.g. 4095 for a 12-bit camera
+    /// [default: 65535].
+    #[arg(long, value_name = "VALUE", value_parser = clap::value_parser!(u16).range(1..))]
+    white: Option<u16>,
     /// Check the hash of every file, whatever the size of the bundle.
     #[arg(long)]
     verify: bool,
@@ -48,6 +52,7 @@ impl EngineArguments {
         if let Some(pixels) = self.max_pixels {
             limits.max_pixels = pixels;
         }
+        limits.white = self.white;
         Options {
             engine: self.engine,
             ort_library: self.ort_library.clone(),
