@@ -6,8 +6,8 @@
 
 mod library;
 mod ort;
+mod native;
 mod profiles;
-mod quant;
 mod tract;
 
 pub use library::library_hangs;
@@ -142,8 +142,25 @@ pub struct OpTime {
     pub op: String,
     /// Evaluations.
     pub calls: u64,
+    /// Multiplications and additions, as far as they are known.
+    pub operations: f64,
+    /// Bytes of weights, inputs and outputs.
+    pub bytes: f64,
     /// Milliseconds in all.
     pub ms: f64,
+}
+
+impl OpTime {
+    fn none(segment: Segment, op: String) -> Self {
+        Self {
+            segment,
+            op,
+            calls: 0,
+            operations: 0.0,
+            bytes: 0.0,
+            ms: 0.0,
+        }
+    }
 }
 
 /// Opens the engine that the options ask for.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use deltavlm_bundle::{Segment, SegmentRecord};
@@ -11,7 +11,8 @@ use prost::Message;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::tract_hir::internal::*;
 
-use super::{Data, Decoder, Engine, EngineReport, Input, OpTime, Step, quant};
+use super::native::{self, Native};
+use super::{Data, Decoder, Engine, EngineReport, Input, OpTime, Step};
 use crate::bundle::Bundle;
 use crate::map::Map;
 use crate::{Error, MemoryEstimate, Options};
@@ -21,13 +22,15 @@ pub(crate) struct TractEngine {
     plans: BTreeMap<Segment, Plan>,
     /// `[heads, head width]` of a cached key or value.
     cache_shape: [usize; 2],
-    profile: Option<BTreeMap<(Segment, String), (u64, f64)>>,
+    profile: Option<BTreeMap<(Segment, String), OpTime>>,
 }
 
 struct Plan {
     state: TypedSimpleState,
     inputs: Vec<String>,
     outputs: Vec<String>,
+    /// Keys and values that the graph's own attentions keep.
+    caches: Vec<native::Cache>,
 }
 
 impl TractEngine {
@@ -80,14 +83,21 @@ impl TractEngine {
             Some(profile) => {
                 plan.state
                     .run_plan_with_eval(inputs, |context, state, node, inputs| {
+                        let mut cost = Cost::before(node, &inputs);
                         let started = Instant::now();
                         let result =
                             tract_onnx::tract_core::plan::eval(context, state, node, inputs);
-                        let entry = profile
-                            .entry((segment, node.op().name().into_owned()))
-                            .or_default();
-                        entry.0 += 1;
-                        entry.1 += started.elapsed().as_secs_f64() * 1e3;
+                        let ms = started.elapsed().as_secs_f64() * 1e3;
+                        if let Ok(outputs) = &result {
+                            cost.bytes += outputs.iter().map(bytes).sum::<f64>();
+                        }
+                        let op = node.op().name().into_owned();
+                        let entry = profile.entry((segment, op.clone()));
+                        let entry = entry.or_insert_with(|| OpTime::none(segment, op));
+                        entry.calls += 1;
+                        entry.ms += ms;
+                        entry.operations += cost.operations;
+                        entry.bytes += cost.bytes;
                         result
                     })
             }
@@ -128,6 +138,10 @@ impl Engine for TractEngine {
             .get(&Segment::Decoder)
             .ok_or_else(|| absent(Segment::Decoder))?;
         let [heads, width] = self.cache_shape;
+        for cache in &plan.caches {
+            let mut kept = cache.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.reset(rows, cache.heads, cache.width);
+        }
         let mut cache = BTreeMap::new();
         for name in plan.inputs.iter().filter(|name| name.starts_with("past.")) {
             let empty = Tensor::zero::<f32>(&[rows, heads, 0, width]);
@@ -142,21 +156,13 @@ impl Engine for TractEngine {
 
     fn profile(&mut self) -> Option<Vec<OpTime>> {
         let taken = self.profile.replace(BTreeMap::new()).unwrap_or_default();
-        let times = taken
-            .into_iter()
-            .map(|((segment, op), (calls, ms))| OpTime {
-                segment,
-                op,
-                calls,
-                ms,
-            });
-        Some(times.collect())
+        Some(taken.into_values().collect())
     }
 }
 
 struct TractDecoder<'e> {
     engine: &'e mut TractEngine,
-    /// By the name of the graph input.
+    /// What the graph takes and gives instead of keeping it, by the name of the input.
     cache: BTreeMap<String, TValue>,
 }
 
@@ -207,6 +213,11 @@ impl Decoder for TractDecoder<'_> {
         for value in self.cache.values_mut() {
             *value = pick(value, rows).map_err(fail)?.into_tvalue();
         }
+        let plan = self.engine.plans.get(&Segment::Decoder);
+        for cache in plan.iter().flat_map(|plan| &plan.caches) {
+            let mut kept = cache.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.select(rows);
+        }
         Ok(())
     }
 }
@@ -240,14 +251,14 @@ impl Plan {
             .graph
             .as_mut()
             .ok_or_else(|| format!("{}: no graph", record.graph))?;
-        let table = quant::replace(graph, &weights, pool)?;
+        let replaced = native::replace(graph, &weights, pool)?;
         let outputs = graph
             .output
             .iter()
             .map(|output| output.name.clone())
             .collect();
         let state =
-            Self::prepare(&proto, directory, &table).map_err(|error| format!("{error:#}"))?;
+            Self::prepare(&proto, directory, &replaced).map_err(|error| format!("{error:#}"))?;
         let model = state.model();
         let inputs = model
             .input_outlets()
@@ -260,16 +271,17 @@ impl Plan {
             state,
             inputs,
             outputs,
+            caches: replaced.caches,
         })
     }
 
     fn prepare(
         proto: &ModelProto,
         directory: &Path,
-        table: &[Arc<quant::Weights>],
+        replaced: &native::Replaced,
     ) -> TractResult<TypedSimpleState> {
         let mut onnx = tract_onnx::onnx();
-        onnx.op_register.insert(quant::OP_TYPE, quant::build);
+        onnx.op_register.insert(native::OP_TYPE, native::build);
         let directory = directory
             .to_str()
             .context("the path of the bundle is not UTF-8")?;
@@ -280,13 +292,55 @@ impl Plan {
             parsed.unresolved_inputs
         );
         let mut typed = parsed.model.into_typed()?;
-        quant::attach(&mut typed, table)?;
+        replaced.attach(&mut typed)?;
         let runnable = typed
             .into_decluttered()?
             .into_optimized()?
             .into_runnable()?;
         runnable.spawn()
     }
+}
+
+/// What a node computes and moves, for a profile.
+struct Cost {
+    operations: f64,
+    bytes: f64,
+}
+
+impl Cost {
+    fn before(node: &TypedNode, inputs: &[TValue]) -> Self {
+        let moved = inputs.iter().map(bytes).sum::<f64>();
+        match node.op_as::<Native>().and_then(Native::step) {
+            Some(step) => Self {
+                operations: step.operations(inputs),
+                bytes: moved + step.weight_bytes() as f64,
+            },
+            None => Self {
+                operations: operations(node, inputs).unwrap_or(0.0),
+                bytes: moved,
+            },
+        }
+    }
+}
+
+/// What tract says that a node of its own computes.
+fn operations(node: &TypedNode, inputs: &[TValue]) -> TractResult<f64> {
+    let facts = inputs
+        .iter()
+        .map(|value| TypedFact::shape_and_dt_of(value))
+        .collect::<TVec<TypedFact>>();
+    let costs = node.op.cost(&facts.iter().collect::<TVec<_>>())?;
+    costs.iter().try_fold(0.0, |sum, (cost, count)| {
+        Ok(match cost {
+            tract_onnx::tract_core::ops::Cost::FMA(_) => sum + 2.0 * count.to_i64()? as f64,
+            tract_onnx::tract_core::ops::Cost::Div(_) => sum + count.to_i64()? as f64,
+            _ => sum,
+        })
+    })
+}
+
+fn bytes(value: &TValue) -> f64 {
+    (value.len() * value.datum_type().size_of()) as f64
 }
 
 fn absent(segment: Segment) -> Error {

@@ -1,0 +1,141 @@
+//! Norms and gates: what is done to each row by itself.
+
+use deltavlm_kernels::{Gate, Norm, Pool, gated, normalise};
+use tract_onnx::pb::NodeProto;
+use tract_onnx::tract_hir::internal::*;
+
+use super::graph::{Graph, attribute};
+use super::{Replaced, Step, floats};
+
+#[derive(Debug)]
+struct Normalise {
+    scale: Vec<f32>,
+    shift: Option<Vec<f32>>,
+    epsilon: f32,
+}
+
+impl Step for Normalise {
+    fn name(&self) -> &'static str {
+        "Norm"
+    }
+
+    fn run(&self, pool: &Pool, inputs: &[TValue], output: &mut [f32]) -> TractResult<()> {
+        let norm = Norm {
+            scale: &self.scale,
+            shift: self.shift.as_deref(),
+            epsilon: self.epsilon,
+        };
+        Ok(normalise(pool, floats(&inputs[0])?, &norm, output)?)
+    }
+
+    fn operations(&self, inputs: &[TValue]) -> f64 {
+        // Mean, variance, and the result of each value.
+        6.0 * inputs[0].len() as f64
+    }
+}
+
+#[derive(Debug)]
+struct Gated {
+    gate: Gate,
+    width: usize,
+}
+
+impl Step for Gated {
+    fn name(&self) -> &'static str {
+        "Gate"
+    }
+
+    fn run(&self, pool: &Pool, inputs: &[TValue], output: &mut [f32]) -> TractResult<()> {
+        Ok(gated(
+            pool,
+            self.gate,
+            floats(&inputs[0])?,
+            self.width,
+            output,
+        )?)
+    }
+
+    fn operations(&self, inputs: &[TValue]) -> f64 {
+        // An exponential counts as ten.
+        12.0 * inputs[0].len() as f64
+    }
+}
+
+/// Replaces norms over the last axis and gates on the halves of a row.
+pub(super) fn replace(graph: &mut Graph<'_>, replaced: &mut Replaced) -> Result<(), String> {
+    for index in 0..graph.len() {
+        let node = graph.node(index).clone();
+        match node.op_type.as_str() {
+            "LayerNormalization" | "RMSNormalization" if node.output.len() == 1 => {
+                if let Some(step) = norm(graph, &node)? {
+                    let width = step.scale.len();
+                    let node = replaced.node(step, width, &node, vec![node.input[0].clone()]);
+                    graph.put(index, node);
+                }
+            }
+            "Mul" => {
+                if let Some((gate, width, input)) = gate(graph, &node) {
+                    let node = replaced.node(Gated { gate, width }, width, &node, vec![input]);
+                    graph.put(index, node);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn norm(graph: &Graph<'_>, node: &NodeProto) -> Result<Option<Normalise>, String> {
+    if attribute(node, "axis", -1) != -1 || attribute(node, "stash_type", 1) != 1 {
+        return Ok(None);
+    }
+    let Some(scale) = graph.floats(&node.input[1])? else {
+        return Ok(None);
+    };
+    let centred = node.op_type == "LayerNormalization";
+    let shift = match node.input.get(2) {
+        Some(name) => match graph.floats(name)? {
+            Some(shift) if shift.len() == scale.len() => Some(shift),
+            _ => return Ok(None),
+        },
+        None => centred.then(|| vec![0.0; scale.len()]),
+    };
+    let epsilon = node
+        .attribute
+        .iter()
+        .find(|attribute| attribute.name == "epsilon");
+    let epsilon = epsilon.map_or(1e-5, |attribute| attribute.f);
+    Ok(Some(Normalise {
+        scale,
+        shift,
+        epsilon,
+    }))
+}
+
+/// The gate that a product closes, the width of its result, and what it reads.
+fn gate(graph: &Graph<'_>, node: &NodeProto) -> Option<(Gate, usize, String)> {
+    let (a, b) = (&node.input[0], &node.input[1]);
+    // (gate * sigmoid(gate)) * value
+    if let Some(silu) = graph.producer(a, "Mul")
+        && let Some(sigmoid) = graph.producer(&silu.input[1], "Sigmoid")
+        && sigmoid.input[0] == silu.input[0]
+    {
+        let (width, input) = halves(graph, &silu.input[0], b)?;
+        return Some((Gate::Silu, width, input));
+    }
+    // sigmoid(gate) * tanh(value)
+    let sigmoid = graph.producer(a, "Sigmoid")?;
+    let tanh = graph.producer(b, "Tanh")?;
+    let (width, input) = halves(graph, &tanh.input[0], &sigmoid.input[0])?;
+    Some((Gate::Tanh, width, input))
+}
+
+/// The width of two values that are the halves of the rows of a third, and its name.
+fn halves(graph: &Graph<'_>, first: &str, second: &str) -> Option<(usize, String)> {
+    let split = graph.producer(first, "Split")?;
+    let sizes = graph.integers(split.input.get(1)?)?;
+    let [a, b] = sizes[..] else { return None };
+    let fits = a == b && attribute(split, "axis", 0) == -1 && split.output == [first, second];
+    let width = usize::try_from(a).ok()?;
+    fits.then(|| (width, split.input[0].clone()))
+}
