@@ -4,7 +4,8 @@
 
 vision    the encoder and the difference module, against maps of what is where
           and what changed
-language  a fresh Q-Former and language model on top, the vision part frozen
+language  the Q-Former and the language model, the vision part frozen: an encoded
+          pair serves several times, each time with other texts
 joint     everything together, the learning rate annealed to zero
 decoder   the language model alone, on the queries of remembered pairs
 heads     the training-only heads alone: what a start from a weights directory
@@ -32,14 +33,16 @@ from deltavlm import Config, DeltaVLM, layout
 from training.data import GROUPS, Augmented, Pairs, draw_texts, seeded
 from training.losses import DenseHeads, QueryHeads, answer_loss
 from training.decoder import draw, remember
+from training.encoded import EncodedPairs
 from training.texts import Texts
 
 HERE = pathlib.Path(__file__).parent
 #: stage -> steps, pairs per step (all processes), peak rate, share of pairs in
-#: reverse order of time
+#: reverse order of time; language: encoded pairs that each process keeps, and
+#: how many of them it replaces at each step
 RECIPE = {
     "vision": {"steps": 4000, "pairs": 32, "rate": 1.5e-3, "reverse": 0.5},
-    "language": {"steps": 1000, "pairs": 32, "rate": 1.2e-3, "reverse": 0.1},
+    "language": {"steps": 4000, "pairs": 32, "rate": 1.2e-3, "reverse": 0.1, "fresh": 4, "pool": 1500},
     "joint": {"steps": 4000, "pairs": 32, "rate": 8e-4, "reverse": 0.1},
     "decoder": {"steps": 2000, "pairs": 64, "rate": 6e-4, "reverse": 0.1, "remembered": 16000},
     "heads": {"steps": 80, "pairs": 32, "rate": 5e-3, "reverse": 0.1},
@@ -170,6 +173,8 @@ def run_stage(stage, training, data, texts, args, rank, device):
     if stage == "decoder":
         remembered = (args.remembered or recipe["remembered"]) // args.processes
         memory = remember(training, source, rng, texts, remembered, device)
+    if stage == "language":
+        encoded = EncodedPairs(training, source, recipe["pool"], recipe["fresh"], device)
     averages, saved = {}, time.monotonic()
     progress = Progress(start, steps, args.minutes)
     bar = tqdm(initial=start, total=None if args.minutes else steps, desc=stage, disable=rank > 0, mininterval=5)
@@ -180,6 +185,8 @@ def run_stage(stage, training, data, texts, args, rank, device):
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             if stage == "decoder":
                 losses = remembered_losses(training, memory, rng, texts, share, device)
+            elif stage == "language":
+                losses = language_losses(training, *encoded.batch(share, rng), rng, texts)
             else:
                 losses = pair_losses(training, source.batch(share), stage, rng, texts, device)
         total = sum(losses.values())
@@ -205,17 +212,19 @@ def run_stage(stage, training, data, texts, args, rank, device):
 
 def pair_losses(training, batch, stage, rng, texts, device):
     images, maps, density = (t.to(device) for t in batch[:3])
-    facts = batch[3]
-    with torch.set_grad_enabled(stage != "language"):
-        losses, pairs = training.dense_losses(images, maps, density)
-    if stage == "vision":
-        return losses
-    more = {}
+    losses, pairs = training.dense_losses(images, maps, density)
+    if stage != "vision":
+        losses |= language_losses(training, pairs, density, batch[3], rng, texts)
+    return losses
+
+
+def language_losses(training, pairs, density, facts, rng, texts):
+    losses = {}
     for group, (count, _) in GROUPS.items():
         drawn = [t for f in facts for t in draw_texts(f, rng, group)]
         found = training.text_losses(pairs, facts, density, count, texts.batch(drawn))
-        more |= {f"{group} {name}": count / 4 * value for name, value in found.items()}
-    return more if stage == "language" else losses | more
+        losses |= {f"{group} {name}": count / 4 * value for name, value in found.items()}
+    return losses
 
 
 def remembered_losses(training, memory, rng, texts, count, device):

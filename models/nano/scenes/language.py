@@ -143,7 +143,7 @@ def captions(facts):
         else f"{new.all} {new.verb('appears', 'appear')}{on}{at}"
     )
     return [
-        f"{new.all} {new.verb('is', 'are')} built{on}{at}",
+        f"{new.all} {new.verb('is', 'are')} built{at}",
         f"{new.all} {new.verb('has', 'have')} been constructed{at}",
         cleared,
         beside,
