@@ -12,7 +12,9 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use deltavlm_kernels::limits::Limits;
-use deltavlm_kernels::{Bits, Epilogue, Pool, QuantizedMatrix, Scales, matmul};
+use deltavlm_kernels::{
+    Bits, DenseMatrix, Epilogue, Pool, QuantizedMatrix, Scales, Values, matmul, matmul_dense,
+};
 
 /// Rows, inner dimension, columns; the widths of the models.
 const SHAPES: [(usize, usize, usize); 9] = [
@@ -42,9 +44,10 @@ fn main() {
     let limits = pools.each_ref().map(Limits::measure);
     for (pool, limits) in pools.iter().zip(&limits) {
         println!(
-            "{} thread(s): {:.0} G int8 operations/s, {:.1} GB/s read",
+            "{} thread(s): {:.0} G int8 operations/s, {:.0} G f32 operations/s, {:.1} GB/s read",
             pool.threads(),
             limits.int8_ops / 1e9,
+            limits.f32_ops / 1e9,
             limits.read_bytes / 1e9
         );
     }
@@ -59,7 +62,7 @@ fn main() {
                 line(&name, (m, k, n), bits, &pools, &limits);
             }
             if m > 1 {
-                reference(&name, (m, k, n));
+                dense(&name, (m, k, n), &pools, &limits);
             }
         }
     }
@@ -123,34 +126,32 @@ fn line(
     );
 }
 
-/// The same product in single precision, as a plain loop on one thread that
-/// the compiler vectorises; a few rows of it, scaled to all.
-fn reference(name: &str, (m, k, n): (usize, usize, usize)) {
-    let rows = m.min(4);
-    let x = vec![1.0_f32; rows * k];
+/// The same product with weights in single precision.
+fn dense(name: &str, (m, k, n): (usize, usize, usize), pools: &[Pool; 2], limits: &[Limits; 2]) {
+    let x = vec![1.0_f32; m * k];
     let w = vec![0.5_f32; n * k];
-    let mut out = vec![0.0_f32; rows * n];
-    let mut best = Duration::MAX;
-    for _ in 0..3 {
-        let start = Instant::now();
-        for (x, out) in black_box(&x).chunks(k).zip(out.chunks_mut(n)) {
-            for (w, out) in w.chunks(k).zip(out) {
-                let mut sums = [0.0_f32; 32];
-                for (x, w) in x.as_chunks::<32>().0.iter().zip(w.as_chunks::<32>().0) {
-                    for ((sum, x), w) in sums.iter_mut().zip(x).zip(w) {
-                        *sum += x * w;
-                    }
-                }
-                *out = sums.iter().sum();
-            }
+    let matrix = DenseMatrix::new(k, n, Values::F32(&w)).expect("shape");
+    let mut out = vec![0.0_f32; m * n];
+    let mut best = [Duration::MAX; 2];
+    for _ in 0..RUNS / 3 {
+        for (pool, best) in pools.iter().zip(&mut best) {
+            let start = Instant::now();
+            matmul_dense(pool, black_box(&x), &matrix, Epilogue::default(), &mut out)
+                .expect("shape");
+            *best = (*best).min(start.elapsed());
         }
-        best = best.min(start.elapsed());
     }
     black_box(&out);
-    let all = best.as_secs_f64() * m as f64 / rows as f64;
+    let seconds = best.map(|best| best.as_secs_f64());
+    let share = |i: usize| 100.0 * (2 * m * k * n) as f64 / limits[i].f32_ops / seconds[i];
     println!(
-        "{name:<20}{:>5}{:>9.3} ms  plain loop, {rows} rows scaled to {m}",
+        "{:<20}{:>5}{:>9.3} ms{:>9.3} ms{:>7.2}x{:>9.0}%{:>9.0}%",
+        name,
         "f32",
-        all * 1e3
+        seconds[0] * 1e3,
+        seconds[1] * 1e3,
+        seconds[0] / seconds[1],
+        share(0),
+        share(1),
     );
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::kernel::Kernel;
 use crate::pool::Pool;
+use crate::tile;
 
 /// The limits of one machine for one number of threads.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +17,8 @@ pub struct Limits {
     /// 8-bit multiplications and additions per second, counted as two
     /// operations; zero where the instruction set is the portable one.
     pub int8_ops: f64,
+    /// The same in single precision.
+    pub f32_ops: f64,
     /// Bytes per second read from memory.
     pub read_bytes: f64,
 }
@@ -28,11 +31,12 @@ const WINDOW: usize = 32 << 20;
 
 impl Limits {
     /// Measures the limits with the threads and the instruction set of a pool.
-    /// Takes about a second and half a gibibyte.
+    /// Takes about two seconds and half a gibibyte.
     #[must_use]
     pub fn measure(pool: &Pool) -> Self {
         Self {
             int8_ops: int8_ops(pool),
+            f32_ops: f32_ops(pool),
             read_bytes: read_bytes(pool),
         }
     }
@@ -52,6 +56,18 @@ fn int8_ops(pool: &Pool) -> f64 {
         });
     });
     (2 * peak.products * ROUNDS * threads) as f64 / best.as_secs_f64()
+}
+
+fn f32_ops(pool: &Pool) -> f64 {
+    const ROUNDS: usize = 50_000;
+    let (threads, isa) = (pool.threads(), pool.isa());
+    let lanes = tile::peak(isa, 1);
+    let best = best_of(1000, |_| {
+        pool.run(threads, |_| {
+            black_box(tile::peak(isa, ROUNDS));
+        });
+    });
+    (2 * lanes * ROUNDS * threads) as f64 / best.as_secs_f64()
 }
 
 fn read_bytes(pool: &Pool) -> f64 {

@@ -1,5 +1,7 @@
 //! Products of activations and quantised weights: the entry points.
 
+use std::cell::RefCell;
+
 use crate::compiled::compiled;
 use crate::disjoint::Disjoint;
 use crate::error::ShapeError;
@@ -55,8 +57,14 @@ pub fn matmul(
     epilogue: Epilogue<'_>,
     out: &mut [f32],
 ) -> Result<(), ShapeError> {
-    let rows = QuantizedRows::quantize(pool, x, weights.k())?;
-    matmul_rows(pool, &rows, weights, epilogue, out)
+    thread_local! {
+        /// Kept from call to call: fresh memory costs as much as filling it.
+        static ROWS: RefCell<QuantizedRows> = const { RefCell::new(QuantizedRows::empty()) };
+    }
+    ROWS.with_borrow_mut(|rows| {
+        rows.fill(pool, x, weights.k())?;
+        matmul_rows(pool, rows, weights, epilogue, out)
+    })
 }
 
 /// The same for activations that are already quantised.

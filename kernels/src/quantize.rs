@@ -79,18 +79,34 @@ pub(crate) struct Rows<'a> {
 impl QuantizedRows {
     /// Quantises rows of `k` values each.
     pub fn quantize(pool: &Pool, x: &[f32], k: usize) -> Result<Self, ShapeError> {
+        let mut rows = Self::empty();
+        rows.fill(pool, x, k)?;
+        Ok(rows)
+    }
+
+    /// No rows.
+    pub(crate) const fn empty() -> Self {
+        Self {
+            m: 0,
+            k: 0,
+            natural: Ordered::empty(),
+            paired: Ordered::empty(),
+            scales: Vec::new(),
+        }
+    }
+
+    /// Quantises rows of `k` values each, in the memory of those before.
+    pub(crate) fn fill(&mut self, pool: &Pool, x: &[f32], k: usize) -> Result<(), ShapeError> {
         let blocks = whole_blocks(k)?;
         let m = x.len() / k;
         check_length("activations", m * k, x.len())?;
-        let mut rows = Self {
-            m,
-            k,
-            natural: Ordered::zeros(m, k),
-            paired: Ordered::zeros(m, k),
-            scales: vec![0.0; m * blocks],
-        };
+        (self.m, self.k) = (m, k);
+        self.natural.resize(m, k);
+        self.paired.resize(m, k);
+        self.scales.resize(m * blocks, 0.0);
+        let rows = self;
         if m == 0 {
-            return Ok(rows);
+            return Ok(());
         }
         let lines = lines_per_row(k);
         let scales = Disjoint::new(&mut rows.scales);
@@ -117,7 +133,7 @@ impl QuantizedRows {
                 quantize_row(isa, &x[row * k..(row + 1) * k], target);
             }
         });
-        Ok(rows)
+        Ok(())
     }
 
     /// The number of rows.
@@ -167,11 +183,17 @@ impl QuantizedRows {
 }
 
 impl Ordered {
-    fn zeros(m: usize, k: usize) -> Self {
+    const fn empty() -> Self {
         Self {
-            lines: vec![Line([0; LINE]); m * lines_per_row(k)],
-            corrections: vec![0; m * (k / BLOCK)],
+            lines: Vec::new(),
+            corrections: Vec::new(),
         }
+    }
+
+    /// Room for `m` rows; what is in it has no meaning.
+    fn resize(&mut self, m: usize, k: usize) {
+        self.lines.resize(m * lines_per_row(k), Line([0; LINE]));
+        self.corrections.resize(m * (k / BLOCK), 0);
     }
 
     fn parts(&mut self) -> (Disjoint<'_, Line>, Disjoint<'_, i32>) {

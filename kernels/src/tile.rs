@@ -161,3 +161,60 @@ impl Tiles {
         }
     }
 }
+
+/// Multiplies and adds in registers, `rounds` times, and says how many products
+/// there are in a round.
+pub(crate) fn peak(isa: Isa, rounds: usize) -> usize {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(rounds: usize) -> usize {
+        const REGISTERS: usize = 12;
+        let x = std::hint::black_box([0.5_f32; 16]);
+        // SAFETY: the caller has the instruction set, and no register holds more
+        // than 16 numbers.
+        unsafe {
+            let weights = V::load(x.as_ptr());
+            let mut sums = [weights; REGISTERS];
+            for _ in 0..rounds {
+                for sum in &mut sums {
+                    *sum = sum.plus(x.as_ptr(), weights);
+                }
+            }
+            let mut out = [0.0; 16];
+            for sum in sums {
+                sum.store(out.as_mut_ptr());
+                std::hint::black_box(&out);
+            }
+        }
+        REGISTERS * V::LANES
+    }
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{__m256, __m512};
+
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+        unsafe fn avx512(rounds: usize) -> usize {
+            // SAFETY: the attribute.
+            unsafe { run::<__m512>(rounds) }
+        }
+        #[target_feature(enable = "avx2,fma,f16c")]
+        unsafe fn avx2(rounds: usize) -> usize {
+            // SAFETY: the attribute.
+            unsafe { run::<__m256>(rounds) }
+        }
+        match isa {
+            // SAFETY: whoever names an instruction set has checked that it is available.
+            Isa::Avx512Vnni => return unsafe { avx512(rounds) },
+            // SAFETY: as above.
+            Isa::Avx2 | Isa::AvxVnni => return unsafe { avx2(rounds) },
+            _ => {}
+        }
+    }
+    #[cfg(target_arch = "aarch64")]
+    if isa != Isa::Scalar {
+        // SAFETY: NEON is part of the architecture.
+        return unsafe { run::<std::arch::aarch64::float32x4_t>(rounds) };
+    }
+    let _ = isa;
+    // SAFETY: portable code.
+    unsafe { run::<Portable>(rounds) }
+}

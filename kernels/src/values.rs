@@ -195,13 +195,20 @@ compiled! {
 fn gate_rows_of(gate: Gate, x: &[f32], width: usize, out: &mut [f32]) {
     for (x, out) in x.chunks_exact(2 * width).zip(out.chunks_exact_mut(width)) {
         let (first, second) = x.split_at(width);
-        let all = out.iter_mut().zip(first.iter().zip(second));
         match gate {
-            Gate::Silu => all.for_each(|(out, (gate, value))| *out = math::silu(*gate) * value),
+            Gate::Silu => {
+                for (out, (gate, value)) in out.iter_mut().zip(first.iter().zip(second)) {
+                    *out = math::silu(*gate) * value;
+                }
+            }
+            // One exponential per loop: the compiler makes vectors of no more.
             Gate::Tanh => {
-                all.for_each(|(out, (value, gate))| {
-                    *out = math::sigmoid(*gate) * math::tanh(*value)
-                });
+                for (out, value) in out.iter_mut().zip(first) {
+                    *out = math::tanh(*value);
+                }
+                for (out, gate) in out.iter_mut().zip(second) {
+                    *out *= math::sigmoid(*gate);
+                }
             }
         }
     }
