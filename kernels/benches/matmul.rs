@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use deltavlm_kernels::limits::Limits;
 use deltavlm_kernels::{
-    Bits, DenseMatrix, Epilogue, Pool, QuantizedMatrix, Scales, Values, matmul, matmul_dense,
+    Bits, DenseMatrix, Epilogue, Heads, KeyValues, Pool, QuantizedMatrix, Queries, Scales, Values,
+    attend, matmul, matmul_dense,
 };
 
 /// Rows, inner dimension, columns; the widths of the models.
@@ -55,17 +56,67 @@ fn main() {
         "\n{:<20}{:>5}{:>12}{:>12}{:>8}{:>10}{:>10}{:>10}",
         "M x K x N", "bits", "1 thread", "2 threads", "scale", "share 1", "share 2", "GB/s 2"
     );
+    if filter.is_empty() || filter.iter().any(|f| f == "attention") {
+        for shape in [(257, 16, 88), (72, 32, 128), (226, 4, 32)] {
+            attention(shape, &pools, &limits);
+        }
+    }
     for (m, k, n) in SHAPES {
         let name = format!("{m}x{k}x{n}");
         if filter.is_empty() || filter.iter().any(|f| name.contains(f.as_str())) {
             for bits in [Bits::Four, Bits::Eight] {
                 line(&name, (m, k, n), bits, &pools, &limits);
             }
-            if m > 1 {
-                dense(&name, (m, k, n), &pools, &limits);
-            }
+            dense(&name, (m, k, n), &pools, &limits);
         }
     }
+}
+
+/// Attention of `m` queries over as many keys.
+fn attention((m, heads, width): (usize, usize, usize), pools: &[Pool; 2], limits: &[Limits; 2]) {
+    let row = heads * width;
+    let values: Vec<f32> = (0..3 * m * row)
+        .map(|i| (i % 97) as f32 / 97.0 - 0.5)
+        .collect();
+    let part = |i: usize| Heads {
+        values: &values,
+        first: i * row,
+        stride: 3 * row,
+    };
+    let mut kept = KeyValues::default();
+    let mut out = vec![0.0; m * row];
+    let (mut best, mut kept_in) = ([Duration::MAX; 2], [Duration::MAX; 2]);
+    for _ in 0..RUNS {
+        for (i, pool) in pools.iter().enumerate() {
+            let start = Instant::now();
+            kept.reset(1, heads, width);
+            kept.append(pool, m, part(1), part(2), None).expect("shape");
+            kept_in[i] = kept_in[i].min(start.elapsed());
+            let queries = Queries {
+                heads: part(0),
+                count: heads,
+                sequences: 1,
+                new: m,
+                scale: 0.1,
+                rotary: None,
+            };
+            attend(pool, &queries, &kept, None, &mut out).expect("shape");
+            best[i] = best[i].min(start.elapsed());
+        }
+    }
+    black_box(&out);
+    let seconds = best.map(|best| best.as_secs_f64());
+    let share = |i: usize| 100.0 * (4 * m * m * row) as f64 / limits[i].f32_ops / seconds[i];
+    println!(
+        "attention {m} of {heads} x {width}: {:.3} ms, {:.3} ms, {:.2}x, {:.0}%, {:.0}%; keeping {:.3} ms, {:.3} ms",
+        seconds[0] * 1e3,
+        seconds[1] * 1e3,
+        seconds[0] / seconds[1],
+        share(0),
+        share(1),
+        kept_in[0].as_secs_f64() * 1e3,
+        kept_in[1].as_secs_f64() * 1e3,
+    );
 }
 
 fn line(

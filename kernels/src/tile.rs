@@ -146,7 +146,7 @@ impl Tiles {
                     *weights = V::load(w.add(g * V::LANES));
                 }
                 for (r, sums) in sums.iter_mut().enumerate() {
-                    let x = x.add(r * self.x_stride + k);
+                    let x = V::splat(x.add(r * self.x_stride + k));
                     for (sum, weights) in sums.iter_mut().zip(weights) {
                         *sum = sum.plus(x, weights);
                     }
@@ -176,7 +176,7 @@ pub(crate) fn peak(isa: Isa, rounds: usize) -> usize {
             let mut sums = [weights; REGISTERS];
             for _ in 0..rounds {
                 for sum in &mut sums {
-                    *sum = sum.plus(x.as_ptr(), weights);
+                    *sum = sum.plus(weights, weights);
                 }
             }
             let mut out = [0.0; 16];

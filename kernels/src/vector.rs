@@ -14,8 +14,10 @@ pub(crate) trait Vector: Copy {
     unsafe fn load(from: *const f32) -> Self;
     /// Consecutive numbers.
     unsafe fn store(self, to: *mut f32);
-    /// The number at `x` times `weights`, plus this, with one rounding.
-    unsafe fn plus(self, x: *const f32, weights: Self) -> Self;
+    /// The number at `x` in every lane.
+    unsafe fn splat(x: *const f32) -> Self;
+    /// `x` times `weights`, plus this, with one rounding.
+    unsafe fn plus(self, x: Self, weights: Self) -> Self;
 }
 
 /// The specification.
@@ -43,11 +45,15 @@ impl Vector for Portable {
     }
 
     #[inline(always)]
-    unsafe fn plus(self, x: *const f32, weights: Self) -> Self {
+    unsafe fn splat(x: *const f32) -> Self {
         // SAFETY: the trait's contract.
-        let x = unsafe { *x };
+        Self([unsafe { *x }; 8])
+    }
+
+    #[inline(always)]
+    unsafe fn plus(self, x: Self, weights: Self) -> Self {
         Self(std::array::from_fn(|lane| {
-            x.mul_add(weights.0[lane], self.0[lane])
+            x.0[lane].mul_add(weights.0[lane], self.0[lane])
         }))
     }
 }
@@ -55,7 +61,7 @@ impl Vector for Portable {
 /// Implements [`Vector`] for a register type by four intrinsics.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! vector {
-    ($register:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, |$x:ident, $w:ident, $sum:ident| $fma:expr) => {
+    ($register:ty, $lanes:literal, $splat:ident, $once:expr, $load:ident, $store:ident, |$x:ident, $w:ident, $sum:ident| $fma:expr) => {
         // SAFETY of all functions: intrinsics of the instruction set that the
         // trait's contract promises, on addresses that it promises.
         impl Vector for $register {
@@ -80,12 +86,16 @@ macro_rules! vector {
             }
 
             #[inline(always)]
-            unsafe fn plus(self, x: *const f32, weights: Self) -> Self {
+            unsafe fn splat(x: *const f32) -> Self {
                 // SAFETY: see above.
-                unsafe {
-                    let ($x, $w, $sum) = ($splat(*x), weights, self);
-                    $fma
-                }
+                unsafe { $once($splat(*x)) }
+            }
+
+            #[inline(always)]
+            unsafe fn plus(self, x: Self, weights: Self) -> Self {
+                let ($x, $w, $sum) = (x, weights, self);
+                // SAFETY: see above.
+                unsafe { $fma }
             }
         }
     };
@@ -101,14 +111,28 @@ mod x86 {
         __m256,
         8,
         _mm256_set1_ps,
+        std::convert::identity,
         _mm256_loadu_ps,
         _mm256_storeu_ps,
         |x, w, sum| _mm256_fmadd_ps(x, w, sum)
     );
+    /// The same vector, in a register: the compiler would otherwise load it again
+    /// for every product.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn once(mut x: __m512) -> __m512 {
+        // SAFETY: no instruction.
+        unsafe {
+            std::arch::asm!("/* {0} */", inout(zmm_reg) x, options(nomem, nostack, preserves_flags));
+        }
+        x
+    }
+
     vector!(
         __m512,
         16,
         _mm512_set1_ps,
+        once,
         _mm512_loadu_ps,
         _mm512_storeu_ps,
         |x, w, sum| _mm512_fmadd_ps(x, w, sum)
@@ -125,6 +149,7 @@ mod arm {
         float32x4_t,
         4,
         vdupq_n_f32,
+        std::convert::identity,
         vld1q_f32,
         vst1q_f32,
         |x, w, sum| vfmaq_f32(sum, x, w)

@@ -402,7 +402,7 @@ impl Tile<'_> {
                     }
                     for (r, dots) in dots.iter_mut().enumerate() {
                         let at = r * rows.stride + block * 32 + s * 4;
-                        let x = _mm512_set1_epi32(x.add(at).cast::<i32>().read_unaligned());
+                        let x = once(_mm512_set1_epi32(x.add(at).cast::<i32>().read_unaligned()));
                         for (dots, weights) in dots.iter_mut().zip(weights) {
                             *dots = _mm512_dpbusd_epi32(*dots, weights, x);
                         }
@@ -428,6 +428,19 @@ impl Tile<'_> {
             }
         }
     }
+}
+
+/// The same vector, in a register: the compiler would otherwise load it again for
+/// every product, and do all products of a row one after the other, each waiting
+/// for the one before.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn once(mut x: __m512i) -> __m512i {
+    // SAFETY: no instruction.
+    unsafe {
+        std::arch::asm!("/* {0} */", inout(zmm_reg) x, options(nomem, nostack, preserves_flags));
+    }
+    x
 }
 
 /// # Safety
