@@ -4,6 +4,7 @@
 
 use clap::{Parser, Subcommand};
 use deltavlm_host::{Config, Host, ModelAnalyst, Problem, Severity, check_file};
+use deltavlm_runtime::engine::{leave, library_hangs};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -60,10 +61,14 @@ const LOG: &str = "warn,deltavlm_host=info,tract_onnx=error";
 
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(LOG)).init();
-    match Arguments::parse().command {
+    let code = match Arguments::parse().command {
         Command::Run { config } => run(&config),
         Command::Check { config, json } => check_command(&config, json),
+    };
+    if library_hangs() {
+        leave(2);
     }
+    code
 }
 
 fn run(path: &Path) -> ExitCode {

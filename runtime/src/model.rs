@@ -11,9 +11,9 @@ use crate::cache::{FeatureCache, through_half};
 use crate::decode::{self, Automaton, Job};
 use crate::engine::{self, Engine, EngineReport, Input};
 use crate::picture::{Source, normalise, resize};
-use crate::prompt::{Text, job, typed};
+use crate::prompt::{Text, batches, job, typed};
 use crate::timing::{ms_since, timed};
-use crate::{Answer, Error, Guard, MemoryEstimate, Options, Pair, Picture, Request, Timing};
+use crate::{Answer, Error, Guard, Mask, MemoryEstimate, Options, Pair, Picture, Request, Timing};
 
 /// A bundle, opened and ready to answer. One thread uses it at a time; it may move
 /// between threads.
@@ -187,7 +187,7 @@ impl Model {
         Ok((answers.remove(0), timing))
     }
 
-    /// Asks every fixed instruction that the bundle knows, as one batch.
+    /// Asks every fixed instruction that the bundle knows, in batches.
     ///
     /// # Errors
     /// As [`Model::ask`].
@@ -212,8 +212,9 @@ impl Model {
         Ok(Survey { answers, timing })
     }
 
-    /// Answers several requests about one pair as one batch; the first request's
-    /// deadline and flag hold for all. Beam search goes one by one.
+    /// Answers several requests about one pair; those of similar length go through
+    /// Q-Former and language model as one batch. The first request's deadline and flag
+    /// hold for all. Beam search goes one by one.
     ///
     /// # Errors
     /// As [`Model::ask`].
@@ -237,34 +238,49 @@ impl Model {
             .map(|request| Text::of(&self.bundle, request))
             .collect::<Result<Vec<_>, _>>()?;
         let guard = &first.guard;
-        guard.check(started, "reading the instruction")?;
-        let queries = timed(&mut timing.qformer, || self.queries(pair, &texts))?;
-
         let mut answers = Vec::with_capacity(requests.len());
-        let mut batch: Vec<(usize, Job<'_>)> = Vec::new();
-        for (index, (request, text)) in requests.iter().zip(&texts).enumerate() {
-            let job = job(&self.bundle, &self.grammars, request, text, &queries[index])?;
-            if request.beams > 1 {
-                let engine = self.engine.as_mut();
-                let decoded = decode::search(
-                    engine,
+        let queries = self.bundle.manifest.model.qformer.queries;
+        let lengths: Vec<usize> = texts
+            .iter()
+            .map(|text| queries + text.positions())
+            .collect();
+        for group in batches(&lengths) {
+            guard.check(started, "reading the instruction")?;
+            let grouped: Vec<&Text> = group.iter().map(|&index| &texts[index]).collect();
+            let queries = timed(&mut timing.qformer, || self.queries(pair, &grouped))?;
+            let mut batch: Vec<(usize, Job<'_>)> = Vec::new();
+            for (&index, queries) in group.iter().zip(&queries) {
+                let request = &requests[index];
+                let job = job(
                     &self.bundle,
-                    &job,
-                    request.beams,
-                    guard,
-                    started,
-                    &mut timing,
+                    &self.grammars,
+                    request,
+                    &texts[index],
+                    queries,
                 )?;
-                answers.push((index, decoded));
-            } else {
-                batch.push((index, job));
+                if request.beams > 1 {
+                    let engine = self.engine.as_mut();
+                    let decoded = decode::search(
+                        engine,
+                        &self.bundle,
+                        &job,
+                        request.beams,
+                        guard,
+                        started,
+                        &mut timing,
+                    )?;
+                    answers.push((index, decoded));
+                } else {
+                    batch.push((index, job));
+                }
             }
-        }
-        if !batch.is_empty() {
-            let (indices, jobs): (Vec<usize>, Vec<Job<'_>>) = batch.into_iter().unzip();
-            let engine = self.engine.as_mut();
-            let decoded = decode::run(engine, &self.bundle, &jobs, guard, started, &mut timing)?;
-            answers.extend(indices.into_iter().zip(decoded));
+            if !batch.is_empty() {
+                let (indices, jobs): (Vec<usize>, Vec<Job<'_>>) = batch.into_iter().unzip();
+                let engine = self.engine.as_mut();
+                let decoded =
+                    decode::run(engine, &self.bundle, &jobs, guard, started, &mut timing)?;
+                answers.extend(indices.into_iter().zip(decoded));
+            }
         }
         answers.sort_by_key(|(index, _)| *index);
         let ms = ms_since(started);
@@ -276,17 +292,22 @@ impl Model {
         Ok((answers, timing))
     }
 
-    /// The change probability map of a pair, where the bundle has the segment: rows
-    /// of `side * side` values.
+    /// The change mask of a pair, where the bundle has the segment.
     ///
     /// # Errors
     /// [`Error::Engine`].
-    pub fn change_map(&mut self, pair: &Pair) -> Result<Option<Vec<f32>>, Error> {
+    pub fn mask(&mut self, pair: &Pair) -> Result<Option<Mask>, Error> {
         if !self.bundle.manifest.segments.contains_key(&Segment::Mask) {
             return Ok(None);
         }
         let input = Input::f32("difference", &pair.shape, &pair.difference);
-        self.engine.run(Segment::Mask, &[input]).map(Some)
+        let values = self.engine.run(Segment::Mask, &[input])?;
+        match Mask::new(values) {
+            Some(mask) => Ok(Some(mask)),
+            None => Err(self
+                .bundle
+                .unfit("segment `mask` gives no square map; rebuild it".to_owned())),
+        }
     }
 
     /// Gives the engine, for measurements of single segments.
@@ -359,7 +380,7 @@ impl Model {
     }
 
     /// Projected queries of every text, from one run of the Q-Former.
-    fn queries(&mut self, pair: &Pair, texts: &[Text]) -> Result<Vec<Vec<f32>>, Error> {
+    fn queries(&mut self, pair: &Pair, texts: &[&Text]) -> Result<Vec<Vec<f32>>, Error> {
         let model = &self.bundle.manifest.model;
         let row = model.qformer.queries * model.llm.width;
         let length = texts

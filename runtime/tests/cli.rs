@@ -214,6 +214,83 @@ fn a_damaged_bundle_names_its_file() {
     }
 }
 
+/// What is said to be needed is enough for everything, and not much more.
+#[test]
+fn the_memory_estimate_holds() {
+    for bundle in [
+        "tests/bundles/f32",
+        "tests/bundles/int8",
+        "../models/nano/bundle",
+    ] {
+        let scene = Scene {
+            bundle: text(&here(bundle)),
+            ..scene()
+        };
+        let output = dvlm(&["info", "--bundle", &scene.bundle, "--json"]);
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let needed = document["memory_mib"]["needed"].as_f64().unwrap();
+        let output = ask(
+            &scene,
+            &["--instruction", "survey", "--question", "What?", "--json"],
+        );
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let taken = document["peak_rss_mib"].as_f64().unwrap();
+        assert!(
+            taken <= needed && needed < 1.8 * taken,
+            "{bundle}: {needed} needed, {taken} taken"
+        );
+    }
+}
+
+/// A library whose first instruction waits for ever.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_library_that_hangs_is_told_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = directory.path().join("hang.c");
+    std::fs::write(
+        &source,
+        "#include <unistd.h>\n__attribute__((constructor)) static void hang(void) { for (;;) pause(); }\n",
+    )
+    .unwrap();
+    let library = directory.path().join("libonnxruntime.so");
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&library, &source])
+        .status()
+        .unwrap();
+    assert!(compiled.success());
+    let scene = scene();
+    let started = std::time::Instant::now();
+    let output = Command::new(env!("CARGO_BIN_EXE_dvlm"))
+        .args([
+            "ask",
+            "--engine",
+            "ort",
+            "--instruction",
+            "classify",
+            "--bundle",
+            &scene.bundle,
+        ])
+        .args([
+            "--before",
+            &scene.before,
+            "--after",
+            &scene.after,
+            "--ort-library",
+        ])
+        .arg(&library)
+        .output()
+        .unwrap();
+    refused(&output, "hangs while it is loaded");
+    // The program's own start is in this, and other tests run beside it.
+    assert!(
+        started.elapsed().as_secs_f64() < 2.5,
+        "{:?}",
+        started.elapsed()
+    );
+}
+
 #[test]
 fn impossible_requests_are_refused() {
     refused(
@@ -337,7 +414,7 @@ fn bench_and_info_print_their_json() {
             .as_array()
             .unwrap()
             .iter()
-            .any(|op| op["op"] == "MappedMatMul")
+            .any(|op| op["op"] == "Linear int8")
     );
 
     let output = dvlm(&["info", "--bundle", &bundle, "--json"]);

@@ -4,9 +4,8 @@
 //! error at once; one that hangs while it loads is given up.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use ort::environment::Environment;
@@ -18,7 +17,7 @@ use crate::Error;
 const PATIENCE: Duration = Duration::from_millis(800);
 
 /// How often the loading thread is looked at.
-const GLANCE: Duration = Duration::from_millis(20);
+const GLANCE: Duration = Duration::from_millis(5);
 
 /// Set once a library has hung: its thread holds the loader's lock for good.
 static HANGS: AtomicBool = AtomicBool::new(false);
@@ -27,6 +26,19 @@ static HANGS: AtomicBool = AtomicBool::new(false);
 /// and a process that exits in the ordinary way would wait for it for ever.
 pub fn library_hangs() -> bool {
     HANGS.load(Ordering::Relaxed)
+}
+
+/// Ends the process with this code although a library hangs: it becomes another
+/// program, which ends at once. What the process still had to do is left undone.
+pub fn leave(code: u8) -> ! {
+    #[cfg(unix)]
+    {
+        use std::os::unix::process::CommandExt;
+        let mut shell = std::process::Command::new("sh");
+        // Comes back only where there is no shell.
+        let _ = shell.args(["-c", &format!("exit {code}")]).exec();
+    }
+    std::process::abort()
 }
 
 /// A loaded library.
@@ -195,15 +207,19 @@ fn initialise(path: &Path) -> Result<Environment, Error> {
     }
     // Into the page cache; what cannot be read is told by the loader.
     let _ = std::fs::read(path).map(|content| content.len());
-    let (send, receive) = channel();
-    let (introduce, thread) = channel();
-    let target = path.to_owned();
+    // No channel: waiting on one may need the loader's lock, which a library that
+    // hangs never gives back.
+    let loading = Arc::new(Loading::default());
+    let (shared, target) = (Arc::clone(&loading), path.to_owned());
     let started = Instant::now();
     let spawned = std::thread::Builder::new()
         .name("load-ort".to_owned())
         .spawn(move || {
-            // Where the system keeps account of this thread; elsewhere there is none.
-            let _ = introduce.send(std::fs::read_link("/proc/thread-self").ok());
+            if let Ok(account) = std::fs::read_link("/proc/thread-self") {
+                let _ = shared
+                    .account
+                    .set(Path::new("/proc").join(account).join("schedstat"));
+            }
             let result = ort::init_from(&target)
                 .map_err(|error| error.to_string())
                 .and_then(|builder| {
@@ -213,47 +229,54 @@ fn initialise(path: &Path) -> Result<Environment, Error> {
                         .map_err(|error| error.to_string())
                 });
             // Nobody may be waiting any more.
-            let _ = send.send(result);
+            let _ = shared.result.set(result);
         });
-    if let Err(error) = spawned {
-        return Err(fault(format!(
-            "no thread to load {}: {error}",
-            path.display()
-        )));
-    }
-    let thread = thread.recv().ok().flatten();
-    let loaded = loop {
-        match receive.recv_timeout(GLANCE) {
-            Err(RecvTimeoutError::Timeout)
-                if started.elapsed() < PATIENCE + queued(thread.as_deref()) => {}
-            loaded => break loaded,
+    let thread =
+        spawned.map_err(|error| fault(format!("no thread to load {}: {error}", path.display())))?;
+    loop {
+        match loading.result.get() {
+            Some(Ok(environment)) => return Ok(environment.clone()),
+            Some(Err(problem)) => {
+                return Err(fault(format!(
+                    "{problem}; install ONNX Runtime 1.24 or newer, or use `--engine tract`"
+                )));
+            }
+            None if thread.is_finished() && loading.result.get().is_none() => {
+                return Err(fault(format!(
+                    "{} broke off while loading; install it again",
+                    path.display()
+                )));
+            }
+            None if started.elapsed() >= PATIENCE + loading.queued() => {
+                HANGS.store(true, Ordering::Relaxed);
+                return Err(fault(format!(
+                    "{} hangs while it is loaded; install it again, or use `--engine tract`",
+                    path.display()
+                )));
+            }
+            None => std::thread::sleep(GLANCE),
         }
-    };
-    match loaded {
-        Ok(Ok(environment)) => Ok(environment),
-        Ok(Err(problem)) => Err(fault(format!(
-            "{problem}; install ONNX Runtime 1.24 or newer, or use `--engine tract`"
-        ))),
-        Err(RecvTimeoutError::Timeout) => {
-            HANGS.store(true, Ordering::Relaxed);
-            Err(fault(format!(
-                "{} hangs while it is loaded; install it again, or use `--engine tract`",
-                path.display()
-            )))
-        }
-        Err(RecvTimeoutError::Disconnected) => Err(fault(format!(
-            "{} broke off while loading; install it again",
-            path.display()
-        ))),
     }
 }
 
-/// How long a thread was ready to run and did not get the processor.
-fn queued(thread: Option<&Path>) -> Duration {
-    let account = thread.map(|thread| Path::new("/proc").join(thread).join("schedstat"));
-    let text = account.and_then(|account| std::fs::read_to_string(account).ok());
-    let nanoseconds = text.and_then(|text| text.split_whitespace().nth(1)?.parse().ok());
-    Duration::from_nanos(nanoseconds.unwrap_or(0))
+/// What a loading thread leaves for the one that waits.
+#[derive(Default)]
+struct Loading {
+    result: OnceLock<Result<Environment, String>>,
+    /// Where the system keeps account of the thread; elsewhere there is none.
+    account: OnceLock<PathBuf>,
+}
+
+impl Loading {
+    /// How long the thread was ready to run and did not get the processor.
+    fn queued(&self) -> Duration {
+        let text = self
+            .account
+            .get()
+            .and_then(|account| std::fs::read_to_string(account).ok());
+        let nanoseconds = text.and_then(|text| text.split_whitespace().nth(1)?.parse().ok());
+        Duration::from_nanos(nanoseconds.unwrap_or(0))
+    }
 }
 
 /// From the file name where it tells, from the build information otherwise.

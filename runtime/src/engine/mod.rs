@@ -10,12 +10,23 @@ mod native;
 mod profiles;
 mod tract;
 
-pub use library::library_hangs;
+pub use library::{leave, library_hangs};
+
+use std::path::{Path, PathBuf};
 
 use deltavlm_bundle::{Precision, Segment};
 
 use crate::bundle::Bundle;
 use crate::{EngineChoice, Error, Options};
+
+/// Finds and loads the ONNX Runtime library: the one asked for, that of
+/// `ORT_DYLIB_PATH`, or the first in the usual places. Returns its path.
+///
+/// # Errors
+/// [`Error::Engine`] when there is none, or it cannot be used.
+pub fn load_library(asked: Option<&Path>) -> Result<PathBuf, Error> {
+    library::load(asked).map(|library| library.path)
+}
 
 /// Runs the segments of one bundle.
 pub trait Engine: Send {
@@ -55,6 +66,11 @@ pub trait Decoder {
     /// # Errors
     /// [`Error::Engine`].
     fn select(&mut self, rows: &[usize]) -> Result<(), Error>;
+
+    /// As [`Engine::profile`].
+    fn profile(&mut self) -> Option<Vec<OpTime>> {
+        None
+    }
 }
 
 /// One decoder step for a whole batch.
@@ -201,8 +217,6 @@ fn auto(bundle: &Bundle, options: &Options) -> Result<Box<dyn Engine>, Error> {
                 };
                 match ort::OrtEngine::open(bundle, options, reason) {
                     Ok(engine) => return Ok(Box::new(engine)),
-                    // A machine without room for this has none for the other engine either.
-                    Err(error @ Error::Memory { .. }) => return Err(error),
                     Err(error) if library_hangs() => return Err(error),
                     Err(error) => rejected.push(rejection(&error)),
                 }

@@ -12,6 +12,7 @@ mod prepare;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use deltavlm_runtime::engine::{leave, library_hangs};
 
 /// Answers questions about a before and an after picture.
 #[derive(Parser)]
@@ -50,9 +51,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            if deltavlm_runtime::engine::library_hangs() {
-                // An ordinary exit would wait for the library for ever.
-                std::process::abort();
+            if library_hangs() {
+                leave(1);
             }
             ExitCode::FAILURE
         }
