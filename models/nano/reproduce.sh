@@ -5,6 +5,7 @@
 #   PYTHON=.venv/bin/python WORK=/some/disk ./reproduce.sh
 #
 # Takes a night on 2 CPU cores and less on a GPU; started again, it continues.
+# PAIRS=500 STEPS=20 SCENES=20 tries the whole way out in minutes.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -14,12 +15,12 @@ cd "$here"
 
 "$python" build_tokenizers.py --out "$work/weights"
 "$python" build_data.py --seed 101 --count "${PAIRS:-36000}" --out "$work/train"
-"$python" train.py --data "$work/train" --run "$work/run" --tokenizers "$work/weights"
+"$python" train.py --data "$work/train" --run "$work/run" --tokenizers "$work/weights" ${STEPS:+--steps "$STEPS"}
 "$python" train.py --run "$work/run" --write "$work/weights"
 
 # Seeds that training never drew; the second set is also drawn from other ranges.
-"$python" generate.py --seed 9001 --count 1000 --out "$work/held-out"
-"$python" generate.py --seed 9002 --count 1000 --out "$work/shifted" --shifted
+"$python" generate.py --seed 9001 --count "${SCENES:-1000}" --out "$work/held-out"
+"$python" generate.py --seed 9002 --count "${SCENES:-1000}" --out "$work/shifted" --shifted
 
 weights=$work/weights
 cd "$root"
@@ -29,6 +30,6 @@ cargo run --release --bin dvlm-export -- build \
     --precision int8 --target cpu --out "$work/bundle"
 for set in held-out shifted; do
     cargo run --release --bin dvlm -- eval --bundle "$work/bundle" --json \
-        --annotations "$work/$set"/annotations/*.json --images "$work/$set/images" > "$work/$set.json"
+        --annotations "$work/$set"/annotations/changechat_*.json --images "$work/$set/images" > "$work/$set.json"
 done
 echo "Figures: $work/held-out.json $work/shifted.json"

@@ -1,15 +1,14 @@
-"""Trains the nano model in four stages.
+"""Trains the nano model in three stages.
 
-    python train.py --data DATA --run RUN [--stages vision,language,joint,decoder]
+    python train.py --data DATA --run RUN [--stages vision,joint,language]
 
 vision    the encoder and the difference module, against maps of what is where
           and what changed
+joint     everything together
 language  the Q-Former and the language model, the vision part frozen: an encoded
           pair serves several times, each time with other texts
-joint     everything together, the learning rate annealed to zero
-decoder   the language model alone, on the queries of remembered pairs
 heads     the training-only heads alone: what a start from a weights directory
-          (`--warm-start weights`), which has none, needs before `joint`
+          (`--warm-start weights`), which has none, needs first
 
 Each stage resumes from `RUN/<stage>.pt`, written every few minutes, and starts
 from the end of the stage before it. `--minutes` runs a stage by the clock:
@@ -32,7 +31,6 @@ from tqdm import tqdm
 from deltavlm import Config, DeltaVLM, layout
 from training.data import GROUPS, Augmented, Pairs, draw_texts, seeded
 from training.losses import DenseHeads, QueryHeads, answer_loss
-from training.decoder import draw, remember
 from training.encoded import EncodedPairs
 from training.texts import Texts
 
@@ -42,12 +40,11 @@ HERE = pathlib.Path(__file__).parent
 #: how many of them it replaces at each step
 RECIPE = {
     "vision": {"steps": 4000, "pairs": 32, "rate": 1.5e-3, "reverse": 0.5},
-    "language": {"steps": 4000, "pairs": 32, "rate": 1.2e-3, "reverse": 0.1, "fresh": 4, "pool": 1500},
-    "joint": {"steps": 4000, "pairs": 32, "rate": 8e-4, "reverse": 0.1},
-    "decoder": {"steps": 2000, "pairs": 64, "rate": 6e-4, "reverse": 0.1, "remembered": 16000},
+    "joint": {"steps": 2000, "pairs": 32, "rate": 1e-3, "reverse": 0.1},
+    "language": {"steps": 4000, "pairs": 32, "rate": 1e-3, "reverse": 0.1, "fresh": 4, "pool": 1500},
     "heads": {"steps": 80, "pairs": 32, "rate": 5e-3, "reverse": 0.1},
 }
-STAGES = ("vision", "language", "joint", "decoder")
+STAGES = ("vision", "joint", "language")
 WARM_UP = 0.05
 SAVE_SECONDS = 180
 SHOWN = ("objects", "change", "density", "answer", "cells", "counts")
@@ -153,10 +150,6 @@ def run_stage(stage, training, data, texts, args, rank, device):
     if frozen:
         for module in vision:
             module.requires_grad_(False)
-    if stage == "decoder":
-        training.requires_grad_(False)
-        training.model.llm_model.requires_grad_(True)
-        training.model.llm_proj.requires_grad_(True)
     if stage == "heads":
         training.model.requires_grad_(False)
     if stage == "vision":
@@ -170,9 +163,6 @@ def run_stage(stage, training, data, texts, args, rank, device):
         return
     rng = seeded(f"{args.seed}/{stage}/{start}", rank)
     source = Augmented(data, rng, recipe["reverse"])
-    if stage == "decoder":
-        remembered = (args.remembered or recipe["remembered"]) // args.processes
-        memory = remember(training, source, rng, texts, remembered, device)
     if stage == "language":
         encoded = EncodedPairs(training, source, recipe["pool"], recipe["fresh"], device)
     averages, saved = {}, time.monotonic()
@@ -183,9 +173,7 @@ def run_stage(stage, training, data, texts, args, rank, device):
         for group in optim.param_groups:
             group["lr"] = learning_rate(done, recipe)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            if stage == "decoder":
-                losses = remembered_losses(training, memory, rng, texts, share, device)
-            elif stage == "language":
+            if stage == "language":
                 losses = language_losses(training, *encoded.batch(share, rng), rng, texts)
             else:
                 losses = pair_losses(training, source.batch(share), stage, rng, texts, device)
@@ -224,15 +212,6 @@ def language_losses(training, pairs, density, facts, rng, texts):
         drawn = [t for f in facts for t in draw_texts(f, rng, group)]
         found = training.text_losses(pairs, facts, density, count, texts.batch(drawn))
         losses |= {f"{group} {name}": count / 4 * value for name, value in found.items()}
-    return losses
-
-
-def remembered_losses(training, memory, rng, texts, count, device):
-    losses = {}
-    for group in GROUPS:
-        queries, ids, targets = (t.to(device) for t in draw(memory[group], rng, texts, count))
-        logits = training.model.decode(queries, ids, targets != -100)
-        losses[f"{group} answer"] = answer_loss(logits, targets)
     return losses
 
 
@@ -289,7 +268,6 @@ def main():
     parser.add_argument("--stages", default=",".join(STAGES))
     parser.add_argument("--steps", type=int, help="instead of the recipe's, for every stage named")
     parser.add_argument("--minutes", type=float, help="by the clock instead of by steps, for every stage named")
-    parser.add_argument("--remembered", type=int, help="pairs of the decoder stage instead of the recipe's")
     parser.add_argument("--rate", type=float, help="peak learning rate instead of the recipe's")
     parser.add_argument("--warm-start", type=pathlib.Path, help="checkpoint or weights directory to begin the first stage from")
     parser.add_argument("--seed", type=int, default=7)
