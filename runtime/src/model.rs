@@ -169,7 +169,9 @@ impl Model {
         ))
     }
 
-    /// Answers one request.
+    /// Answers one request. Only the pair is shared between requests: the KV cache of
+    /// one is of no use to the next, because every prompt begins with the queries and
+    /// these depend on the text of the question.
     ///
     /// # Errors
     /// [`Error::Caller`] for a request that this bundle cannot serve,

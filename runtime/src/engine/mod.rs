@@ -14,7 +14,7 @@ pub use library::{leave, library_hangs};
 
 use std::path::{Path, PathBuf};
 
-use deltavlm_bundle::{Precision, Segment};
+use deltavlm_bundle::{Precision, Segment, Target};
 
 use crate::bundle::Bundle;
 use crate::{EngineChoice, Error, Options};
@@ -182,11 +182,7 @@ impl OpTime {
 /// Opens the engine that the options ask for.
 pub(crate) fn open(bundle: &Bundle, options: &Options) -> Result<Box<dyn Engine>, Error> {
     match options.engine {
-        EngineChoice::Tract => Ok(Box::new(tract::TractEngine::open(
-            bundle,
-            options,
-            "asked for",
-        )?)),
+        EngineChoice::Tract => Ok(Box::new(open_tract(bundle, options, "asked for")?)),
         EngineChoice::Ort => Ok(Box::new(ort::OrtEngine::open(
             bundle,
             options,
@@ -229,9 +225,27 @@ fn auto(bundle: &Bundle, options: &Options) -> Result<Box<dyn Engine>, Error> {
         }
         Err(error) => rejected.push(rejection(&error)),
     }
-    let mut engine = tract::TractEngine::open(bundle, options, "auto: the best that is present")?;
+    let mut engine = open_tract(bundle, options, "auto: the best that is present")?;
     engine.reject(rejected);
     Ok(Box::new(engine))
+}
+
+/// Graphs for TensorRT convert to half precision and back, which tract does not.
+fn open_tract(
+    bundle: &Bundle,
+    options: &Options,
+    reason: &str,
+) -> Result<tract::TractEngine, Error> {
+    let manifest = &bundle.manifest;
+    let halves = manifest.segments.values().any(|record| record.precision == Precision::F16);
+    if manifest.target == Target::Tensorrt && halves {
+        return Err(bundle.unfit(
+            "it was exported for tensorrt in f16, which tract does not compute; run it with \
+             `--engine ort`, or export it with `--target cpu`"
+                .to_owned(),
+        ));
+    }
+    tract::TractEngine::open(bundle, options, reason)
 }
 
 fn rejection(error: &Error) -> String {

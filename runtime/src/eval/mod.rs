@@ -2,18 +2,23 @@
 //!
 //! Answers that do not parse are counted, never dropped: an unparsed `classify` is
 //! wrong, an unparsed `count` or `localize` is scored as "nothing".
+//!
+//! METEOR is not among the metrics: the customary implementation is a Java program
+//! with WordNet's synonyms and paraphrase tables, and without those data its figures
+//! cannot be had. Answers written with `--answers` can be given to it.
 
 mod annotations;
+mod classify;
 mod outcome;
 mod score;
 mod stated;
 mod text;
 
 pub use annotations::{Entry, Task, read};
+pub use classify::{Alarms, Classification, Threshold};
 pub use outcome::Outcome;
 pub use score::{
-    Alarms, Classification, Counting, Errors, Exact, Localisation, Report, Sets, StatedFacts, Texts,
-    Threshold, score,
+    Counting, Errors, Exact, Localisation, Report, Sets, StatedFacts, Texts, score,
 };
 pub use stated::{Facts, Language, Stated};
 pub use text::{TextScores, text_scores, tokenize};

@@ -14,6 +14,10 @@ use crate::common::{DecodingArguments, EngineArguments, bar, print};
 use crate::json;
 
 /// Measures answers against ChangeChat-105k annotations.
+///
+/// Prints the paper's metrics, METEOR excepted, which needs Java and WordNet. Where
+/// annotations name categories, kinds of questions or the truth of a pair, as those of
+/// models/nano do, false alarms, exact answers and true facts are counted by them.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Bundle directories; several are compared.
