@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use deltavlm_bundle::{Manifest, Segment};
-use deltavlm_runtime::engine::{Engine, Input, Step};
+use deltavlm_runtime::engine::{Engine, Input, OpTime, Step};
 use deltavlm_runtime::{EngineChoice, Model, Options};
 use tract_onnx::prelude::*;
 
@@ -72,24 +72,13 @@ pub fn measure(
     }
     let mut sizes = Vec::new();
     if engine.profile().is_some() {
-        let mut size_of = |work: &Work| -> Result<Size, Failure> {
-            work.run(engine, &inputs, || {})?;
-            let times = engine.profile().unwrap_or_default();
-            Ok(Size {
+        for work in &works {
+            let times = work.run(engine, &inputs, true, || {})?;
+            sizes.push(Size {
                 work: work.name.clone(),
                 operations: times.iter().map(|time| time.operations).sum(),
                 bytes: times.iter().map(|time| time.bytes).sum(),
-            })
-        };
-        for work in &works {
-            let mut size = size_of(work)?;
-            // What fills the cache is no part of the work.
-            if let Some(filling) = work.filling() {
-                let filling = size_of(&filling)?;
-                size.operations -= filling.operations;
-                size.bytes -= filling.bytes;
-            }
-            sizes.push(size);
+            });
         }
     }
     Ok((measured, sizes))
@@ -136,7 +125,7 @@ impl Work {
         let mut times = Vec::new();
         for run in 0..=runs {
             let mut started = Instant::now();
-            self.run(engine, inputs, || started = Instant::now())?;
+            self.run(engine, inputs, false, || started = Instant::now())?;
             // The first one warms caches up.
             if run > 0 {
                 times.push(milliseconds(started));
@@ -145,29 +134,21 @@ impl Work {
         Ok(median(times))
     }
 
-    /// What fills the cache for it.
-    fn filling(&self) -> Option<Self> {
-        match self.kind {
-            Kind::Decoder { past, .. } if past > 0 => Some(Self {
-                name: String::new(),
-                kind: Kind::Decoder { past: 0, new: past },
-            }),
-            _ => None,
-        }
-    }
-
-    /// `begins` is called when everything is ready.
+    /// `begins` is called when everything is ready. What comes back is a profile of
+    /// the work, if it is asked for.
     fn run(
         &self,
         engine: &mut dyn Engine,
         inputs: &Inputs,
+        profiled: bool,
         begins: impl FnOnce(),
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<OpTime>, Failure> {
         match self.kind {
             Kind::Stateless(segment) => {
                 let inputs = inputs.of_segment(segment);
                 begins();
                 engine.run(segment, &inputs)?;
+                Ok(if profiled { engine.profile() } else { None }.unwrap_or_default())
             }
             Kind::Decoder { past, new } => {
                 let prefill = Positions::new(inputs.llm_width, 0, past);
@@ -175,12 +156,16 @@ impl Work {
                 let mut sequence = engine.start(1)?;
                 if past > 0 {
                     sequence.step(&prefill.step())?;
+                    if profiled {
+                        // What fills the cache is no part of the work.
+                        sequence.profile();
+                    }
                 }
                 begins();
                 sequence.step(&step.step())?;
+                Ok(if profiled { sequence.profile() } else { None }.unwrap_or_default())
             }
         }
-        Ok(())
     }
 }
 

@@ -220,6 +220,9 @@ impl Decoder for TractDecoder<'_> {
         }
         Ok(())
     }
+    fn profile(&mut self) -> Option<Vec<OpTime>> {
+        self.engine.profile()
+    }
 }
 
 /// Rows of the first axis, in the order given.

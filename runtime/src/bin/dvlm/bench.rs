@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use clap::Args;
 use deltavlm_bundle::{Instruction, Manifest, Segment};
+use deltavlm_kernels::Pool;
+use deltavlm_kernels::limits::Limits;
 use deltavlm_runtime::engine::{Input, Step};
 use deltavlm_runtime::{Error, Model, Picture, Request, available_bytes};
 use serde_json::{Value, json};
@@ -30,7 +32,9 @@ pub(crate) struct Arguments {
     /// Positions in the KV cache when a decoding step is measured.
     #[arg(long, value_name = "N", default_value_t = 64)]
     past: usize,
-    /// Also say where the time goes by kind of operator, where the engine can tell.
+    /// Also say where the time goes: by segment and kind of operator its time,
+    /// operations, bytes, and share of what this machine can do at most. Takes half a
+    /// gibibyte to measure the limits.
     #[arg(long)]
     ops: bool,
     #[command(flatten)]
@@ -83,6 +87,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
 
     let (classify_ms, survey_ms, pair_ms) = end_to_end(&mut model, &manifest, runs)?;
     progress.inc(2);
+    // Measuring limits takes memory of its own.
+    let peak = json::peak_rss();
     let ops = if arguments.ops {
         operators(&mut model, &manifest, past, prompt)?
     } else {
@@ -103,7 +109,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
             "survey_ms": json::millis(survey_ms),
         },
         "ops": ops,
-        "peak_rss_mib": json::peak_rss(),
+        "peak_rss_mib": peak,
         "load_ms": json::millis(model.load_ms()),
     });
     if arguments.json {
@@ -128,10 +134,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     print(&format!(
         "  pair {pair_ms:.1} ms, classify {classify_ms:.1} ms, survey {survey_ms:.1} ms (encoding included)"
     ))?;
-    for op in document["ops"].as_array().into_iter().flatten().take(20) {
-        print(&format!("  {op}"))?;
-    }
-    Ok(())
+    print_operators(&document["ops"])
 }
 
 fn measured(manifest: &Manifest, segment: Segment, ms: f64, gflop: f64) -> Value {
@@ -313,7 +316,8 @@ fn end_to_end(
     Ok((classify_ms, survey_ms, pair_ms))
 }
 
-/// Time by kind of operator, the longest first; null where the engine cannot tell.
+/// Where the time of each segment goes, by kind of operator, the longest first; null
+/// where the engine cannot tell.
 fn operators(
     model: &mut Model,
     manifest: &Manifest,
@@ -323,19 +327,77 @@ fn operators(
     if model.engine_mut().profile().is_none() {
         return Ok(Value::Null);
     }
+    let threads = model.engine().threads;
+    let limits = Pool::new(threads).ok().map(|pool| Limits::measure(&pool));
+    let mut stages = Vec::new();
     for segment in [Segment::Vision, Segment::Difference, Segment::Qformer] {
         stateless(model, manifest, segment, 1)?;
+        let times = model.engine_mut().profile().unwrap_or_default();
+        // One run to warm up, and one.
+        stages.push((segment.name(), 2.0, times));
     }
-    decoder(model, manifest, 0, prompt, 1)?;
-    decoder(model, manifest, past, 1, 1)?;
-    let mut times = model.engine_mut().profile().unwrap_or_default();
-    times.sort_by(|a, b| b.ms.total_cmp(&a.ms));
-    Ok(times
-        .iter()
-        .map(|time| {
-            json!({"segment": time.segment.name(), "op": time.op, "calls": time.calls, "ms": json::millis(time.ms)})
-        })
-        .collect())
+    for (stage, past, new) in [("prefill", 0, prompt), ("decode", past, 1)] {
+        let width = manifest.model.llm.width;
+        let mut sequence = model.engine_mut().start(1)?;
+        if past > 0 {
+            let (embeddings, bias) = (values(past * width), causal(0, past));
+            sequence.step(&step(0, past, &embeddings, &positions(0, past), &bias))?;
+            sequence.profile();
+        }
+        let (embeddings, bias) = (values(new * width), causal(past, new));
+        sequence.step(&step(past, new, &embeddings, &positions(past, new), &bias))?;
+        stages.push((stage, 1.0, sequence.profile().unwrap_or_default()));
+    }
+    let mut rows = Vec::new();
+    for (stage, runs, mut times) in stages {
+        times.sort_by(|a, b| b.ms.total_cmp(&a.ms));
+        for time in times {
+            let ms = time.ms / runs;
+            let (operations, bytes) = (time.operations / runs, time.bytes / runs);
+            let share = limits.map(|limits| {
+                let rate = if time.op.contains("int") {
+                    limits.int8_ops
+                } else {
+                    limits.f32_ops
+                };
+                let least = (operations / rate).max(bytes / limits.read_bytes);
+                json::millis(100.0 * least * 1e3 / ms)
+            });
+            rows.push(json!({
+                "segment": stage,
+                "op": time.op,
+                "calls": (time.calls as f64 / runs) as u64,
+                "ms": json::millis(ms),
+                "gflop": json::millis(operations / 1e9),
+                "mib": json::millis(bytes / f64::from(1 << 20)),
+                "limit_percent": share,
+            }));
+        }
+    }
+    Ok(Value::Array(rows))
+}
+
+fn print_operators(rows: &Value) -> Result<(), Error> {
+    let Some(rows) = rows.as_array() else {
+        return Ok(());
+    };
+    print(
+        "  segment    operator                 calls         ms      GFLOP        MiB  of limit",
+    )?;
+    for row in rows {
+        let number = |key: &str| row[key].as_f64().unwrap_or(0.0);
+        print(&format!(
+            "  {:<10} {:<22} {:>7} {:>10.3} {:>10.3} {:>10.2} {:>7.0} %",
+            row["segment"].as_str().unwrap_or_default(),
+            row["op"].as_str().unwrap_or_default(),
+            row["calls"],
+            number("ms"),
+            number("gflop"),
+            number("mib"),
+            number("limit_percent"),
+        ))?;
+    }
+    Ok(())
 }
 
 /// Multiplications and additions of the weight matrices and of attention.
