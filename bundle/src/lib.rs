@@ -27,8 +27,8 @@ pub use error::Error;
 pub use files::{FileRecord, sha256_of_bytes, sha256_of_file};
 pub use instruction::{AnswerKind, Cell, Instruction};
 pub use manifest::{
-    ElementType, Embedding, Fidelity, Generation, InstructionRecord, LanguageModel, Manifest,
-    Model, Precision, QFormer, Segment, SegmentRecord, SourceRecord, Target, TextRules,
+    Calibration, ElementType, Embedding, Fidelity, Generation, InstructionRecord, LanguageModel,
+    Manifest, Model, Precision, QFormer, Segment, SegmentRecord, SourceRecord, Target, TextRules,
     TokenizerFiles, Vision,
 };
 pub use sentencepiece::SentencePiece;

@@ -5,7 +5,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AnswerKind, Error, FORMAT_VERSION, FileRecord, Instruction, MANIFEST_FILE};
+use crate::{
+    AnswerKind, Error, FORMAT_VERSION, FileRecord, Instruction, MANIFEST_FILE, sha256_of_bytes,
+};
+
+/// Stands for the seal in the text that is sealed.
+const UNSEALED: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// The content of `bundle.json`. Unknown fields are refused: a newer writer must
 /// raise [`FORMAT_VERSION`] instead of being half understood.
@@ -38,6 +43,10 @@ pub struct Manifest {
     pub sources: Vec<SourceRecord>,
     /// Agreement with the f32 reference, by segment name and `end_to_end`.
     pub fidelity: BTreeMap<String, Fidelity>,
+    /// SHA-256 of this very file, its own 64 digits counted as zeros; empty where
+    /// the writer gave none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub seal: String,
 }
 
 /// A graph of the bundle. Its file is `<name>.onnx`, its weights `<name>.weights`.
@@ -232,6 +241,22 @@ pub struct SegmentRecord {
     pub precision: Precision,
     /// Number of weights, before quantisation.
     pub parameters: u64,
+    /// What calibration did, where it was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
+}
+
+/// Scales chosen for what a user's pictures send through a segment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// Pairs that it looked at.
+    pub pairs: usize,
+    /// The share by which it lowers the segment's relative error on a pair that it
+    /// did not look at; negative where it raises it.
+    pub gain: f64,
+    /// Whether the stored weights follow it: only where the gain is above 0.
+    pub kept: bool,
 }
 
 /// The token table: row-major `[rows, width]`, little endian, from offset 0.
@@ -355,6 +380,34 @@ impl Manifest {
         let mut text = serde_json::to_string_pretty(self).expect("a manifest is plain data");
         text.push('\n');
         text
+    }
+
+    /// The same manifest with its seal.
+    #[must_use]
+    pub fn sealed(mut self) -> Self {
+        UNSEALED.clone_into(&mut self.seal);
+        self.seal = sha256_of_bytes(self.to_json().as_bytes());
+        self
+    }
+
+    /// Compares the seal of a bundle directory's manifest with its text.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when the text is not the one that was sealed.
+    pub fn check_seal(&self, directory: &Path) -> Result<(), Error> {
+        let path = directory.join(MANIFEST_FILE);
+        let text = std::fs::read_to_string(&path).map_err(|source| Error::Io {
+            path: path.clone(),
+            source,
+        })?;
+        let unsealed = text.replace(&format!("\"{}\"", self.seal), &format!("\"{UNSEALED}\""));
+        if !self.seal.is_empty() && sha256_of_bytes(unsealed.as_bytes()) == self.seal {
+            return Ok(());
+        }
+        Err(Error::Damaged {
+            path,
+            problem: "was changed after it was written: its `seal` does not match".to_owned(),
+        })
     }
 
     /// The record of a fixed instruction.

@@ -2,21 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use deltavlm_bundle::{
-    ElementType, Embedding, FORMAT_VERSION, Fidelity, FileRecord, Generation, Instruction,
-    InstructionRecord, MANIFEST_FILE, Manifest, Precision, Segment, SegmentRecord, SentencePiece,
-    SourceRecord, Target, TextRules, TokenizerFiles, WordPiece, sha256_of_bytes,
+    ElementType, Embedding, FORMAT_VERSION, FileRecord, Generation, Instruction, InstructionRecord,
+    MANIFEST_FILE, Manifest, Precision, Segment, SegmentRecord, SentencePiece, SourceRecord,
+    Target, TextRules, TokenizerFiles, WordPiece, sha256_of_bytes,
 };
 
 use prost::Message;
 
+use crate::calibrate::{Probe, calibrate};
 use crate::config::Config;
-use crate::fidelity::Measured;
 use crate::folder::Folder;
 use crate::model::Network;
-use crate::pictures::{self, Pair};
+use crate::pictures;
 use crate::progress::Progress;
 use crate::source::{Layers, Paths};
 use crate::weights::Plan;
@@ -28,18 +27,14 @@ const QFORMER_VOCABULARY: &str = "qformer-vocab.txt";
 const LLM_TOKENIZER: &str = "llm-tokenizer.model";
 /// Room for graphs and manifest beyond the files whose sizes are known.
 const SLACK: u64 = 16 << 20;
-/// Weights up to which fidelity is measured unless told otherwise.
-const MEASURED_BY_DEFAULT: u64 = 500_000_000;
-/// Pairs that calibration looks at.
-const CALIBRATION_PAIRS: usize = 16;
+/// Pairs that are taken from a folder: for calibration, and one to measure with.
+const MOST_PAIRS: usize = 17;
 /// The special token that begins and ends everything in the published model.
 const END_OF_SENTENCE: u32 = 2;
 
 /// Whether to measure what quantisation costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Measure {
-    /// For models of up to 500 million weights.
-    Auto,
     /// Whatever it takes.
     Always,
     /// Leave the fidelity table empty.
@@ -80,11 +75,6 @@ pub fn build(options: &Options) -> Result<Manifest> {
     let words = WordPiece::open(&options.paths.bert_vocab)?;
     let pieces = SentencePiece::open(&options.paths.llm.join("tokenizer.model"))?;
     let net = Network::new(layers, &config, pieces.len())?;
-    if net.layers().count_of("mask_decoder.") > 0 {
-        eprintln!(
-            "dvlm-export: the checkpoint's `mask_decoder.*` is left out: no mask segment is written yet"
-        );
-    }
     let text = text_rules(&config);
     let generation = generation(&config, pieces.len());
     let instructions = instructions(&config, &net, &text, &generation, &words, &pieces)?;
@@ -98,52 +88,46 @@ pub fn build(options: &Options) -> Result<Manifest> {
         .sum::<u64>()
         + embedding_plan.len();
     folder.need(bytes + SLACK)?;
-    let parameters: u64 = built
-        .values()
-        .map(|segment| segment.plan.parameters())
-        .sum();
-    let measures = match options.measure {
-        Measure::Auto => parameters <= MEASURED_BY_DEFAULT,
-        Measure::Always => true,
-        Measure::Never => false,
-    };
+    let mut calibrated = BTreeMap::new();
+    let mut fidelity = BTreeMap::new();
     let pairs = match &options.calibrate {
-        Some(directory) => pictures::folder(directory, &net.model.vision, CALIBRATION_PAIRS + 1)?,
+        Some(directory) => pictures::folder(directory, &net.model.vision, MOST_PAIRS)?,
         None => Vec::new(),
     };
-    // Measured with a pair that calibration does not see, if there are two at all.
-    let pair = pairs
-        .last()
-        .cloned()
-        .unwrap_or_else(|| pictures::built_in(&net.model.vision));
-    let mut fidelity = BTreeMap::new();
-    if options.calibrate.is_some() {
-        let seen = &pairs[..(pairs.len() - 1).max(1)];
-        let measured = measures.then_some(&pair);
-        fidelity = calibrate(
-            options,
-            seen,
-            measured,
-            &net,
-            &mut built,
-            &embedding_plan,
-            &instructions,
-        )?;
-    }
-    if measures {
-        let measured = Measured {
-            net: &net,
-            segments: &built,
-            embedding: &embedding_plan,
-            threads: options.threads,
-        };
-        note(options, "measuring fidelity");
-        fidelity.extend(measured.fidelity(&pair, probe(&net, &instructions))?);
+    // Measured with a pair that calibration does not see.
+    let (pair, seen) = match pairs.split_last() {
+        Some((pair, seen)) => (pair.clone(), seen),
+        None => (pictures::built_in(&net.model.vision), &[][..]),
+    };
+    let probe = Probe {
+        net: &net,
+        embedding: &embedding_plan,
+        pair: &pair,
+        instruction: longest_or_cheapest(&net, &instructions),
+        threads: options.threads,
+    };
+    if options.calibrate.is_some() || options.measure == Measure::Always {
+        note(options, "measuring what the stored precision costs");
+        let exact = probe.measured(&built).exact(&pair, probe.instruction)?;
+        if options.calibrate.is_some() {
+            note(options, &format!("calibrating with {} pairs", seen.len()));
+            calibrated = calibrate(&probe, &exact, seen, &instructions, &mut built)?;
+        }
+        fidelity = probe
+            .measured(&built)
+            .fidelity(&exact, &pair, probe.instruction)?;
     }
 
     let records = built
         .iter()
-        .map(|(&segment, built)| (segment, record(options, segment, built)))
+        .map(|(&segment, built)| {
+            let calibration = calibrated.remove(&segment);
+            let record = SegmentRecord {
+                calibration,
+                ..record(options, segment, built)
+            };
+            (segment, record)
+        })
         .collect();
     let tokenizers = copy_tokenizers(&options.paths, folder.path())?;
     let mut outputs = vec![Output {
@@ -164,10 +148,10 @@ pub fn build(options: &Options) -> Result<Manifest> {
     } else {
         Progress::hidden()
     };
-    let hashes = write(&outputs, &net.layers().scans(), options.threads, &progress)?;
+    let done = write(&outputs, &net.layers().scans(), options.threads, &progress)?;
     progress.finish();
 
-    let files = measure(folder.path(), options.threads)?;
+    let files = file_records(folder.path(), done.outputs)?;
     let manifest = Manifest {
         format: FORMAT_VERSION,
         id: identity(&net.model.name, options.precision, &files),
@@ -180,9 +164,11 @@ pub fn build(options: &Options) -> Result<Manifest> {
         tokenizers,
         instructions,
         files,
-        sources: source_records(net.layers(), hashes),
+        sources: source_records(net.layers(), done.sources),
         fidelity,
-    };
+        seal: String::new(),
+    }
+    .sealed();
     let path = folder.path().join(MANIFEST_FILE);
     std::fs::write(&path, manifest.to_json()).map_err(|e| Error::io(&path, e))?;
     // What would be refused later is refused now.
@@ -291,6 +277,7 @@ fn segments(options: &Options, net: &Network) -> Result<BTreeMap<Segment, graph:
             Segment::Difference => graph::difference(net, precision, options.target)?,
             Segment::Qformer => graph::qformer(net, precision, options.target)?,
             Segment::Decoder => graph::decoder(net, precision, options.target)?,
+            Segment::Mask if graph::has_mask(net) => graph::mask(net, precision, options.target)?,
             Segment::Mask => continue,
         };
         built.insert(segment, graph);
@@ -304,6 +291,7 @@ fn record(options: &Options, segment: Segment, built: &graph::Segment) -> Segmen
         weights: format!("{}.weights", segment.name()),
         precision: precision_of(options, segment),
         parameters: built.plan.parameters(),
+        calibration: None,
     }
 }
 
@@ -325,43 +313,12 @@ fn embedding(options: &Options, net: &Network) -> Result<(Plan, Embedding)> {
     Ok((plan, record))
 }
 
-/// Gives every quantised weight the importance of its columns, measured on the
-/// user's pairs. Returns the fidelity without it, so that the gain can be seen.
-fn calibrate(
-    options: &Options,
-    pairs: &[Pair],
-    measured_with: Option<&Pair>,
-    net: &Network,
-    built: &mut BTreeMap<Segment, graph::Segment>,
-    embedding: &Plan,
-    instructions: &[InstructionRecord],
-) -> Result<BTreeMap<String, Fidelity>> {
-    let measured = Measured {
-        net,
-        segments: built,
-        embedding,
-        threads: options.threads,
-    };
-    let mut before = BTreeMap::new();
-    if let Some(pair) = measured_with {
-        note(options, "measuring fidelity without calibration");
-        let table = measured.fidelity(pair, probe(net, instructions))?;
-        let table = table.into_iter();
-        before.extend(table.map(|(name, fidelity)| (format!("uncalibrated.{name}"), fidelity)));
-    }
-    note(options, &format!("calibrating with {} pairs", pairs.len()));
-    let statistics = measured.statistics(pairs, instructions)?;
-    for segment in built.values_mut() {
-        segment
-            .plan
-            .set_importance(|name| statistics.importance(name).map(Arc::new));
-    }
-    Ok(before)
-}
-
 /// The instruction to measure with: the longest, for the most positions to
 /// compare, or the shortest where every position costs seconds.
-fn probe<'a>(net: &Network, instructions: &'a [InstructionRecord]) -> &'a InstructionRecord {
+fn longest_or_cheapest<'a>(
+    net: &Network,
+    instructions: &'a [InstructionRecord],
+) -> &'a InstructionRecord {
     let by_length = |record: &&InstructionRecord| record.llm_ids.len();
     let large = net.model.llm.width * net.model.llm.layers > 16_384;
     let chosen = if large {
@@ -391,28 +348,20 @@ fn copy_tokenizers(paths: &Paths, directory: &Path) -> Result<TokenizerFiles> {
     })
 }
 
-/// Size and hash of every file, sorted by name.
-fn measure(directory: &Path, threads: usize) -> Result<Vec<FileRecord>> {
-    let mut names = Vec::new();
+/// Size and hash of every file, sorted by name; the outputs are known already.
+fn file_records(directory: &Path, outputs: Vec<FileRecord>) -> Result<Vec<FileRecord>> {
+    let mut records: BTreeMap<String, FileRecord> = outputs
+        .into_iter()
+        .map(|record| (record.path.clone(), record))
+        .collect();
     for entry in std::fs::read_dir(directory).map_err(|e| Error::io(directory, e))? {
         let entry = entry.map_err(|e| Error::io(directory, e))?;
-        names.push(entry.file_name().to_string_lossy().into_owned());
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !records.contains_key(&name) {
+            records.insert(name.clone(), FileRecord::measure(directory, &name)?);
+        }
     }
-    names.sort();
-    let records = std::sync::Mutex::new(BTreeMap::new());
-    crate::write::run_all(&names, threads, |name, _| {
-        let record = FileRecord::measure(directory, name)?;
-        records
-            .lock()
-            .expect("no panic while measuring")
-            .insert(name.clone(), record);
-        Ok(())
-    })?;
-    Ok(records
-        .into_inner()
-        .expect("no panic while measuring")
-        .into_values()
-        .collect())
+    Ok(records.into_values().collect())
 }
 
 fn identity(name: &str, precision: Precision, files: &[FileRecord]) -> String {

@@ -9,7 +9,7 @@ use deltavlm_bundle::{Manifest, Precision, Segment, Target};
 
 use crate::build::{Measure, Options, build};
 use crate::source::Paths;
-use crate::synth::{Size, synth};
+use crate::synth::{Shapes, Size, synth};
 use crate::{Error, Result};
 
 /// Turns the published DeltaVLM weights into a bundle that the board runs.
@@ -28,6 +28,10 @@ enum Command {
     /// given, then the DeltaVLM checkpoint; a later file wins. A missing tensor is
     /// an error that names the file expected to hold it. Nothing is executed: a
     /// pickle that asks for more than tensors is refused by name.
+    ///
+    /// A mask branch, `mask_decoder.*`, becomes the segment `mask` where its layers
+    /// are numbered convolutions, transposed convolutions and batch norms; the rule,
+    /// which is ours, is in docs/bundle-format.md.
     ///
     /// The bundle appears whole or not at all, and the same files give the same
     /// bytes on every machine.
@@ -89,13 +93,14 @@ struct Build {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// A directory with `A/` and `B/` pictures: scales are then chosen for what
-    /// these pairs send through each layer, and the gain is reported.
+    /// these pairs send through each layer. The last pair is held aside: a segment
+    /// keeps the choice only where that pair comes out better, and the gain is told.
     #[arg(long, value_name = "DIR")]
     calibrate: Option<PathBuf>,
-    /// Whether to measure what quantisation costs, for the fidelity table: `auto`
-    /// does for models of up to 500 million weights, where it takes seconds; for
-    /// the published model it takes many minutes.
-    #[arg(long, value_enum, default_value = "auto")]
+    /// Whether to run the model with the published and with the stored weights, for
+    /// the fidelity table. For the published model that takes longer than the export
+    /// itself; memory stays bounded.
+    #[arg(long, value_enum, default_value = "always")]
     fidelity: Measure,
     /// Worker threads; all cores unless given.
     #[arg(long, value_name = "N")]
@@ -116,6 +121,9 @@ struct Synth {
     /// The directory to write: `eva_vit_g.pth`, `checkpoint_best.pth`, `llm/`, `bert/vocab.txt`, `deltavlm.json`.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// With a mask branch in the checkpoint.
+    #[arg(long)]
+    mask: bool,
     /// Worker threads; all cores unless given.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -247,8 +255,12 @@ fn run_synth(arguments: &Synth) -> Result<()> {
         SizeArg::Mid => Size::Mid,
         SizeArg::Full => Size::Full,
     };
+    let shapes = Shapes {
+        mask: arguments.mask,
+        ..Shapes::of(size)
+    };
     synth(
-        size,
+        &shapes,
         arguments.seed,
         &arguments.out,
         threads(arguments.threads)?,
@@ -306,6 +318,14 @@ fn report(manifest: &Manifest) {
             record.parameters,
             size(&record.weights)
         );
+        if let Some(calibration) = &record.calibration {
+            println!(
+                "             calibrated with {} pairs: relative error {:+.1} %, {}",
+                calibration.pairs,
+                -100.0 * calibration.gain,
+                if calibration.kept { "kept" } else { "not kept" }
+            );
+        }
     }
     for (name, fidelity) in &manifest.fidelity {
         let agreement = fidelity

@@ -19,6 +19,8 @@ pub struct Config {
     pub vision: Vision,
     /// The Q-Former.
     pub qformer: QFormer,
+    /// The mask branch.
+    pub mask: Mask,
     /// Text rules.
     pub text: Text,
     /// Decoding.
@@ -47,6 +49,36 @@ pub struct QFormer {
     pub max_text_tokens: Option<usize>,
 }
 
+/// What the tensors of the mask branch do not say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mask {
+    /// Between layers; ReLU unless given.
+    pub activation: Activation,
+    /// Side of the mask; 256 unless given.
+    pub size: Option<usize>,
+}
+
+/// What stands between two layers of the mask branch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Activation {
+    #[default]
+    Relu,
+    Gelu,
+}
+
+impl Activation {
+    /// The ONNX operator.
+    pub(crate) const fn operator(self) -> &'static str {
+        match self {
+            Self::Relu => "Relu",
+            Self::Gelu => "Gelu",
+        }
+    }
+}
+
 /// Overrides of text processing.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -63,8 +95,6 @@ pub struct Text {
 #[allow(missing_docs)]
 pub struct Generation {
     pub repetition_penalty: Option<f32>,
-    /// Accepted because training recipes write it; `dvlm --beams` chooses at run time.
-    pub beams: Option<usize>,
     pub max_tokens: Option<usize>,
     pub bos_id: Option<u32>,
     pub eos_id: Option<u32>,

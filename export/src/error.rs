@@ -70,6 +70,14 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// The layers of the mask branch are of a form that is not known.
+    #[error("{}: the mask branch has layers of a form that is not known: `{keys}`; docs/bundle-format.md says which are, and without `mask_decoder.*` in the checkpoint the bundle is built without it", path.display())]
+    MaskForm {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The keys in question.
+        keys: String,
+    },
     /// A configuration file says something impossible.
     #[error("{}: {problem}", path.display())]
     Config {

@@ -26,10 +26,11 @@ pub struct Measured<'a> {
     pub threads: usize,
 }
 
-/// Outputs that belong to one pair and one instruction.
-struct Outputs {
+/// What the exact weights give for one pair and one instruction.
+pub struct Exact {
     features: [Vec<f32>; 2],
     difference: Vec<f32>,
+    mask: Vec<f32>,
     queries: Vec<f32>,
     logits: Vec<f32>,
 }
@@ -43,20 +44,21 @@ impl Measured<'_> {
     /// When a weight cannot be read.
     pub fn fidelity(
         &self,
+        exact: &Exact,
         pair: &Pair,
         instruction: &InstructionRecord,
     ) -> Result<BTreeMap<String, Fidelity>> {
-        let exact = self.all(pair, instruction, Weights::Exact)?;
-        let features = self.features(pair, Weights::Stored, None)?;
-        let difference = self.difference(&exact.features, Weights::Stored, None)?;
-        let queries = self.queries(&exact.difference, instruction, Weights::Stored, None)?;
-        let chained = self.difference(&features, Weights::Stored, None)?;
-        let chained = self.queries(&chained, instruction, Weights::Stored, None)?;
+        let stored = Weights::Stored;
+        let features = self.features(pair, stored, None)?;
+        let difference = self.difference(&exact.features, stored, None)?;
+        let queries = self.queries(&exact.difference, instruction, stored, None)?;
+        let chained = self.difference(&features, stored, None)?;
+        let chained = self.queries(&chained, instruction, stored, None)?;
         // The language model is most of the work: both sets of queries go through it at once.
         let both = self.logits(
             &[exact.queries.as_slice(), &chained],
             instruction,
-            Weights::Stored,
+            stored,
             None,
         )?;
         let (logits, chained) = both.split_at(both.len() / 2);
@@ -69,6 +71,10 @@ impl Measured<'_> {
         add("difference", &difference, &exact.difference, None);
         add("qformer", &queries, &exact.queries, None);
         add("decoder", logits, &exact.logits, None);
+        if !exact.mask.is_empty() {
+            let mask = self.mask(&exact.difference, stored)?;
+            add("mask", &mask, &exact.mask, None);
+        }
         add(
             "end_to_end",
             chained,
@@ -100,19 +106,21 @@ impl Measured<'_> {
         Ok(found)
     }
 
-    fn all(
-        &self,
-        pair: &Pair,
-        instruction: &InstructionRecord,
-        weights: Weights,
-    ) -> Result<Outputs> {
+    /// The outputs of the exact weights.
+    ///
+    /// # Errors
+    /// When a weight cannot be read.
+    pub fn exact(&self, pair: &Pair, instruction: &InstructionRecord) -> Result<Exact> {
+        let weights = Weights::Exact;
         let features = self.features(pair, weights, None)?;
         let difference = self.difference(&features, weights, None)?;
+        let mask = self.mask(&difference, weights)?;
         let queries = self.queries(&difference, instruction, weights, None)?;
         let logits = self.logits(&[&queries], instruction, weights, None)?;
-        Ok(Outputs {
+        Ok(Exact {
             features,
             difference,
+            mask,
             queries,
             logits,
         })
@@ -172,6 +180,18 @@ impl Measured<'_> {
             weights,
             statistics,
         )
+    }
+
+    /// The mask, or nothing where there is no mask branch. It has no linear maps to
+    /// calibrate.
+    fn mask(&self, difference: &[f32], weights: Weights) -> Result<Vec<f32>> {
+        if !self.segments.contains_key(&Segment::Mask) {
+            return Ok(Vec::new());
+        }
+        let vision = &self.net.model.vision;
+        let shape = [1, 2 * vision.tokens, vision.width];
+        let inputs = vec![("difference", Array::f32(&shape, difference.to_vec()))];
+        self.run(Segment::Mask, inputs, "change", weights, None)
     }
 
     fn queries(

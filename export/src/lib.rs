@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod build;
+mod calibrate;
 pub mod cli;
 pub mod config;
 mod error;
@@ -22,6 +23,7 @@ mod folder;
 mod grammar;
 pub mod graph;
 pub mod interpret;
+mod llm_config;
 pub mod matrix;
 pub mod model;
 pub mod onnx;
@@ -36,5 +38,6 @@ mod tensor_ops;
 pub mod verify;
 pub mod weights;
 mod write;
+mod written;
 
 pub use error::{Error, Result};

@@ -1,11 +1,10 @@
 //! The network: every dimension from the tensors, every tensor checked against them.
 
-use std::path::Path;
+use deltavlm_bundle::{Model, QFormer, Vision};
 
-use deltavlm_bundle::{LanguageModel, Model, QFormer, Vision};
-
-use crate::config::Config;
+use crate::config::{Config, Mask};
 use crate::graph::Keep;
+use crate::llm_config::{LlmConfig, language_model};
 use crate::matrix::Matrix;
 use crate::positions;
 use crate::source::{Layers, Tensor};
@@ -32,19 +31,13 @@ pub struct Network {
     pub qformer_mlp: usize,
     /// Epsilon of the language model's norms.
     pub rms_epsilon: f32,
+    /// What the tensors of the mask branch do not say.
+    pub mask: Mask,
     /// Rows of the token tables that come from the file; the rest is added.
     pub stored_rows: usize,
     layers: Layers,
     llm: LlmConfig,
     added: Option<[Vec<f32>; 2]>,
-}
-
-#[derive(Debug)]
-struct LlmConfig {
-    rms_epsilon: f32,
-    rope_base: f64,
-    rope_factor: f64,
-    tied: bool,
 }
 
 impl Network {
@@ -79,6 +72,7 @@ impl Network {
         let mut network = Self {
             qformer_mlp: leading(layers.get(inner)?)?,
             rms_epsilon: llm_config.rms_epsilon,
+            mask: mask(config)?,
             stored_rows,
             model: Model {
                 name,
@@ -320,6 +314,15 @@ fn qformer(layers: &Layers, config: &Config) -> Result<QFormer> {
     })
 }
 
+fn mask(config: &Config) -> Result<Mask> {
+    match config.mask.size {
+        Some(size) if !(1..=4096).contains(&size) => Err(Error::Usage(format!(
+            "mask.size {size} is not between 1 and 4096; correct it in --config"
+        ))),
+        _ => Ok(config.mask),
+    }
+}
+
 /// The first dimension of a matrix.
 fn leading(tensor: &Tensor) -> Result<usize> {
     match *tensor.shape() {
@@ -353,123 +356,6 @@ fn position_grid(tensor: &Tensor, width: usize) -> Result<usize> {
         return Ok((tokens - 1).isqrt());
     }
     Err(tensor.shape_fault(&[1, 257, width], "a class token and a square grid"))
-}
-
-fn language_model(path: &Path) -> Result<(LanguageModel, LlmConfig)> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-    let value: serde_json::Value =
-        serde_json::from_str(&text).map_err(|e| Error::config(path, e.to_string()))?;
-    let value = value
-        .get("text_config")
-        .filter(|text| text.get("hidden_size").is_some())
-        .unwrap_or(&value);
-    let size = |field: &str| match value.get(field) {
-        None | Some(serde_json::Value::Null) => Ok(None),
-        Some(number) => match number.as_u64() {
-            Some(number) if (1..1 << 24).contains(&number) => Ok(Some(number as usize)),
-            _ => Err(Error::config(
-                path,
-                format!("`{field}` is {number}, which is no size"),
-            )),
-        },
-    };
-    let needed = |field: &str| {
-        size(field)?.ok_or_else(|| {
-            Error::config(
-                path,
-                format!("`{field}` is missing; take the config.json of the model"),
-            )
-        })
-    };
-    let number = |value: &serde_json::Value, field: &str| {
-        value.get(field).and_then(serde_json::Value::as_f64)
-    };
-    for (field, usual) in [("hidden_act", "silu"), ("model_type", "llama")] {
-        let found = value.get(field).and_then(serde_json::Value::as_str);
-        if found.is_some_and(|found| {
-            found != usual && !(field == "model_type" && found.contains("llava"))
-        }) {
-            return Err(Error::config(
-                path,
-                format!(
-                    "`{field}` is `{}`; only LLaMA models with `{usual}` are supported",
-                    found.unwrap_or_default()
-                ),
-            ));
-        }
-    }
-    for field in ["attention_bias", "mlp_bias"] {
-        if value.get(field).and_then(serde_json::Value::as_bool) == Some(true) {
-            return Err(Error::config(
-                path,
-                format!("`{field}` is true; LLaMA models with these biases are not supported"),
-            ));
-        }
-    }
-    let (width, heads) = (needed("hidden_size")?, needed("num_attention_heads")?);
-    let kv_heads = size("num_key_value_heads")?.unwrap_or(heads);
-    let head_dim = size("head_dim")?.unwrap_or(width / heads);
-    if !heads.is_multiple_of(kv_heads) || head_dim == 0 || !head_dim.is_multiple_of(2) {
-        return Err(Error::config(
-            path,
-            format!(
-                "{heads} heads of width {head_dim} with {kv_heads} key/value heads are impossible"
-            ),
-        ));
-    }
-    let none = serde_json::Value::Null;
-    let rope = value.get("rope_parameters").filter(|v| v.is_object());
-    let scaling = rope.or_else(|| value.get("rope_scaling")).unwrap_or(&none);
-    let kind = scaling
-        .get("rope_type")
-        .or_else(|| scaling.get("type"))
-        .and_then(serde_json::Value::as_str);
-    let rope_factor = match kind {
-        None | Some("default") => 1.0,
-        Some("linear") => number(scaling, "factor").unwrap_or(1.0),
-        Some(other) => {
-            return Err(Error::config(
-                path,
-                format!("rotary scaling of type `{other}` is not supported; `linear` and none are"),
-            ));
-        }
-    };
-    let positive = |value: f64, field: &str| {
-        if value.is_finite() && value > 0.0 {
-            Ok(value)
-        } else {
-            Err(Error::config(
-                path,
-                format!("`{field}` is {value}, which must be positive"),
-            ))
-        }
-    };
-    let rope_base = rope
-        .and_then(|rope| number(rope, "rope_theta"))
-        .or_else(|| number(value, "rope_theta"));
-    let config = LlmConfig {
-        rms_epsilon: positive(
-            number(value, "rms_norm_eps").unwrap_or(1e-6),
-            "rms_norm_eps",
-        )? as f32,
-        rope_base: positive(rope_base.unwrap_or(10_000.0), "rope_theta")?,
-        rope_factor: positive(rope_factor, "rope_scaling.factor")?,
-        tied: value
-            .get("tie_word_embeddings")
-            .and_then(serde_json::Value::as_bool)
-            .unwrap_or(false),
-    };
-    let model = LanguageModel {
-        width,
-        layers: needed("num_hidden_layers")?,
-        heads,
-        kv_heads,
-        head_dim,
-        mlp_width: needed("intermediate_size")?,
-        vocab_size: needed("vocab_size")?,
-        max_positions: size("max_position_embeddings")?.unwrap_or(2048).min(32_768),
-    };
-    Ok((model, config))
 }
 
 /// The mean of all rows: what an added token gets. Its logit is the mean logit,

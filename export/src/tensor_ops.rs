@@ -56,6 +56,8 @@ pub(crate) fn apply(node: &Node, inputs: &[&Array], threads: usize) -> Result<Ve
             let (scale, epsilon) = (inputs[1].floats(), float(node, "epsilon"));
             one(rows(x, threads, |row| rms_norm(row, scale, epsilon)))
         }
+        "Conv" => one(convolution(node, inputs)),
+        "ConvTranspose" => one(transposed_convolution(node, inputs)),
         "MatMul" => one(matmul(x, inputs[1], threads)),
         "Concat" => one(concat(inputs, axis(node, x))),
         "Split" => Ok(split(x, inputs[1].integers())),
@@ -122,6 +124,75 @@ pub(crate) fn apply(node: &Node, inputs: &[&Array], threads: usize) -> Result<Ve
 /// `x` `[M,K]` times the transpose of `weight` `[N,K]`: `[M,N]`.
 pub(crate) fn multiply(x: &[f32], weight: &[f32], width: usize) -> Vec<f32> {
     matmul_f32(Isa::detect(), x, weight, width).expect("whole rows on both sides")
+}
+
+/// A convolution of one picture by gathering what each output sees.
+fn convolution(node: &Node, inputs: &[&Array]) -> Array {
+    let (x, weight) = (inputs[0], inputs[1]);
+    let (channels, height, width) = (x.shape[1], x.shape[2], x.shape[3]);
+    let (outputs, kernel) = (weight.shape[0], weight.shape[2]);
+    let padding = ints(node, "pads").first().map_or(0, |&pad| pad as usize);
+    let values = x.floats();
+    let mut seen = vec![0.0; height * width * channels * kernel * kernel];
+    let mut cells = seen.chunks_exact_mut(channels * kernel * kernel);
+    for y in 0..height {
+        for x in 0..width {
+            let cell = cells.next().expect("one cell per output");
+            for c in 0..channels {
+                for i in (0..kernel * kernel).filter(|i| {
+                    (padding..height + padding).contains(&(y + i / kernel))
+                        && (padding..width + padding).contains(&(x + i % kernel))
+                }) {
+                    let (row, column) = (y + i / kernel - padding, x + i % kernel - padding);
+                    cell[c * kernel * kernel + i] = values[(c * height + row) * width + column];
+                }
+            }
+        }
+    }
+    // Outputs as rows, cells as columns: the order of `NCHW`.
+    let mut out = multiply(weight.floats(), &seen, channels * kernel * kernel);
+    add_bias(&mut out, inputs.get(2), height * width);
+    Array::f32(&[1, outputs, height, width], out)
+}
+
+/// The transpose of a convolution with stride 2: every input spreads its kernel.
+fn transposed_convolution(node: &Node, inputs: &[&Array]) -> Array {
+    let (x, weight) = (inputs[0], inputs[1]);
+    let (channels, height, width) = (x.shape[1], x.shape[2], x.shape[3]);
+    let (outputs, kernel) = (weight.shape[1], weight.shape[2]);
+    let padding = ints(node, "pads").first().map_or(0, |&pad| pad as usize);
+    let (tall, wide) = (2 * height, 2 * width);
+    let (values, weights) = (x.floats(), weight.floats());
+    let mut out = vec![0.0; outputs * tall * wide];
+    for c in 0..channels {
+        for (at, &value) in values[c * height * width..][..height * width]
+            .iter()
+            .enumerate()
+        {
+            for o in 0..outputs {
+                let kernels = &weights[(c * outputs + o) * kernel * kernel..][..kernel * kernel];
+                for (i, weight) in kernels.iter().enumerate() {
+                    let row = (2 * (at / width) + i / kernel).checked_sub(padding);
+                    let column = (2 * (at % width) + i % kernel).checked_sub(padding);
+                    if let (Some(row), Some(column)) = (row, column)
+                        && row < tall
+                        && column < wide
+                    {
+                        out[(o * tall + row) * wide + column] += value * weight;
+                    }
+                }
+            }
+        }
+    }
+    add_bias(&mut out, inputs.get(2), tall * wide);
+    Array::f32(&[1, outputs, tall, wide], out)
+}
+
+fn add_bias(out: &mut [f32], bias: Option<&&Array>, plane: usize) {
+    let Some(bias) = bias else { return };
+    for (plane, &bias) in out.chunks_exact_mut(plane).zip(bias.floats()) {
+        plane.iter_mut().for_each(|value| *value += bias);
+    }
 }
 
 fn matmul(a: &Array, b: &Array, threads: usize) -> Array {

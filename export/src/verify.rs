@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use deltavlm_bundle::{Fidelity, MANIFEST_FILE, Manifest, Precision, Segment, Target};
-use deltavlm_runtime::engine::{Engine, Input, Step};
+use deltavlm_runtime::engine::{Engine, Input, Step, load_library};
 use deltavlm_runtime::{Check, EngineChoice, Model, Options};
 use prost::Message;
 use serde::Serialize;
@@ -72,6 +72,9 @@ pub fn verify(subject: &Subject) -> Result<Report> {
         absent: BTreeMap::new(),
         doubts: Vec::new(),
     };
+    if let Err(error) = manifest.check_seal(&subject.bundle) {
+        report.doubts.push(error.to_string());
+    }
     check_files(&subject.bundle, &manifest, &mut report)?;
     check_graphs(&subject.bundle, &manifest, &mut report);
     if !report.doubts.is_empty() {
@@ -220,8 +223,19 @@ fn outputs(
         check: Check::Size,
         ..Options::default()
     };
-    let mut model = Model::open(bundle, &options).map_err(|error| match engine {
-        EngineChoice::Ort if subject.ort_library.is_none() => {
+    if engine == EngineChoice::Ort
+        && let Err(error) = load_library(subject.ort_library.as_deref())
+    {
+        let named = subject.ort_library.is_some() || std::env::var_os("ORT_DYLIB_PATH").is_some();
+        return Err(if named {
+            Absence::Fails(error.to_string())
+        } else {
+            Absence::NotPresent(name.to_owned(), error.to_string())
+        });
+    }
+    let mut model = Model::open(bundle, &options).map_err(|error| match error {
+        // The bundle may be sound where this machine is too small for it.
+        deltavlm_runtime::Error::Memory { .. } => {
             Absence::NotPresent(name.to_owned(), error.to_string())
         }
         _ => Absence::Fails(format!("{name}: {error}")),

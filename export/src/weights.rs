@@ -3,6 +3,7 @@
 //! Sizes follow from shapes and precisions alone, so every graph, the free-space
 //! check and the work for all cores are known before the first tensor is read.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use deltavlm_bundle::ElementType;
@@ -20,6 +21,7 @@ const LARGE: u64 = 1 << 20;
 #[derive(Debug, Default)]
 pub struct Plan {
     items: Vec<Item>,
+    gaps: Vec<Range<u64>>,
     len: u64,
     parameters: u64,
 }
@@ -92,8 +94,21 @@ impl Plan {
     /// Tells how much an error in each column matters, by the weight's name.
     pub fn set_importance(&mut self, of: impl Fn(&str) -> Option<Arc<Vec<f32>>>) {
         for item in &mut self.items {
-            item.importance = of(&item.name).filter(|columns| columns.len() == item.matrix.width());
+            let blocks = matches!(item.form, Form::Blocks { .. });
+            item.importance = of(&item.name)
+                .filter(|_| blocks)
+                .filter(|columns| columns.len() == item.matrix.width());
         }
+    }
+
+    /// The bytes between items, in no order.
+    pub fn gaps(&self) -> Vec<Range<u64>> {
+        self.gaps.clone()
+    }
+
+    /// Whether calibration told something about any weight that is quantised.
+    pub fn is_calibrated(&self) -> bool {
+        self.items.iter().any(|item| item.importance.is_some())
     }
 
     /// Size of the file.
@@ -124,6 +139,9 @@ impl Plan {
     fn place(&mut self, bytes: u64) -> (u64, u64) {
         let alignment = if bytes > LARGE { PAGE } else { ALIGNMENT };
         let offset = self.len.next_multiple_of(alignment);
+        if offset > self.len {
+            self.gaps.push(self.len..offset);
+        }
         self.len = offset + bytes;
         (offset, bytes)
     }

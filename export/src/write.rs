@@ -5,25 +5,27 @@
 //! few buffers per thread whatever the model's size, a full disk is an error and
 //! not a signal, and the bytes do not depend on the number of threads.
 
-use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use deltavlm_bundle::ElementType;
+use deltavlm_bundle::{ElementType, FileRecord};
 use deltavlm_kernels::{BLOCK, Bits, Isa, quantize_best};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use crate::Result;
 use crate::progress::Progress;
 use crate::source::Scan;
 use crate::weights::{Form, Item, Plan};
-use crate::{Error, Result};
+use crate::written::Written;
 
 /// Elements of a run: 4 MiB of f32.
 const RUN: usize = 1 << 20;
+/// The same where rows become columns: what is written at once is as many elements
+/// as the run has rows.
+const TRANSPOSED_RUN: usize = 8 << 20;
 
 /// A file to be written.
 #[derive(Debug)]
@@ -34,8 +36,16 @@ pub(crate) struct Output {
     pub(crate) plan: Plan,
 }
 
+/// What was read and written.
+pub(crate) struct Done {
+    /// SHA-256 of the sources, in their order.
+    pub(crate) sources: Vec<String>,
+    /// Records of the outputs, in their order.
+    pub(crate) outputs: Vec<FileRecord>,
+}
+
 /// Writes all outputs and takes the scans to their ends, so that each source is
-/// read from disk once. Returns the SHA-256 of the sources in order.
+/// read from disk once.
 ///
 /// # Errors
 /// The first error that any thread met.
@@ -44,13 +54,14 @@ pub(crate) fn write(
     scans: &[Scan],
     threads: usize,
     progress: &Progress,
-) -> Result<Vec<String>> {
+) -> Result<Done> {
+    let create =
+        |output: &Output| Written::create(&output.path, output.plan.len(), output.plan.gaps());
     let files = outputs.iter().map(create).collect::<Result<Vec<_>>>()?;
     let mut tasks: Vec<Task<'_>> = (0..scans.len()).map(Task::Finish).collect();
     for (output, file) in outputs.iter().zip(&files) {
         for item in output.plan.items() {
             tasks.extend(runs(item).map(|rows| Task::Rows {
-                path: &output.path,
                 file,
                 item,
                 sources: sources(item, rows.clone(), scans),
@@ -67,7 +78,6 @@ pub(crate) fn write(
                 hashes.lock().expect("no panic while hashing")[*index] = hash;
             }
             Task::Rows {
-                path,
                 file,
                 item,
                 rows,
@@ -76,16 +86,17 @@ pub(crate) fn write(
                 for &(scan, to) in sources {
                     scans[scan].advance(to)?;
                 }
-                let written = write_rows(file, item, rows.clone(), buffers, path)?;
+                let written = write_rows(file, item, rows.clone(), buffers)?;
                 progress.add(written);
+                file.hash_some()?;
             }
         }
         Ok(())
     })?;
-    for (file, output) in files.iter().zip(outputs) {
-        file.sync_all().map_err(|e| Error::io(&output.path, e))?;
-    }
-    Ok(hashes.into_inner().expect("no panic while hashing"))
+    Ok(Done {
+        sources: hashes.into_inner().expect("no panic while hashing"),
+        outputs: files.iter().map(Written::finish).collect::<Result<_>>()?,
+    })
 }
 
 /// The scans that rows need, each with the byte up to which they need it.
@@ -139,8 +150,7 @@ enum Task<'a> {
     /// Hash what no row needed of a source.
     Finish(usize),
     Rows {
-        path: &'a Path,
-        file: &'a File,
+        file: &'a Written,
         item: &'a Item,
         rows: Range<usize>,
         sources: Vec<(usize, u64)>,
@@ -167,43 +177,25 @@ pub(crate) struct Buffers {
     scales: Vec<f16>,
 }
 
-fn create(output: &Output) -> Result<File> {
-    let io = |e| Error::io(&output.path, e);
-    let file = File::create(&output.path).map_err(io)?;
-    // Reserve the space now where the file system can, else just set the length.
-    if !output.plan.is_empty() {
-        let reserve = rustix::fs::fallocate(
-            &file,
-            rustix::fs::FallocateFlags::empty(),
-            0,
-            output.plan.len(),
-        );
-        match reserve {
-            Ok(()) => {}
-            Err(rustix::io::Errno::NOSPC) => return Err(io(rustix::io::Errno::NOSPC.into())),
-            Err(_) => file.set_len(output.plan.len()).map_err(io)?,
-        }
-    }
-    Ok(file)
-}
-
 fn runs(item: &Item) -> impl Iterator<Item = Range<usize>> + use<> {
     let rows = item.matrix.rows();
-    let step = (RUN / item.matrix.width()).max(1);
+    let run = match item.form {
+        Form::Columns(..) => TRANSPOSED_RUN,
+        Form::Rows(..) | Form::Blocks { .. } => RUN,
+    };
+    let step = (run / item.matrix.width()).max(1);
     (0..rows)
         .step_by(step)
         .map(move |first| first..(first + step).min(rows))
 }
 
 fn write_rows(
-    file: &File,
+    file: &Written,
     item: &Item,
     rows: Range<usize>,
     buffers: &mut Buffers,
-    path: &Path,
 ) -> Result<u64> {
     item.matrix.read(rows.clone(), &mut buffers.values)?;
-    let io = |e| Error::io(path, e);
     let width = item.matrix.width();
     match item.form {
         Form::Rows(element, offset) => {
@@ -215,7 +207,7 @@ fn write_rows(
             } = buffers;
             encode(values, element, halves, bytes);
             let at = offset + (rows.start * width * size_of(element)) as u64;
-            file.write_all_at(bytes, at).map_err(io)?;
+            file.write(bytes, at)?;
             Ok(bytes.len() as u64)
         }
         Form::Columns(element, offset) => {
@@ -232,7 +224,7 @@ fn write_rows(
                 column.extend(values.iter().skip(k).step_by(width));
                 encode(column, element, halves, bytes);
                 let at = offset + ((k * total + rows.start) * size_of(element)) as u64;
-                file.write_all_at(bytes, at).map_err(io)?;
+                file.write(bytes, at)?;
             }
             Ok((values.len() * size_of(element)) as u64)
         }
@@ -251,12 +243,11 @@ fn write_rows(
             halves.clear();
             quantised(item, bits, values, bytes, halves);
             let first = (rows.start * width / BLOCK) as u64;
-            file.write_all_at(bytes, codes + first * bits.block_bytes() as u64)
-                .map_err(io)?;
+            file.write(bytes, codes + first * bits.block_bytes() as u64)?;
             let written = bytes.len() + 2 * halves.len();
             bytes.clear();
             bytes.extend(halves.iter().flat_map(|half| half.to_le_bytes()));
-            file.write_all_at(bytes, scales + first * 2).map_err(io)?;
+            file.write(bytes, scales + first * 2)?;
             Ok(written as u64)
         }
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use common::{Golden, Model, options, quick};
 use deltavlm_bundle::{MANIFEST_FILE, Precision, Segment, Target};
 use deltavlm_export::build::{Measure, build};
-use deltavlm_export::synth::{Size, synth};
+use deltavlm_export::synth::{Shapes, Size, synth};
 use half::f16;
 
 fn content(directory: &Path) -> Vec<(String, Vec<u8>)> {
@@ -42,7 +42,7 @@ fn the_same_input_gives_the_same_bytes_on_any_number_of_threads() {
     assert_eq!(bundles[0], bundles[2]);
 
     let again = model.directory.path().join("again");
-    synth(Size::Tiny, 1, &again, 1, false).unwrap();
+    synth(&Shapes::of(Size::Tiny), 1, &again, 1, false).unwrap();
     assert_eq!(content(&again.join("llm")), content(&model.paths.llm));
 }
 

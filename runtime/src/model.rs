@@ -253,13 +253,16 @@ impl Model {
             let mut batch: Vec<(usize, Job<'_>)> = Vec::new();
             for (&index, queries) in group.iter().zip(&queries) {
                 let request = &requests[index];
-                let job = job(
-                    &self.bundle,
-                    &self.grammars,
-                    request,
-                    &texts[index],
-                    queries,
-                )?;
+                // Rows of the token table may have to come from the disk.
+                let job = timed(&mut timing.prefill, || {
+                    job(
+                        &self.bundle,
+                        &self.grammars,
+                        request,
+                        &texts[index],
+                        queries,
+                    )
+                })?;
                 if request.beams > 1 {
                     let engine = self.engine.as_mut();
                     let decoded = decode::search(

@@ -3,10 +3,11 @@
 //! A node's name says what it computes (`vision.blocks.12.attn.qkv`) and is also
 //! the name of its output; the weights of a linear map are named after it.
 
+mod linear;
+
 use std::collections::BTreeSet;
 
 use deltavlm_bundle::{ElementType, Precision, Target};
-use deltavlm_kernels::{BLOCK, Bits};
 
 use crate::matrix::Matrix;
 use crate::onnx::{
@@ -14,6 +15,8 @@ use crate::onnx::{
     Tensor, TensorType, Type, ValueInfo,
 };
 use crate::weights::Plan;
+
+pub use linear::{Stored, stored_as};
 
 /// Operator set and IR version of portable graphs: 23 brings `RMSNormalization`.
 const CPU: (i64, i64) = (23, 11);
@@ -263,100 +266,6 @@ impl Builder {
         name.to_owned()
     }
 
-    /// Rows of a large table: stored as f16 unless the segment is f32, looked up,
-    /// then converted.
-    pub fn lookup(&mut self, name: &str, matrix: Matrix, ids: &str) -> String {
-        let element = if self.precision == Precision::F32 {
-            ElementType::F32
-        } else {
-            ElementType::F16
-        };
-        let dims = [matrix.rows(), matrix.width()];
-        let weight = format!("{name}.weight");
-        let place = self.plan.rows(&weight, matrix, element);
-        self.external(&weight, data_type(element), &dims, place);
-        let rows = self.op(
-            "Gather",
-            name,
-            &[&weight, ids],
-            vec![Attribute::int("axis", 0)],
-        );
-        if element == self.element() {
-            rows
-        } else {
-            self.cast_to_compute(&format!("{name}.wide"), &rows)
-        }
-    }
-
-    /// `x` times the transposed weight, plus the bias.
-    pub fn linear(
-        &mut self,
-        name: &str,
-        x: &str,
-        weight: Matrix,
-        bias: Option<Matrix>,
-        keep: Keep,
-    ) -> String {
-        let (outputs, inputs) = (weight.rows(), weight.width());
-        let product = match stored_as(self.precision, keep, inputs) {
-            Stored::Dense(element) => self.dense(name, x, weight, element),
-            Stored::Blocks(bits) => self.blocks(name, x, weight, bits),
-        };
-        let Some(bias) = bias else { return product };
-        assert_eq!(bias.size(), outputs, "{name}");
-        let vector = self.table(&format!("{name}.bias"), bias, &[outputs]);
-        self.op(
-            "Add",
-            &format!("{name}.add_bias"),
-            &[&product, &vector],
-            vec![],
-        )
-    }
-
-    fn dense(&mut self, name: &str, x: &str, weight: Matrix, element: ElementType) -> String {
-        let dims = [weight.width(), weight.rows()];
-        let mut value = format!("{name}.weight");
-        let place = self.plan.columns(&value, weight, element);
-        self.external(&value, data_type(element), &dims, place);
-        if element != self.element() {
-            value = self.cast_to_compute(&format!("{value}.wide"), &value);
-        }
-        self.op("MatMul", name, &[x, &value], vec![])
-    }
-
-    fn blocks(&mut self, name: &str, x: &str, weight: Matrix, bits: Bits) -> String {
-        let (outputs, inputs) = (weight.rows(), weight.width());
-        let per_row = inputs / BLOCK;
-        let (codes, scales) = (format!("{name}.weight"), format!("{name}.scales"));
-        let [codes_at, scales_at] = self.plan.blocks(&codes, weight, bits);
-        self.external(
-            &codes,
-            DataType::Uint8,
-            &[outputs, per_row, bits.block_bytes()],
-            codes_at,
-        );
-        self.external(&scales, DataType::Float16, &[outputs, per_row], scales_at);
-        let wide = self.cast(&format!("{scales}.wide"), &scales, DataType::Float);
-        let attributes = vec![
-            Attribute::int("K", inputs as i64),
-            Attribute::int("N", outputs as i64),
-            Attribute::int("accuracy_level", 4),
-            Attribute::int("bits", bits.count() as i64),
-            Attribute::int("block_size", BLOCK as i64),
-        ];
-        self.named(
-            "MatMulNBits",
-            name,
-            &[x, &codes, &wide],
-            &[name],
-            attributes,
-        );
-        if let Some(node) = self.graph.node.last_mut() {
-            MICROSOFT.clone_into(&mut node.domain);
-        }
-        name.to_owned()
-    }
-
     /// Layer normalisation over the last axis.
     pub fn layer_norm(
         &mut self,
@@ -447,26 +356,6 @@ impl Builder {
             ],
             data_location: Some(1),
         });
-    }
-}
-
-/// How the weights of a linear map are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stored {
-    /// As numbers.
-    Dense(ElementType),
-    /// As codes and scales.
-    Blocks(Bits),
-}
-
-/// The form of a linear map's weights. Rows that are not whole blocks stay f16.
-pub fn stored_as(precision: Precision, keep: Keep, inputs: usize) -> Stored {
-    match precision {
-        Precision::F32 => Stored::Dense(ElementType::F32),
-        Precision::F16 => Stored::Dense(ElementType::F16),
-        _ if !inputs.is_multiple_of(BLOCK) => Stored::Dense(ElementType::F16),
-        Precision::Int4 if keep == Keep::Usual => Stored::Blocks(Bits::Four),
-        Precision::Int4 | Precision::Int8 => Stored::Blocks(Bits::Eight),
     }
 }
 

@@ -2,6 +2,7 @@
 //! are something else.
 
 use std::fs::File;
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,6 +52,13 @@ impl SourceFile {
     /// Whether the file has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Tells the system that a range will be read soon; without effect where it
+    /// does not listen.
+    pub(crate) fn expect(&self, offset: u64, len: u64) {
+        let len = NonZeroU64::new(len);
+        let _ = rustix::fs::fadvise(&self.file, offset, len, rustix::fs::Advice::WillNeed);
     }
 
     /// Fills `buffer` from `offset`.

@@ -133,12 +133,11 @@ impl Layers {
             .map_or(0, |last| last + 1)
     }
 
-    /// How many keys begin with `prefix`.
-    pub fn count_of(&self, prefix: &str) -> usize {
-        self.tensors
-            .keys()
-            .filter(|key| key.starts_with(prefix))
-            .count()
+    /// The keys that begin with `prefix`, sorted.
+    pub fn keys_of<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+        let keys = self.tensors.range(prefix.to_owned()..);
+        keys.map(|(key, _)| key.as_str())
+            .take_while(move |key| key.starts_with(prefix))
     }
 
     fn expected(&self, key: &str) -> String {

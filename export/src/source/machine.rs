@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 
+use super::code::{Code, opcode_name, printable};
 use super::pickle::{Fault, Global, Id, Value, malformed};
 
 /// Values copied out of other values; more than this is an attack, not a checkpoint.
@@ -10,8 +11,7 @@ const MAX_COPIED: usize = 1 << 26;
 
 /// The machine's state: what is left to read, the stack, and what was remembered.
 pub(super) struct Machine<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    code: Code<'a>,
     pub(super) values: Vec<Value>,
     stack: Vec<Id>,
     marks: Vec<usize>,
@@ -22,8 +22,7 @@ pub(super) struct Machine<'a> {
 impl<'a> Machine<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self {
-            bytes,
-            at: 0,
+            code: Code::new(bytes),
             values: Vec::new(),
             stack: Vec::new(),
             marks: Vec::new(),
@@ -34,15 +33,15 @@ impl<'a> Machine<'a> {
 
     pub(super) fn run(&mut self) -> Result<Id, Fault> {
         loop {
-            let opcode = self.byte()?;
+            let opcode = self.code.byte()?;
             match opcode {
                 0x80 => {
-                    let version = self.byte()?;
+                    let version = self.code.byte()?;
                     if !(2..=5).contains(&version) {
                         return malformed(format!("has protocol {version}"));
                     }
                 }
-                0x95 => drop(self.take(8)?),
+                0x95 => drop(self.code.take(8)?),
                 b'.' => return self.pop(),
                 b'(' => self.marks.push(self.stack.len()),
                 b'0' => drop(self.pop()?),
@@ -55,51 +54,51 @@ impl<'a> Machine<'a> {
                 0x88 => self.push(Value::Bool(true)),
                 0x89 => self.push(Value::Bool(false)),
                 b'K' => {
-                    let value = self.byte()?;
+                    let value = self.code.byte()?;
                     self.push(Value::Int(i64::from(value)));
                 }
                 b'M' => {
-                    let raw = self.array::<2>()?;
+                    let raw = self.code.array::<2>()?;
                     self.push(Value::Int(i64::from(u16::from_le_bytes(raw))));
                 }
                 b'J' => {
-                    let raw = self.array::<4>()?;
+                    let raw = self.code.array::<4>()?;
                     self.push(Value::Int(i64::from(i32::from_le_bytes(raw))));
                 }
                 0x8a => {
-                    let len = self.byte()? as usize;
+                    let len = self.code.byte()? as usize;
                     self.long(len)?;
                 }
                 0x8b => {
-                    let len = self.length4()?;
+                    let len = self.code.length4()?;
                     self.long(len)?;
                 }
                 b'G' => {
-                    self.take(8)?;
+                    self.code.take(8)?;
                     self.push(Value::Float);
                 }
                 b'X' => {
-                    let len = self.length4()?;
+                    let len = self.code.length4()?;
                     self.text(len)?;
                 }
                 0x8c => {
-                    let len = self.byte()? as usize;
+                    let len = self.code.byte()? as usize;
                     self.text(len)?;
                 }
                 0x8d => {
-                    let len = self.length8()?;
+                    let len = self.code.length8()?;
                     self.text(len)?;
                 }
                 b'C' | b'U' => {
-                    let len = self.byte()? as usize;
+                    let len = self.code.byte()? as usize;
                     self.raw(len)?;
                 }
                 b'B' | b'T' => {
-                    let len = self.length4()?;
+                    let len = self.code.length4()?;
                     self.raw(len)?;
                 }
                 0x8e => {
-                    let len = self.length8()?;
+                    let len = self.code.length8()?;
                     self.raw(len)?;
                 }
                 b')' => self.push(Value::Tuple(Vec::new())),
@@ -139,11 +138,11 @@ impl<'a> Machine<'a> {
                     self.set_items(&items)?;
                 }
                 b'q' => {
-                    let slot = u32::from(self.byte()?);
+                    let slot = u32::from(self.code.byte()?);
                     self.remember(slot)?;
                 }
                 b'r' => {
-                    let slot = u32::from_le_bytes(self.array()?);
+                    let slot = u32::from_le_bytes(self.code.array()?);
                     self.remember(slot)?;
                 }
                 0x94 => {
@@ -151,16 +150,16 @@ impl<'a> Machine<'a> {
                     self.remember(slot)?;
                 }
                 b'h' => {
-                    let slot = u32::from(self.byte()?);
+                    let slot = u32::from(self.code.byte()?);
                     self.recall(slot)?;
                 }
                 b'j' => {
-                    let slot = u32::from_le_bytes(self.array()?);
+                    let slot = u32::from_le_bytes(self.code.array()?);
                     self.recall(slot)?;
                 }
                 b'c' => {
-                    let module = self.line()?;
-                    let name = self.line()?;
+                    let module = self.code.line()?;
+                    let name = self.code.line()?;
                     self.global(module, name)?;
                 }
                 0x93 => {
@@ -359,7 +358,7 @@ impl<'a> Machine<'a> {
     }
 
     fn long(&mut self, len: usize) -> Result<(), Fault> {
-        let raw = self.take(len)?;
+        let raw = self.code.take(len)?;
         let negative = raw.last().is_some_and(|byte| byte & 0x80 != 0);
         let value = if raw.len() > 8 {
             if negative { i64::MIN } else { i64::MAX }
@@ -373,7 +372,7 @@ impl<'a> Machine<'a> {
     }
 
     fn text(&mut self, len: usize) -> Result<(), Fault> {
-        match std::str::from_utf8(self.take(len)?) {
+        match std::str::from_utf8(self.code.take(len)?) {
             Ok(text) => {
                 let text = text.to_owned();
                 self.push(Value::Text(text));
@@ -384,7 +383,7 @@ impl<'a> Machine<'a> {
     }
 
     fn raw(&mut self, len: usize) -> Result<(), Fault> {
-        self.take(len)?;
+        self.code.take(len)?;
         self.push(Value::Bytes);
         Ok(())
     }
@@ -426,78 +425,4 @@ impl<'a> Machine<'a> {
             None => malformed("closes a group that it never opened"),
         }
     }
-
-    fn byte(&mut self) -> Result<u8, Fault> {
-        Ok(self.take(1)?[0])
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
-        let mut array = [0; N];
-        array.copy_from_slice(self.take(N)?);
-        Ok(array)
-    }
-
-    fn length4(&mut self) -> Result<usize, Fault> {
-        Ok(u32::from_le_bytes(self.array()?) as usize)
-    }
-
-    fn length8(&mut self) -> Result<usize, Fault> {
-        usize::try_from(u64::from_le_bytes(self.array()?))
-            .or_else(|_| malformed("has an impossible length"))
-    }
-
-    fn line(&mut self) -> Result<&'a str, Fault> {
-        let rest = &self.bytes[self.at..];
-        let Some(len) = rest.iter().take(256).position(|&byte| byte == b'\n') else {
-            return malformed("has a name without an end");
-        };
-        self.at += len + 1;
-        std::str::from_utf8(&rest[..len]).or_else(|_| malformed("has a name that is not UTF-8"))
-    }
-
-    fn take(&mut self, len: usize) -> Result<&'a [u8], Fault> {
-        let bytes: &'a [u8] = self.bytes;
-        match self
-            .at
-            .checked_add(len)
-            .and_then(|end| bytes.get(self.at..end))
-        {
-            Some(taken) => {
-                self.at += len;
-                Ok(taken)
-            }
-            None => malformed("is cut short"),
-        }
-    }
-}
-
-/// The text without control characters, cut to a readable length.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(80).collect()
-}
-
-fn opcode_name(opcode: u8) -> String {
-    let name = match opcode {
-        b'i' => "INST",
-        b'o' => "OBJ",
-        0x81 => "NEWOBJ",
-        0x92 => "NEWOBJ_EX",
-        0x82 => "EXT1",
-        0x83 => "EXT2",
-        0x84 => "EXT4",
-        b'P' => "PERSID",
-        b'I' => "INT",
-        b'L' => "LONG",
-        b'F' => "FLOAT",
-        b'S' => "STRING",
-        b'V' => "UNICODE",
-        b'g' => "GET",
-        b'p' => "PUT",
-        0x91 => "FROZENSET",
-        0x96 => "BYTEARRAY8",
-        0x97 => "NEXT_BUFFER",
-        0x98 => "READONLY_BUFFER",
-        _ => return format!("0x{opcode:02x}"),
-    };
-    format!("{name} (0x{opcode:02x})")
 }

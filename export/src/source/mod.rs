@@ -1,5 +1,6 @@
 //! Reading what is published: weight files of every layout, layered into one model.
 
+mod code;
 mod file;
 mod layers;
 mod machine;

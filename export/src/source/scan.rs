@@ -16,6 +16,8 @@ use crate::{Error, Result};
 
 /// Bytes that are read at a time.
 const CHUNK: u64 = 1 << 20;
+/// The disk works this far ahead, and as much again: a multiple of [`CHUNK`].
+const AHEAD: u64 = 16 << 20;
 
 /// The pass over one file, shared by threads.
 #[derive(Debug)]
@@ -94,6 +96,9 @@ impl Scan {
                 waiting,
                 buffer,
             } = &mut *state;
+            if at.is_multiple_of(AHEAD) {
+                self.file.expect(*at + AHEAD, AHEAD);
+            }
             buffer.resize(CHUNK.min(self.file.len() - *at) as usize, 0);
             self.file.read_at(*at, buffer)?;
             hash.update(&buffer[..]);

@@ -9,6 +9,8 @@ use half::{bf16, f16};
 use super::file::SourceFile;
 use crate::{Error, Result};
 
+/// Bytes that are converted while they are in the cache.
+const PIECE: usize = 256 << 10;
 /// A tensor that is stored in an unusual order is read whole; larger ones are refused.
 const MAX_SCATTERED: usize = 64 << 20;
 
@@ -204,16 +206,11 @@ impl Tensor {
         if matches!(self.element, Element::Other(_)) {
             return Err(self.fault("holds integers where weights are expected"));
         }
-        let from = out.len();
         if self.is_contiguous() {
-            self.read_run(self.start + range.start, range.len(), out)?;
+            self.read_run(self.start + range.start, range.len(), out)
         } else {
-            self.read_scattered(range, out)?;
+            self.read_scattered(range, out)
         }
-        if out[from..].iter().any(|value| !value.is_finite()) {
-            return Err(self.fault("holds a value that is not a finite number; the file is damaged or the training diverged"));
-        }
-        Ok(())
     }
 
     /// Every element as f32.
@@ -241,13 +238,23 @@ impl Tensor {
 
     fn read_run(&self, first: usize, count: usize, out: &mut Vec<f32>) -> Result<()> {
         let size = self.element.size();
-        let mut bytes = vec![0; count * size];
-        self.storage
-            .file
-            .read_at(self.storage.offset + (first * size) as u64, &mut bytes)?;
+        let mut bytes = vec![0; (count * size).min(PIECE)];
         let from = out.len();
         out.resize(from + count, 0.0);
-        convert(self.element, &bytes, &mut out[from..]);
+        let mut at = self.storage.offset + (first * size) as u64;
+        for values in out[from..].chunks_mut(PIECE / size) {
+            let bytes = &mut bytes[..values.len() * size];
+            self.storage.file.read_at(at, bytes)?;
+            at += bytes.len() as u64;
+            convert(self.element, bytes, values);
+            // All of them, not up to the first: that compiles to vectors.
+            if !values
+                .iter()
+                .fold(true, |finite, value| finite & value.is_finite())
+            {
+                return Err(self.fault("holds a value that is not a finite number; the file is damaged or the training diverged"));
+            }
+        }
         Ok(())
     }
 

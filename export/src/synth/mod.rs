@@ -34,14 +34,19 @@ pub enum Size {
 /// The file that marks a directory as written by [`synth`].
 const MARK: &str = "synthetic.json";
 
-/// Writes a synthetic model. The same size and seed give the same bytes.
+/// Writes a synthetic model. The same shapes and seed give the same bytes.
 ///
 /// # Errors
 /// When the directory cannot be written or the disk is too small.
-pub fn synth(size: Size, seed: u64, out: &Path, threads: usize, show_progress: bool) -> Result<()> {
-    let shapes = Shapes::of(size);
+pub fn synth(
+    shapes: &Shapes,
+    seed: u64,
+    out: &Path,
+    threads: usize,
+    show_progress: bool,
+) -> Result<()> {
     let folder = Folder::create(out, MARK)?;
-    let files = files(&shapes, folder.path(), seed)?;
+    let files = files(shapes, folder.path(), seed)?;
     let bytes: u64 = files.iter().map(TorchFile::len).sum();
     folder.need(bytes + (16 << 20))?;
     let progress = if show_progress {
@@ -67,7 +72,7 @@ pub fn synth(size: Size, seed: u64, out: &Path, threads: usize, show_progress: b
     text("llm/config.json", pretty(&shapes.llm_config()).as_bytes())?;
     text(
         "llm/pytorch_model.bin.index.json",
-        pretty(&index(&shapes)).as_bytes(),
+        pretty(&index(shapes)).as_bytes(),
     )?;
     text("deltavlm.json", pretty(&shapes.config()).as_bytes())?;
     let mark = serde_json::json!({"synthetic": true, "seed": seed});

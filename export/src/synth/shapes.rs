@@ -27,6 +27,8 @@ pub struct Shapes {
     pub llm_mlp: usize,
     pub llm_rows: usize,
     pub llm_positions: usize,
+    /// Whether the checkpoint has a mask branch.
+    pub mask: bool,
     /// Largest size of a language-model shard, bytes.
     pub shard: u64,
 }
@@ -127,6 +129,7 @@ impl Shapes {
             llm_mlp: 11_008,
             llm_rows: 32_000,
             llm_positions: 4096,
+            mask: false,
             shard: 10_000_000_000,
         };
         match size {
@@ -157,6 +160,7 @@ impl Shapes {
                 llm_mlp: 160,
                 llm_rows: 600,
                 llm_positions: 256,
+                mask: false,
                 shard: 300_000,
             },
         }
@@ -278,9 +282,46 @@ impl Shapes {
         ] {
             list.linear(key, [vision, inputs], 1.0, bias);
         }
+        if self.mask {
+            self.mask_branch(&mut list);
+        }
         list.linear("vision_proj", [256.min(width), width], 1.0, true);
         list.linear("text_proj", [256.min(width), width], 1.0, true);
         list.entries
+    }
+
+    /// A convolution, two doublings with norms, and a last convolution, with
+    /// activations between them.
+    fn mask_branch(&self, list: &mut List) {
+        let [wide, narrow] = [self.vision_width / 8, self.vision_width / 32];
+        let mut convolution = |number: usize, shape: [usize; 4], inputs: usize, outputs: usize| {
+            let draw = Draw::Normal((1.0 / (inputs as f64).sqrt()) as f32);
+            list.add(format!("mask_decoder.{number}.weight"), &shape, draw);
+            list.add(
+                format!("mask_decoder.{number}.bias"),
+                &[outputs],
+                Draw::Normal(0.02),
+            );
+        };
+        let first = self.vision_width;
+        convolution(0, [wide, first, 3, 3], 9 * first, wide);
+        convolution(3, [wide, narrow, 2, 2], wide, narrow);
+        convolution(6, [narrow, narrow, 4, 4], 4 * narrow, narrow);
+        convolution(8, [1, narrow, 1, 1], narrow, 1);
+        for (number, channels) in [(1, wide), (4, narrow)] {
+            let key = format!("mask_decoder.{number}");
+            list.norm(&key, channels);
+            list.add(
+                format!("{key}.running_mean"),
+                &[channels],
+                Draw::Normal(0.1),
+            );
+            list.add(
+                format!("{key}.running_var"),
+                &[channels],
+                Draw::AroundOne(0.1),
+            );
+        }
     }
 
     fn bert_attention(&self, list: &mut List, key: &str, source: usize) {

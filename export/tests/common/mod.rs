@@ -10,7 +10,7 @@ use deltavlm_bundle::{Manifest, Precision, Segment, Target};
 use deltavlm_export::Result;
 use deltavlm_export::build::{Measure, Options, build};
 use deltavlm_export::source::Paths;
-use deltavlm_export::synth::{self, Size, synth};
+use deltavlm_export::synth::{self, Shapes, Size, synth};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -119,9 +119,13 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) fn tiny() -> Self {
+        Self::of(&Shapes::of(Size::Tiny))
+    }
+
+    pub(crate) fn of(shapes: &Shapes) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let model = directory.path().join("model");
-        synth(Size::Tiny, 1, &model, 2, false).unwrap();
+        synth(shapes, 1, &model, 2, false).unwrap();
         Self {
             paths: synth::paths(&model),
             directory,

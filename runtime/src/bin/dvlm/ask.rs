@@ -1,12 +1,12 @@
 //! `dvlm ask`: one pair, one or more answers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{ArgGroup, Args};
 use deltavlm_runtime::tile::Tiling;
 use deltavlm_runtime::{
-    Answer, Body, Error, Instruction, Model, Pair, Picture, Request, Timing, Turn,
+    Answer, Body, Error, Instruction, Mask, Model, Pair, Picture, Request, Timing, Turn,
 };
 use serde_json::{Value, json};
 
@@ -41,6 +41,10 @@ pub(crate) struct Arguments {
     /// Pixels that neighbouring tiles share.
     #[arg(long, value_name = "PIXELS", default_value_t = 0, requires = "tile")]
     overlap: u32,
+    /// Write the change mask as a grey PNG, white where something changed; for
+    /// bundles with a mask branch.
+    #[arg(long, value_name = "FILE", conflicts_with = "tile")]
+    mask: Option<PathBuf>,
     /// Give up after this many milliseconds.
     #[arg(long, value_name = "MS")]
     deadline: Option<u64>,
@@ -154,20 +158,42 @@ fn single(
         answers.push(answer);
     }
 
+    let mask = match &arguments.mask {
+        Some(file) => Some((file, write_mask(model, pair, file)?)),
+        None => None,
+    };
     if arguments.json {
-        let document = json!({
+        let mut document = json!({
             "model": json::model(model),
             "answers": answers.iter().map(json::answer).collect::<Vec<_>>(),
             "timing_ms": json::timing(&timing, started),
             "before_cached": pair.before_was_cached(),
             "peak_rss_mib": json::peak_rss(),
         });
+        if let Some((file, mask)) = &mask {
+            document["mask"] = json::mask(file, mask);
+        }
         return print(&document.to_string());
     }
     for answer in &answers {
         print(&line(answer))?;
     }
+    if let Some((file, mask)) = &mask {
+        let share = 100.0 * mask.share();
+        print(&format!("mask: {share:.1} % changed, in {}", file.display()))?;
+    }
     Ok(())
+}
+
+fn write_mask(model: &mut Model, pair: &Pair, file: &Path) -> Result<Mask, Error> {
+    let Some(mask) = model.mask(pair)? else {
+        return Err(Error::Caller(format!(
+            "{} has no mask branch; leave out `--mask`, or build it from a checkpoint with `mask_decoder.*`",
+            model.id()
+        )));
+    };
+    mask.save_png(file)?;
+    Ok(mask)
 }
 
 fn frame(

@@ -1,10 +1,11 @@
 //! The JSON of `dvlm`: field names that scripts rely on.
 
+use std::path::Path;
 use std::time::Instant;
 
 use deltavlm_runtime::tile::{Merged, Rect};
 use deltavlm_runtime::{
-    Answer, Body, Cell, Counted, Decoding, Located, Model, Timing, peak_rss_bytes,
+    Answer, Body, Cell, Counted, Decoding, Located, Mask, Model, Timing, peak_rss_bytes,
 };
 use serde_json::{Map, Value, json};
 
@@ -152,6 +153,20 @@ pub(crate) fn timing(timing: &Timing, started: Instant) -> Value {
 
 pub(crate) fn peak_rss() -> Value {
     peak_rss_bytes().map_or(Value::Null, |bytes| millis(mib(bytes)))
+}
+
+/// The share of the picture and of each cell of the grid that changed.
+pub(crate) fn mask(file: &Path, mask: &Mask) -> Value {
+    let cells = mask.cell_shares().into_iter();
+    let cells: Map<String, Value> = cells
+        .map(|(cell, share)| (cell.name().to_owned(), rounded(share)))
+        .collect();
+    json!({
+        "file": file,
+        "side": mask.side(),
+        "changed": rounded(mask.share()),
+        "cells": cells,
+    })
 }
 
 /// Probabilities to four places.

@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let grey = Picture::from_rgb("grey", side, side, vec![128; (side * side * 3) as usize])?;
     let pair = model.pair(&grey, &grey)?;
     model.survey(&pair)?;
-    model.change_map(&pair)?;
+    model.mask(&pair)?;
     progress.finish_and_clear();
     let report = model.engine();
     for rejection in &report.rejected {
