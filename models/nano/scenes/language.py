@@ -137,17 +137,13 @@ def captions(facts):
     if new.roads and new.buildings:
         one = facts.roads_added == 1
         beside = f"{new.roads} {'appears' if one else 'appear'} with {new.buildings} beside {'it' if one else 'them'}{at}"
-    cleared = (
-        f"{CLEARED}{new.all} {new.verb('is', 'are')} built{at}"
-        if facts.woodland_cleared
-        else f"{new.all} {new.verb('appears', 'appear')}{on}{at}"
-    )
+    cleared = CLEARED if facts.woodland_cleared else ""
     return [
         f"{new.all} {new.verb('is', 'are')} built{at}",
         f"{new.all} {new.verb('has', 'have')} been constructed{at}",
-        cleared,
+        f"{cleared}{new.all} {new.verb('appears', 'appear')}{at}",
         beside,
-        f"{new.all} {new.verb('is', 'are')} built{at}",
+        f"{new.all} can now be seen{on}{at}",
     ]
 
 

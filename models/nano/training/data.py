@@ -20,7 +20,7 @@ STD = np.array((0.26862954, 0.26130258, 0.27577711), np.float32)
 #: Texts of one pair come in two groups of similar length, so that little of a
 #: batch is padding: group -> (texts per pair, shares of the instructions).
 GROUPS = {
-    "short": (3, {"count": 0.32, "caption": 0.30, "open": 0.28, "classify": 0.10}),
+    "short": (3, {"count": 0.27, "caption": 0.36, "open": 0.28, "classify": 0.09}),
     "long": (1, {"localize": 0.75, "dialogue": 0.25}),
 }
 
