@@ -9,12 +9,13 @@ use std::ops::Range;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use crate::columns::prefetch;
 use crate::compiled::compiled;
 use crate::disjoint::Disjoint;
 use crate::error::ShapeError;
 use crate::isa::Isa;
 use crate::layout::check_length;
-use crate::matmul::{Epilogue, finish};
+use crate::matmul::{Epilogue, Target};
 use crate::pool::Pool;
 use crate::scratch::Buffer;
 use crate::tile::{COLUMNS, Tiles};
@@ -113,16 +114,16 @@ pub fn matmul_dense(
     pool.run(tasks, |task| {
         let (first, column) = (task / panels * rows, task % panels * panel);
         let rows = first..m.min(first + rows);
-        let columns = column..n.min(column + panel);
-        with_sums(isa, x, rows, weights, columns.clone(), |row, sums| {
-            let at = row * n + columns.start..row * n + columns.end;
-            // SAFETY: tasks cover disjoint rectangles of the output, and a rectangle
-            // is written by one task, row by row.
-            let out = unsafe { out.part(at.clone()) };
-            let bias = epilogue.bias.map(|bias| &bias[columns.clone()]);
-            let residual = epilogue.residual.map(|residual| &residual[at]);
-            finish(isa, sums, bias, epilogue.activation, residual, out);
-        });
+        let target = Target {
+            out: &out,
+            n,
+            columns: column..n.min(column + panel),
+            epilogue,
+        };
+        // SAFETY: tasks cover disjoint rectangles of the output, and every row of a
+        // rectangle is written once.
+        let write = |rows, sums: &[f32], width| unsafe { target.finish(isa, rows, sums, width) };
+        with_sums(isa, x, rows, weights, target.columns.clone(), write);
     });
     Ok(())
 }
@@ -160,7 +161,7 @@ fn with_sums(
     rows: Range<usize>,
     weights: &DenseMatrix<'_>,
     columns: Range<usize>,
-    mut write: impl FnMut(usize, &[f32]),
+    write: impl FnOnce(Range<usize>, &[f32], usize),
 ) {
     let k = weights.k;
     let x = &x[rows.start * k..rows.end * k];
@@ -192,9 +193,7 @@ fn with_sums(
                 sums,
             );
         }
-        for (sums, row) in sums.chunks(width).zip(rows) {
-            write(row, &sums[..columns.len()]);
-        }
+        write(rows, sums, width);
     });
 }
 
@@ -217,6 +216,11 @@ fn packed(
             to.copy_from_slice(&x[chunk.clone()]);
         }
         for (piece, column) in (0..width).step_by(PIECE).enumerate() {
+            fetch(
+                weights,
+                chunk.end..k.min(chunk.end + CHUNK),
+                columns.start + column,
+            );
             let tiles = Tiles {
                 rows,
                 inner,
@@ -233,6 +237,17 @@ fn packed(
             // `x` holds `rows` of `inner` values, every piece of the panel has room for
             // `inner` rows of `PIECE`, and the sums for `rows` of `width`.
             unsafe { tiles.multiply(isa) };
+        }
+    }
+}
+
+/// Asks for a piece of the rows that are copied next.
+fn fetch(weights: &DenseMatrix<'_>, rows: Range<usize>, column: usize) {
+    for row in rows {
+        let at = row * weights.n + column;
+        match weights.values {
+            Values::F32(values) => prefetch::<4, false>(values.as_ptr().wrapping_add(at).cast()),
+            Values::F16(values) => prefetch::<2, false>(values.as_ptr().wrapping_add(at).cast()),
         }
     }
 }

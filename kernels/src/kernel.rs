@@ -145,8 +145,8 @@ impl Kernel {
     }
 }
 
-/// Computes the sums of a rectangle of outputs and gives them to `write`, row
-/// by row.
+/// Computes the sums of a rectangle of outputs and gives them to `write`: some
+/// rows, their sums, and the distance of two rows in these.
 ///
 /// `kernel` must be one of [`Kernel::of`] for an available instruction set.
 pub(crate) fn with_sums(
@@ -155,18 +155,13 @@ pub(crate) fn with_sums(
     rows_range: Range<usize>,
     matrix: &QuantizedMatrix<'_>,
     columns: Range<usize>,
-    mut write: impl FnMut(usize, &[f32]),
+    mut write: impl FnMut(Range<usize>, &[f32], usize),
 ) {
     assert!(rows_range.end <= rows.m && columns.end <= matrix.n());
     assert_eq!(rows.blocks, matrix.blocks());
     SCRATCH.with_borrow_mut(|scratch| {
         let width = columns.len().next_multiple_of(kernel.lanes);
         scratch.sums.grow(rows_range.len() * width);
-        let mut write = |rows: Range<usize>, sums: &[f32]| {
-            for (sums, row) in sums.chunks(width).zip(rows) {
-                write(row, &sums[..columns.len()]);
-            }
-        };
         match &kernel.steps {
             Steps::Portable => {
                 let sums = scratch.sums.values();
@@ -178,7 +173,7 @@ pub(crate) fn with_sums(
                     sums,
                     width,
                 );
-                write(rows_range, sums);
+                write(rows_range, sums, width);
             }
             Steps::Vector(vector) if rows_range.len() <= kernel.direct_rows => {
                 let sums = scratch.sums.values();
@@ -198,7 +193,7 @@ pub(crate) fn with_sums(
                         );
                     }
                 }
-                write(rows_range, sums);
+                write(rows_range, sums, width);
             }
             Steps::Vector(vector) => {
                 let task = (rows_range, columns.clone());
@@ -215,7 +210,7 @@ fn packed(
     matrix: &QuantizedMatrix<'_>,
     (rows_range, columns): (Range<usize>, Range<usize>),
     scratch: &mut Scratch,
-    mut write: impl FnMut(Range<usize>, &[f32]),
+    mut write: impl FnMut(Range<usize>, &[f32], usize),
 ) {
     let lanes = kernel.lanes;
     let groups = columns.len().div_ceil(lanes);
@@ -269,7 +264,7 @@ fn packed(
             if blocks.end == rows.blocks {
                 // At once, so that the memory is busy while the next batch is
                 // computed.
-                write(batch, sums);
+                write(batch, sums, width);
             }
         }
     }

@@ -155,55 +155,74 @@ impl Plan<'_> {
         let kernel = Kernel::of(isa);
         let rows = rows.ordered(self.weights.bits());
         let (row_range, column_range) = self.grid.part(task);
-        let n = self.weights.n();
+        let target = Target {
+            out: &self.out,
+            n: self.weights.n(),
+            columns: column_range.clone(),
+            epilogue: self.epilogue,
+        };
         kernel::with_sums(
             kernel,
             &rows,
-            row_range.clone(),
+            row_range,
             &self.weights,
-            column_range.clone(),
-            |row, sums| {
-                let outputs = row * n + column_range.start..row * n + column_range.end;
-                // SAFETY: the tasks of a grid cover disjoint rectangles of the
-                // output, and a rectangle is written by one task, row by row.
-                let out = unsafe { self.out.part(outputs.clone()) };
-                let bias = self.epilogue.bias.map(|bias| &bias[column_range.clone()]);
-                let residual = self.epilogue.residual.map(|residual| &residual[outputs]);
-                finish(isa, sums, bias, self.epilogue.activation, residual, out);
-            },
+            column_range,
+            // SAFETY: the tasks of a grid cover disjoint rectangles of the output, and
+            // every row of a rectangle is written once.
+            |rows, sums, width| unsafe { target.finish(isa, rows, sums, width) },
         );
     }
 }
 
-compiled! {
-    /// Writes what an epilogue makes of the sums of a piece of a row.
-    pub(crate) fn finish(
+/// The columns of an output that a task writes.
+pub(crate) struct Target<'a> {
+    pub(crate) out: &'a Disjoint<'a, f32>,
+    /// Columns of the whole output.
+    pub(crate) n: usize,
+    pub(crate) columns: std::ops::Range<usize>,
+    pub(crate) epilogue: Epilogue<'a>,
+}
+
+impl Target<'_> {
+    /// Writes what the epilogue makes of the sums of some rows, `width` apart.
+    ///
+    /// # Safety
+    /// No other thread may write these rows of these columns.
+    pub(crate) unsafe fn finish(
+        &self,
+        isa: Isa,
+        rows: std::ops::Range<usize>,
         sums: &[f32],
-        bias: Option<&[f32]>,
-        activation: Activation,
-        residual: Option<&[f32]>,
-        out: &mut [f32],
-    ) = finish_of
+        width: usize,
+    ) {
+        finish(isa, self, rows, sums, width);
+    }
+}
+
+compiled! {
+    fn finish(target: &Target<'_>, rows: std::ops::Range<usize>, sums: &[f32], width: usize) = finish_of
 }
 
 #[inline(always)]
-fn finish_of(
-    sums: &[f32],
-    bias: Option<&[f32]>,
-    activation: Activation,
-    residual: Option<&[f32]>,
-    out: &mut [f32],
-) {
-    match bias {
-        None => out.copy_from_slice(sums),
-        Some(bias) => {
-            let all = out.iter_mut().zip(sums.iter().zip(bias));
-            all.for_each(|(out, (sum, bias))| *out = sum + bias);
+fn finish_of(target: &Target<'_>, rows: std::ops::Range<usize>, sums: &[f32], width: usize) {
+    let columns = target.columns.clone();
+    let bias = target.epilogue.bias.map(|bias| &bias[columns.clone()]);
+    for (row, sums) in rows.zip(sums.chunks(width)) {
+        let at = row * target.n + columns.start..row * target.n + columns.end;
+        // SAFETY: the promise of the only caller, `Target::finish`.
+        let out = unsafe { target.out.part(at.clone()) };
+        match bias {
+            None => out.copy_from_slice(&sums[..out.len()]),
+            Some(bias) => {
+                let all = out.iter_mut().zip(sums.iter().zip(bias));
+                all.for_each(|(out, (sum, bias))| *out = sum + bias);
+            }
         }
-    }
-    activate(activation, out);
-    if let Some(residual) = residual {
-        out.iter_mut().zip(residual).for_each(|(out, r)| *out += r);
+        activate(target.epilogue.activation, out);
+        if let Some(residual) = target.epilogue.residual {
+            let all = out.iter_mut().zip(&residual[at]);
+            all.for_each(|(out, residual)| *out += residual);
+        }
     }
 }
 
