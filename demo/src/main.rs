@@ -59,6 +59,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         engine: arguments.engine.clone(),
         ort_library: None,
         threads: arguments.threads,
+        white: 0,
         deadline: Duration::from_secs(30),
     };
     let open = Box::new(move || {

@@ -16,12 +16,16 @@ const STRETCH: u16 = 2;
 ///
 /// # Errors
 /// The level is too fine, or the pictures cannot be read.
-pub fn chips(request: &ChipRequest, pair: &PairFiles) -> Result<Vec<Chip>, RefusalReason> {
+pub fn chips(
+    request: &ChipRequest,
+    pair: &PairFiles,
+    limits: &Limits,
+) -> Result<Vec<Chip>, RefusalReason> {
     if request.level > FINEST {
         return Err(RefusalReason::TooLarge);
     }
     let open = |path: &std::path::Path| {
-        let pixels = Pixels::open(path, &Limits::default()).map_err(|_| RefusalReason::Failed)?;
+        let pixels = Pixels::open(path, limits).map_err(|_| RefusalReason::Failed)?;
         let (width, height) = pixels.size();
         RgbImage::from_raw(width, height, pixels.rgb().to_vec()).ok_or(RefusalReason::Failed)
     };
@@ -121,7 +125,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let pair = pair(dir.path(), 128);
         for picture in [Picture::Before, Picture::After, Picture::Difference] {
-            let parts = chips(&request(picture, FINEST), &pair).unwrap();
+            let parts = chips(&request(picture, FINEST), &pair, &Limits::default()).unwrap();
             for level in 0..=FINEST {
                 let mut file = Vec::new();
                 for part in parts.iter().filter(|part| part.level == level) {
@@ -143,7 +147,9 @@ mod tests {
     fn what_cannot_be_shown_is_refused_with_its_reason() {
         let dir = tempfile::tempdir().unwrap();
         let pair = pair(dir.path(), 100);
-        let refusal = |picture, level| chips(&request(picture, level), &pair).unwrap_err();
+        let refusal = |picture, level| {
+            chips(&request(picture, level), &pair, &Limits::default()).unwrap_err()
+        };
         assert_eq!(refusal(Picture::After, FINEST + 1), RefusalReason::TooLarge);
         assert_eq!(refusal(Picture::Difference, 0), RefusalReason::Failed);
         std::fs::write(&pair.after, b"no picture").unwrap();

@@ -40,6 +40,7 @@ impl ModelAnalyst {
             engine: config.engine.parse().unwrap_or_default(),
             ort_library: config.ort_library.clone(),
             threads: config.threads,
+            limits: config.limits(),
             ..Options::default()
         };
         let model = Model::open(&config.bundle, &options).map_err(|error| Trouble {

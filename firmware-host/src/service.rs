@@ -125,6 +125,7 @@ impl Host {
             config.watch.clone(),
             journal.done().clone(),
             report_queue,
+            config.model.limits(),
         );
         thread::Builder::new()
             .name("worker".to_owned())

@@ -14,6 +14,7 @@ use deltavlm_link::{
     MessageId,
     message::{Answer, Chip, ChipRequest, Instruction, Query, RefusalReason, Source, short_hash},
 };
+use deltavlm_runtime::Limits;
 use std::{
     collections::{HashMap, VecDeque},
     sync::mpsc::{Receiver, RecvTimeoutError, Sender},
@@ -75,6 +76,7 @@ pub(crate) struct Worker {
     pairs: VecDeque<PairFiles>,
     dialogues: Dialogues,
     reports: Sender<Report>,
+    limits: Limits,
 }
 
 impl Worker {
@@ -83,6 +85,7 @@ impl Worker {
         config: WatchConfig,
         done: HashMap<String, Stamp>,
         reports: Sender<Report>,
+        limits: Limits,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -95,6 +98,7 @@ impl Worker {
             pairs: VecDeque::new(),
             dialogues: Dialogues::default(),
             reports,
+            limits,
         }
     }
 
@@ -217,7 +221,7 @@ impl Worker {
             .watcher
             .find(request.tile)
             .ok_or(RefusalReason::UnknownTarget);
-        let result = pair.and_then(|pair| chips::chips(&request, &pair));
+        let result = pair.and_then(|pair| chips::chips(&request, &pair, &self.limits));
         self.reports
             .send(Report::Chipped {
                 id,

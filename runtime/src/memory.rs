@@ -95,7 +95,11 @@ impl MemoryEstimate {
             .segments
             .get(&Segment::Decoder)
             .map(|record| record.precision);
+        let in_place = Self::of(manifest, false).total();
         let remedy = match coarsest {
+            _ if in_place < self.total() && in_place <= available => {
+                "use `--engine tract`, which takes the weights as they lie in their files"
+            }
             Some(Precision::F32 | Precision::F16) => {
                 "export the bundle with `--precision int8` or `int4`"
             }

@@ -12,6 +12,7 @@ pub use pattern::{Pattern, PatternError};
 pub use reader::{Problem, Severity};
 
 use deltavlm_carrier::Address;
+use deltavlm_runtime::Limits;
 use reader::{Section, unknown};
 use std::{
     path::{Path, PathBuf},
@@ -48,6 +49,8 @@ pub struct ModelConfig {
     pub ort_library: Option<PathBuf>,
     /// Threads for inference; 0 leaves the choice to the engine.
     pub threads: usize,
+    /// The value of 16-bit pictures that is white; 0 stands for 65535.
+    pub white: u16,
     /// The longest time that one pair or one question may take.
     pub deadline: Duration,
 }
@@ -211,6 +214,14 @@ impl Draft {
 }
 
 impl ModelConfig {
+    /// What a picture may cost, and which value of it is white.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            white: (self.white > 0).then_some(self.white),
+            ..Limits::default()
+        }
+    }
+
     fn take(file: &mut toml::Table, base: &Path, problems: &mut Vec<Problem>) -> Option<Self> {
         let mut section = Section::take("model", file, problems);
         let bundle = section.required::<PathBuf>("bundle");
@@ -227,6 +238,7 @@ impl ModelConfig {
             .optional::<PathBuf>("ort_library")
             .map(|path| base.join(path));
         let threads = section.within("threads", 0, (0, 64));
+        let white = section.within("white", 0, (0, u16::MAX));
         let deadline = seconds(&mut section, "deadline_s", 120.0, (0.1, 86_400.0));
         section.finish();
         Some(Self {
@@ -234,6 +246,7 @@ impl ModelConfig {
             engine,
             ort_library,
             threads,
+            white,
             deadline,
         })
     }

@@ -76,15 +76,17 @@ pub(crate) fn run(
             if rows.is_empty() {
                 return Ok(finished.into_iter().flatten().collect());
             }
-            sequences.select(&going)?;
+            timed(&mut timing.decode, || sequences.select(&going))?;
         }
         guard.check(started, "writing the answer")?;
-        let chunks: Vec<Vec<f32>> = rows
-            .iter_mut()
-            .map(|row| row.take_pending(bundle))
-            .collect();
-        let chunks: Vec<&[f32]> = chunks.iter().map(Vec::as_slice).collect();
-        logits = timed(&mut timing.decode, || sequences.feed(&chunks))?;
+        logits = timed(&mut timing.decode, || {
+            let chunks: Vec<Vec<f32>> = rows
+                .iter_mut()
+                .map(|row| row.take_pending(bundle))
+                .collect();
+            let chunks: Vec<&[f32]> = chunks.iter().map(Vec::as_slice).collect();
+            sequences.feed(&chunks)
+        })?;
     }
 }
 

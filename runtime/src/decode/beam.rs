@@ -33,7 +33,7 @@ pub(crate) fn search(
         sequences.feed(&[job.prompt.as_slice()])
     })?;
     let mut logits = first.repeat(beams);
-    sequences.select(&vec![0; beams])?;
+    timed(&mut timing.decode, || sequences.select(&vec![0; beams]))?;
 
     loop {
         let kept = search.advance(&logits);

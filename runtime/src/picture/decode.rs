@@ -75,6 +75,14 @@ pub(super) fn decode(name: &str, bytes: &[u8], limits: &Limits) -> Result<Pictur
     };
     image.apply_orientation(orientation);
     let (width, height) = (image.width(), image.height());
+    if limits.white.is_none()
+        && let Some(highest) = dark(&image)
+    {
+        log::warn!(
+            "{name}: its 16-bit values reach only {highest} of 65535, so it becomes dark; say with \
+             `--white` (`Limits::white`) which value is white"
+        );
+    }
     let rgb = to_rgb(image, limits.white).map_err(|problem| fault(name, problem))?;
     Picture::from_rgb(name, width, height, rgb)
 }
@@ -128,6 +136,18 @@ fn to_rgb(image: DynamicImage, white: Option<u16>) -> Result<Vec<u8>, PictureFau
         }
         _ => return Err(PictureFault::Colours("floating-point numbers".to_owned())),
     })
+}
+
+/// The highest value of a 16-bit picture that uses less than a quarter of its range.
+fn dark(image: &DynamicImage) -> Option<u16> {
+    let (values, least): (&[u16], u16) = match image {
+        DynamicImage::ImageRgb16(image) => (image.as_raw(), 0),
+        // Up to 255 it is taken as it is.
+        DynamicImage::ImageLuma16(image) => (image.as_raw(), 256),
+        _ => return None,
+    };
+    let highest = values.iter().copied().max()?;
+    (least..1 << 14).contains(&highest).then_some(highest)
 }
 
 fn check_bytes(name: &str, bytes: u64, limits: &Limits) -> Result<(), Error> {
@@ -274,6 +294,16 @@ mod tests {
             assert_eq!(level(colour(40_000), format, None), 156);
             assert_eq!(level(colour(5000), format, Some(10_000)), 128);
         }
+    }
+
+    #[test]
+    fn a_picture_that_becomes_dark_is_noticed() {
+        let grey = |value| {
+            DynamicImage::ImageLuma16(image::ImageBuffer::from_pixel(2, 2, image::Luma([value])))
+        };
+        let found = [200, 256, 4095, 16_383, 16_384].map(|value| dark(&grey(value)));
+        assert_eq!(found, [None, Some(256), Some(4095), Some(16_383), None]);
+        assert_eq!(dark(&sample()), None);
     }
 
     proptest! {

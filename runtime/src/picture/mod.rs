@@ -30,7 +30,8 @@ pub struct Limits {
     /// The value of 16-bit channels that is white: values are scaled so that it becomes
     /// 255. Both pictures of a pair are read with the same one, or equal ground would
     /// look changed. `None` keeps the upper eight bits, as Pillow does with 16-bit
-    /// colour; a grey picture without a value above 255 is taken as it is.
+    /// colour; a grey picture without a value above 255 is taken as it is. `Some(255)`
+    /// clips as Pillow does with 16-bit grey.
     pub white: Option<u16>,
 }
 
