@@ -137,11 +137,6 @@ impl Tensor {
         self.shape.iter().product()
     }
 
-    /// Bytes that the tensor takes in its file.
-    pub fn stored_bytes(&self) -> u64 {
-        (self.size() * self.element.size()) as u64
-    }
-
     /// The file that holds it.
     pub fn file(&self) -> &Arc<SourceFile> {
         &self.storage.file
