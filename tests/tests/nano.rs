@@ -40,7 +40,7 @@ fn the_shipped_bundle_is_what_the_command_makes_of_the_shipped_weights() {
         target: Target::Cpu,
         out: out.clone(),
         calibrate: None,
-        measure: Measure::Auto,
+        measure: Measure::Always,
         threads: 2,
         show_progress: false,
     })

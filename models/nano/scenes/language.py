@@ -76,15 +76,12 @@ def localize_answer(facts):
 CLEARED = "trees are removed and "
 #: Quantity word -> the numbers of which it is true. The exact number is what
 #: the count instruction is for.
-QUANTITY_RANGE = {"a": (1, 1), "two": (2, 2), "several": (3, 9), "many": (6, 1000)}
+QUANTITY_RANGE = {"a": (1, 1), "some": (2, 9), "many": (6, 1000)}
 
 
 def quantity(number, noun):
-    """"a house", "two houses", "several houses" (3 to 7), "many houses"."""
-    if number == 1:
-        return f"a {noun}"
-    word = "two" if number == 2 else "several" if number <= 7 else "many"
-    return f"{word} {noun}s"
+    """"a house", "some houses" (2 to 7), "many houses"."""
+    return f"a {noun}" if number == 1 else f"{'some' if number <= 7 else 'many'} {noun}s"
 
 
 def joined(*phrases):
