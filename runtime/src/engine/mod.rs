@@ -5,8 +5,8 @@
 //! A third engine is one file that implements these two traits.
 
 mod library;
-mod ort;
 mod native;
+mod ort;
 mod profiles;
 mod tract;
 
@@ -237,7 +237,10 @@ fn open_tract(
     reason: &str,
 ) -> Result<tract::TractEngine, Error> {
     let manifest = &bundle.manifest;
-    let halves = manifest.segments.values().any(|record| record.precision == Precision::F16);
+    let halves = manifest
+        .segments
+        .values()
+        .any(|record| record.precision == Precision::F16);
     if manifest.target == Target::Tensorrt && halves {
         return Err(bundle.unfit(
             "it was exported for tensorrt in f16, which tract does not compute; run it with \

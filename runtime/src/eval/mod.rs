@@ -17,9 +17,7 @@ mod text;
 pub use annotations::{Entry, Task, read};
 pub use classify::{Alarms, Classification, Threshold};
 pub use outcome::Outcome;
-pub use score::{
-    Counting, Errors, Exact, Localisation, Report, Sets, StatedFacts, Texts, score,
-};
+pub use score::{Counting, Errors, Exact, Localisation, Report, Sets, StatedFacts, Texts, score};
 pub use stated::{Facts, Language, Stated};
 pub use text::{TextScores, text_scores, tokenize};
 

@@ -180,7 +180,10 @@ fn single(
     }
     if let Some((file, mask)) = &mask {
         let share = 100.0 * mask.share();
-        print(&format!("mask: {share:.1} % changed, in {}", file.display()))?;
+        print(&format!(
+            "mask: {share:.1} % changed, in {}",
+            file.display()
+        ))?;
     }
     Ok(())
 }

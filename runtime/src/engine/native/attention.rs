@@ -127,7 +127,8 @@ pub(super) fn replace(graph: &mut Graph<'_>, replaced: &mut Replaced) -> Result<
         if graph.node(index).op_type != "Softmax" {
             continue;
         }
-        let Some((place, step, input, cache)) = recognise(graph, graph.node(index), &scratch) else {
+        let Some((place, step, input, cache)) = recognise(graph, graph.node(index), &scratch)
+        else {
             continue;
         };
         let like = graph.node(place).clone();
@@ -210,7 +211,11 @@ fn recognise(
         scale: scale[0],
         bias: bias.is_some(),
         rotary: q.rotary.is_some(),
-        kept: if cache.is_empty() { scratch.clone() } else { Arc::default() },
+        kept: if cache.is_empty() {
+            scratch.clone()
+        } else {
+            Arc::default()
+        },
         keeps: !cache.is_empty(),
     };
     let mut input = vec![q.source, k.part.source, v.part.source];
