@@ -10,12 +10,6 @@ from .language import (
 )
 from .questions import KINDS, ask
 
-#: Verb and glue between which a caption is cut into clauses, as
-#: `language._clauses` does.
-CUTS = (
-    ("built", " and "), ("removed", " while "), ("disappeared", " and "), ("appears", " and "), ("appear", " and "),
-)
-
 
 def vocabulary():
     """What `dvlm eval` needs to find the facts that a caption states
@@ -24,8 +18,8 @@ def vocabulary():
         "unchanged": list(language.UNCHANGED_CAPTIONS),
         "quantities": {word: list(span) for word, span in language.QUANTITY_RANGE.items()},
         "things": {noun: list(fields) for noun, fields in language.NOUNS.items()},
-        "gone": language._GONE.pattern.split("|"),
-        "cuts": [list(cut) for cut in CUTS],
+        "gone": list(language.GONE),
+        "cuts": [list(cut) for cut in language.CUTS],
         "cleared": language.CLEARED,
         "grounds": list(GROUNDS),
         "places": [phrase for phrase, _ in REGIONS],

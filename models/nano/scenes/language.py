@@ -6,7 +6,7 @@ grammars are written down in ANNOTATIONS.md.
 
 import re
 
-from .facts import CELLS, REGIONS, region_phrase, true_regions
+from .facts import CELLS, GROUNDS, REGIONS, region_phrase, true_regions
 from .questions import ask
 
 CAPTION = "Please briefly describe the changes in these two images."
@@ -152,7 +152,14 @@ NOUNS = {
     "road": ("roads_added", "roads_removed"),
 }
 _QUANTITY = re.compile(rf"\b({'|'.join(QUANTITY_RANGE)}) ({'|'.join(NOUNS)})s?\b")
-_GONE = re.compile(r"remov|disappear|demolish")
+#: What the verbs of disappearance have in common.
+GONE = ("remov", "disappear", "demolish")
+#: A caption is cut after such a verb, at the glue that follows it: each part
+#: then speaks of what appeared or of what disappeared.
+CUTS = (
+    ("built", " and "), ("removed", " while "), ("disappeared", " and "), ("appears", " and "), ("appear", " and "),
+)
+_CUT = re.compile("|".join(f"(?<={verb}){glue}" for verb, glue in CUTS))
 
 
 def stated_facts(caption, facts):
@@ -161,8 +168,8 @@ def stated_facts(caption, facts):
     if caption in UNCHANGED_CAPTIONS:
         return [("no change", not facts.changed)]
     found = []
-    for clause in _clauses(caption):
-        index = 1 if _GONE.search(clause) else 0
+    for clause in _CUT.split(caption.replace(CLEARED, "")):
+        index = int(any(stem in clause for stem in GONE))
         for word, noun in _QUANTITY.findall(clause):
             low, high = QUANTITY_RANGE[word]
             number = getattr(facts, NOUNS[noun][index])
@@ -171,7 +178,7 @@ def stated_facts(caption, facts):
     place = next((phrase for phrase, _ in REGIONS if caption.endswith(phrase)), None)
     if place:
         found.append((f"place: {place}", place in true_regions(facts.shares())))
-    ground = re.search(r"(?:on|in) the (grassland|bare land|woodland|farmland)", caption)
+    ground = re.search(rf"(?:on|in) the ({'|'.join(GROUNDS)})", caption)
     if ground:
         found.append((f"ground: {ground[1]}", ground[1] == facts.former_ground))
     if CLEARED in caption:
@@ -182,16 +189,7 @@ def stated_facts(caption, facts):
 def omitted(caption, facts):
     """The nouns that changed and that `caption` does not name."""
     return [noun for noun, fields in NOUNS.items()
-            if any(getattr(facts, f) for f in fields) and f"{noun}" not in caption]
-
-
-def _clauses(caption):
-    """The caption cut so that each part speaks of one thing that appeared or
-    one that disappeared."""
-    return re.split(
-        r"(?<=built) and |(?<=removed) while |(?<=disappeared) and |(?<=appears) and |(?<=appear) and ",
-        caption.replace(CLEARED, ""),
-    )
+            if any(getattr(facts, f) for f in fields) and noun not in caption]
 
 
 # --- dialogues -------------------------------------------------------------------
