@@ -64,36 +64,25 @@ pub fn mask(net: &Network, precision: Precision, target: Target) -> Result<Segme
         let name = format!("mask.{number}");
         let key = format!("{PREFIX}{number}");
         match layer {
-            Layer::Convolution(weight) => {
-                let kernel = kernel(weight)?;
-                channels = fits(weight, 1, channels)?;
+            Layer::Convolution(weight) | Layer::Transposed(weight) => {
+                // Stored as `[out, in, ...]` and `[in, out, ...]`; a stride of 2 doubles the grid.
+                let (op, input, stride) = match layer {
+                    Layer::Transposed(_) => ("ConvTranspose", 0, 2),
+                    _ => ("Conv", 1, 1),
+                };
+                let padding = (kernel(weight)? - stride) / 2;
+                channels = fits(weight, input, channels)?;
                 let bias = bias(net, &key, channels)?;
-                let padding = (kernel - 1) / 2;
                 x = b.convolution(
-                    "Conv",
+                    op,
                     &name,
                     &x,
                     whole(weight)?,
                     weight.shape(),
                     bias,
-                    (1, padding),
+                    (stride, padding),
                 );
-            }
-            Layer::Transposed(weight) => {
-                let kernel = kernel(weight)?;
-                channels = fits(weight, 0, channels)?;
-                let bias = bias(net, &key, channels)?;
-                let padding = (kernel - 2) / 2;
-                x = b.convolution(
-                    "ConvTranspose",
-                    &name,
-                    &x,
-                    whole(weight)?,
-                    weight.shape(),
-                    bias,
-                    (2, padding),
-                );
-                side *= 2;
+                side *= stride;
             }
             Layer::Norm(_) => x = norm(net, &mut b, &name, &key, &x, channels)?,
         }
