@@ -1,5 +1,7 @@
 //! What a bundle needs in memory, and what the machine has.
 
+use std::path::Path;
+
 use deltavlm_bundle::{Manifest, Precision, Segment};
 
 use crate::prompt::batches;
@@ -142,45 +144,65 @@ fn machine() -> Option<u64> {
     )
 }
 
-/// Version 2 below /sys/fs/cgroup, or version 1; page cache counts as free.
 fn control_group() -> Option<u64> {
-    let number = |path: &str| {
-        std::fs::read_to_string(path)
-            .ok()?
-            .trim()
-            .parse::<u64>()
-            .ok()
-    };
-    let group = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let own = group
-        .lines()
-        .find_map(|line| line.strip_prefix("0::"))
-        .unwrap_or("/");
-    let mut least: Option<u64> = None;
-    // Every ancestor may set a limit.
-    let mut path = own.trim_end_matches('/');
-    loop {
-        let directory = format!("/sys/fs/cgroup{path}");
-        if let Some(limit) = number(&format!("{directory}/memory.max")) {
-            let used = number(&format!("{directory}/memory.current")).unwrap_or(0);
-            let stat =
-                std::fs::read_to_string(format!("{directory}/memory.stat")).unwrap_or_default();
-            let cache = stat_field(&stat, "inactive_file") + stat_field(&stat, "active_file");
-            let left = limit.saturating_sub(used.saturating_sub(cache));
-            least = Some(least.map_or(left, |least| least.min(left)));
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    control_groups(Path::new("/sys/fs/cgroup"), &groups)
+}
+
+/// The names that one version of control groups gives to its numbers.
+struct Names {
+    limit: &'static str,
+    used: &'static str,
+    /// Page cache, which counts as free.
+    cache: [&'static str; 2],
+}
+
+const VERSION_1: Names = Names {
+    limit: "memory.limit_in_bytes",
+    used: "memory.usage_in_bytes",
+    cache: ["total_inactive_file", "total_active_file"],
+};
+
+const VERSION_2: Names = Names {
+    limit: "memory.max",
+    used: "memory.current",
+    cache: ["inactive_file", "active_file"],
+};
+
+/// `groups`: lines `number:controllers:path`; version 2 has neither number nor
+/// controllers.
+fn control_groups(root: &Path, groups: &str) -> Option<u64> {
+    let memory = root.join("memory");
+    let left = groups.lines().filter_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (fields.next()?, fields.next()?);
+        if controllers.is_empty() {
+            least_left(root, path, &VERSION_2)
+        } else if controllers.split(',').any(|name| name == "memory") {
+            least_left(&memory, path, &VERSION_1)
+        } else {
+            None
         }
-        match path.rfind('/') {
-            Some(at) => path = &path[..at],
-            None => break,
-        }
-    }
-    least.or_else(|| {
-        let directory = "/sys/fs/cgroup/memory";
-        let limit = number(&format!("{directory}/memory.limit_in_bytes"))?;
-        let used = number(&format!("{directory}/memory.usage_in_bytes"))?;
-        let stat = std::fs::read_to_string(format!("{directory}/memory.stat")).unwrap_or_default();
-        Some(limit.saturating_sub(used.saturating_sub(stat_field(&stat, "total_cache"))))
-    })
+    });
+    left.min()
+}
+
+/// Every ancestor of a group may set a limit.
+fn least_left(root: &Path, group: &str, names: &Names) -> Option<u64> {
+    let group = Path::new(group.trim_start_matches('/'));
+    let left = group.ancestors().filter_map(|group| {
+        let directory = root.join(group);
+        let number = |name| {
+            let text = std::fs::read_to_string(directory.join(name)).ok()?;
+            text.trim().parse::<u64>().ok()
+        };
+        let limit = number(names.limit)?;
+        let stat = std::fs::read_to_string(directory.join("memory.stat")).unwrap_or_default();
+        let cache: u64 = names.cache.iter().map(|name| stat_field(&stat, name)).sum();
+        let used = number(names.used).unwrap_or(0).saturating_sub(cache);
+        Some(limit.saturating_sub(used))
+    });
+    left.min()
 }
 
 fn address_space() -> Option<u64> {
@@ -235,6 +257,39 @@ mod tests {
             7
         );
         assert_eq!(stat_field("", "inactive_file"), 0);
+    }
+
+    #[test]
+    fn the_least_of_a_group_and_its_ancestors_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, content: &str| {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        };
+        let left = |groups: &str| control_groups(root.path(), groups);
+        assert_eq!(left("0::/a/b\n"), None);
+        write("a/b/memory.max", "1000\n");
+        assert_eq!(left("0::/a/b\n"), Some(1000));
+        write("a/memory.max", "900\n");
+        write("a/memory.current", "300\n");
+        write(
+            "a/memory.stat",
+            "anon 200\ninactive_file 40\nactive_file 60\n",
+        );
+        assert_eq!(left("0::/a/b\n"), Some(700));
+        write("a/b/memory.max", "max\n");
+        assert_eq!(left("0::/a/b\n"), Some(700));
+        assert_eq!(left("0::/\n"), None);
+
+        write("memory/c/memory.limit_in_bytes", "500\n");
+        write("memory/c/memory.usage_in_bytes", "200\n");
+        write("memory/c/memory.stat", "cache 90\ntotal_inactive_file 50\n");
+        assert_eq!(left("3:cpu:/a\n4:memory:/c/d\n"), Some(350));
+        assert_eq!(left("4:memory,blkio:/c/d\n0::/a\n"), Some(350));
+        // Inside a container the path may be that of the host.
+        write("memory/memory.limit_in_bytes", "800\n");
+        assert_eq!(left("4:memory:/machine/x\n"), Some(800));
     }
 
     #[cfg(target_os = "linux")]

@@ -205,10 +205,7 @@ impl Model {
         let requests: Vec<Request> = Instruction::ALL
             .into_iter()
             .filter(|&instruction| self.bundle.manifest.instruction(instruction).is_some())
-            .map(|instruction| Request {
-                guard: guard.clone(),
-                ..Request::fixed(instruction)
-            })
+            .map(|instruction| Request::fixed(instruction).within(guard))
             .collect();
         let (answers, timing) = self.ask_all(pair, &requests)?;
         Ok(Survey { answers, timing })

@@ -105,6 +105,13 @@ impl Request {
         self
     }
 
+    /// Gives up, between two steps, when `guard` says so.
+    #[must_use]
+    pub fn within(mut self, guard: &Guard) -> Self {
+        self.guard = guard.clone();
+        self
+    }
+
     /// Gives up, between two steps, when this instant has passed.
     #[must_use]
     pub fn deadline(mut self, deadline: Instant) -> Self {

@@ -114,30 +114,43 @@ fn a_survey_prints_the_documented_json() {
     );
 }
 
+/// What a command that succeeds says.
+fn said(output: &Output) -> String {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 #[test]
 fn a_frame_is_tiled_and_merged() {
-    let output = ask(
-        &scene(),
-        &[
-            "--instruction",
-            "survey",
-            "--max-tokens",
-            "3",
-            "--tile",
-            "20",
-            "--overlap",
-            "4",
-            "--json",
-        ],
-    );
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let frame = ["--instruction", "survey", "--max-tokens", "3"];
+    let frame = [&frame[..], &["--tile", "20", "--overlap", "4"]].concat();
+    let json = said(&ask(&scene(), &[&frame[..], &["--json"]].concat()));
+    let document: Value = serde_json::from_str(&json).unwrap();
     assert!(document["tiles"].as_array().unwrap().len() > 1);
     assert!(document["answers"][2]["roads_boxes"].is_array());
+
+    let text = said(&ask(&scene(), &frame));
+    assert!(text.starts_with("classify: "), "{text}");
+    assert!(text.contains("\ncaption: 20x20 at 0,0: "), "{text}");
+    assert!(!text.contains('{'), "{text}");
+}
+
+#[test]
+fn the_text_says_what_really_ran() {
+    let bundle = scene().bundle;
+    for output in [
+        ask(&scene(), &["--instruction", "classify"]),
+        ask(&scene(), &["--instruction", "classify", "--tile", "20"]),
+        dvlm(&["info", "--bundle", &bundle]),
+        dvlm(&["bench", "--bundle", &bundle, "--runs", "1"]),
+        dvlm(&["prepare", "--bundle", &bundle]),
+    ] {
+        let text = said(&output);
+        assert!(text.contains(" on tract 0."), "{text}");
+        assert!(text.contains("(cpu "), "{text}");
+        assert!(text.contains(": asked for\n"), "{text}");
+    }
 }
 
 #[test]
@@ -170,6 +183,34 @@ fn bad_pictures_are_named_with_the_remedy() {
         ..scene()
     };
     refused(&ask(&scene, &["--instruction", "classify"]), "absent.png");
+}
+
+/// Opening a pipe waits for a writer, reading a device never ends.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_no_ordinary_file_is_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = text(&directory.path().join("pipe.png"));
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    for (path, problem) in [
+        (pipe, "not an ordinary file"),
+        ("/dev/zero".to_owned(), "not an ordinary file"),
+        (text(directory.path()), "is a directory"),
+    ] {
+        let scene = Scene {
+            before: path.clone(),
+            ..scene()
+        };
+        let output = ask(&scene, &["--instruction", "classify"]);
+        refused(&output, &path);
+        refused(&output, problem);
+    }
 }
 
 #[test]
@@ -343,7 +384,7 @@ fn evaluation_resumes_where_it_was_broken_off() {
         files.push(text(&path));
     }
     let answers = directory.path().join("answers.jsonl");
-    let run = || {
+    let evaluate = || {
         let mut arguments = vec![
             "eval".to_owned(),
             "--bundle".to_owned(),
@@ -362,14 +403,9 @@ fn evaluation_resumes_where_it_was_broken_off() {
             "6".to_owned(),
             "--json".to_owned(),
         ]);
-        let output = dvlm(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+        dvlm(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
     };
+    let run = || serde_json::from_str::<Value>(&said(&evaluate())).unwrap();
     let first = run();
     assert_eq!((&first["n"], &first["unparsed"]), (&5.into(), &0.into()));
     assert!(first["classify"]["accuracy"].is_number() && first["classify"]["ece"].is_number());
@@ -388,6 +424,19 @@ fn evaluation_resumes_where_it_was_broken_off() {
         std::fs::read_to_string(&answers).unwrap().lines().count(),
         5
     );
+
+    // Answers that were made in another way are not taken for these.
+    let whole = std::fs::read_to_string(&answers).unwrap();
+    for (other, named) in [
+        (whole.replace("constrained", "free"), "answered by"),
+        ("[1, 2, 3]".to_owned(), "not a line of answers"),
+    ] {
+        std::fs::write(&answers, &other).unwrap();
+        let output = evaluate();
+        refused(&output, "name another `--answers` file");
+        refused(&output, named);
+        assert_eq!(std::fs::read_to_string(&answers).unwrap(), other);
+    }
 }
 
 #[test]

@@ -60,7 +60,11 @@ impl OrtEngine {
                         cache_shape: [llm.kv_heads, llm.head_dim],
                     });
                 }
-                Err(problem) => rejected.push(format!("{}: {problem}", provider.name())),
+                Err(problem) => {
+                    // The library ends some of its messages with a new line.
+                    let words: Vec<&str> = problem.split_whitespace().collect();
+                    rejected.push(format!("{}: {}", provider.name(), words.join(" ")));
+                }
             }
         }
         Err(fault(format!(
@@ -289,8 +293,8 @@ impl Decoder for OrtDecoder<'_> {
     }
 }
 
-/// Whether a library lies at a path, without loading it.
-pub(crate) fn has_accelerator(library: &Path) -> bool {
+/// Whether a provider for an accelerator lies beside a library, without loading it.
+pub(super) fn has_accelerator(library: &Path) -> bool {
     let Some(directory) = library.parent() else {
         return false;
     };

@@ -22,6 +22,7 @@ pub use stated::{Facts, Language, Stated};
 pub use text::{TextScores, text_scores, tokenize};
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use deltavlm_bundle::{Instruction, Turn};
@@ -37,6 +38,23 @@ pub struct Settings {
     pub beams: usize,
     /// Generated tokens at most.
     pub max_tokens: Option<usize>,
+}
+
+/// In words, e.g. `free, 5 beams, at most 20 tokens`.
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.decoding {
+            Decoding::Constrained => "constrained",
+            Decoding::Free => "free",
+        })?;
+        if self.beams > 1 {
+            write!(f, ", {} beams", self.beams)?;
+        }
+        match self.max_tokens {
+            Some(tokens) => write!(f, ", at most {tokens} tokens"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The entries of one pair, which is encoded once for all of them.
@@ -95,7 +113,8 @@ pub fn answer(
             if !done.contains(&Outcome::key_of(entry, index)) {
                 let request = request(entry, &history, &turn.question, settings);
                 let answer = model.ask(&encoded, &request)?;
-                outcomes.push(Outcome::new(entry, index, &answer));
+                let outcome = Outcome::new(entry, index, &answer, model.id(), settings);
+                outcomes.push(outcome);
             }
             // The reference of a turn is given the reference answers before it.
             history.push(Turn {

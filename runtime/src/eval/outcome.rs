@@ -3,6 +3,7 @@
 use deltavlm_bundle::Cell;
 use serde::{Deserialize, Serialize};
 
+use super::Settings;
 use super::annotations::{Entry, Task};
 use super::stated::Stated;
 use crate::{Answer, Body, Grid, answer};
@@ -30,6 +31,10 @@ pub struct Outcome {
     pub parsed: bool,
     /// Milliseconds.
     pub ms: f64,
+    /// The bundle that answered.
+    pub model: String,
+    /// The [`Settings`] it answered with.
+    pub decoding: String,
     /// What sort of pair it is, where the annotations say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub category: Option<String>,
@@ -42,7 +47,13 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub(super) fn new(entry: &Entry, turn: usize, answer: &Answer) -> Self {
+    pub(super) fn new(
+        entry: &Entry,
+        turn: usize,
+        answer: &Answer,
+        model: &str,
+        settings: &Settings,
+    ) -> Self {
         Self {
             task: entry.task.name().to_owned(),
             id: entry.id.clone(),
@@ -54,6 +65,8 @@ impl Outcome {
             confidence: answer.confidence,
             parsed: !matches!(answer.body, Body::Unparsed { .. }),
             ms: answer.ms,
+            model: model.to_owned(),
+            decoding: settings.to_string(),
             category: entry.category.clone(),
             kind: entry.kind.clone(),
             stated: entry

@@ -309,6 +309,8 @@ mod tests {
             confidence,
             parsed: true,
             ms: 0.0,
+            model: String::new(),
+            decoding: String::new(),
             category: None,
             kind: None,
             stated: None,

@@ -12,8 +12,13 @@ pub(super) fn open(path: &Path, limits: &Limits) -> Result<Picture, Error> {
     let name = path.display().to_string();
     let unreadable = |source| fault(&name, PictureFault::Unreadable(source));
     let metadata = std::fs::metadata(path).map_err(unreadable)?;
-    if metadata.is_dir() {
-        return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
+    if !metadata.is_file() {
+        // Reading a pipe may wait, and a device may give, for ever.
+        let problem = match metadata.is_dir() {
+            true => std::io::ErrorKind::IsADirectory.into(),
+            false => std::io::Error::other("not an ordinary file"),
+        };
+        return Err(unreadable(problem));
     }
     check_bytes(&name, metadata.len(), limits)?;
     let bytes = std::fs::read(path).map_err(unreadable)?;

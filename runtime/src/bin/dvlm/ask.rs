@@ -1,16 +1,16 @@
 //! `dvlm ask`: one pair, one or more answers.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{ArgGroup, Args};
-use deltavlm_runtime::tile::Tiling;
+use deltavlm_runtime::tile::{Merged, Rect, Tiling};
 use deltavlm_runtime::{
-    Answer, Body, Error, Instruction, Mask, Model, Pair, Picture, Request, Timing, Turn,
+    Answer, Body, Error, Guard, Instruction, Mask, Model, Pair, Picture, Request, Timing, Turn,
 };
 use serde_json::{Value, json};
 
-use crate::common::{DecodingArguments, EngineArguments, print};
+use crate::common::{DecodingArguments, EngineArguments, print, print_engine};
 use crate::json;
 
 /// Asks about one pair of pictures.
@@ -29,7 +29,8 @@ pub(crate) struct Arguments {
     /// A fixed instruction; survey asks all of them.
     #[arg(long, value_name = "classify|count|localize|caption|survey", value_parser = fixed)]
     instruction: Option<Fixed>,
-    /// An open question; later ones are follow-up turns.
+    /// An open question; later ones are follow-up turns, with `--tile` questions of
+    /// their own.
     #[arg(long, value_name = "TEXT")]
     question: Vec<String>,
     /// Give questions to both tokenizers untouched.
@@ -45,7 +46,7 @@ pub(crate) struct Arguments {
     /// bundles with a mask branch.
     #[arg(long, value_name = "FILE", conflicts_with = "tile")]
     mask: Option<PathBuf>,
-    /// Give up after this many milliseconds.
+    /// Give up, between two steps, this many milliseconds after the start.
     #[arg(long, value_name = "MS")]
     deadline: Option<u64>,
     #[command(flatten)]
@@ -94,6 +95,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         });
     }
     let mut model = Model::open(&arguments.bundle, &arguments.engine.options())?;
+    let guard = Guard {
+        deadline: arguments
+            .deadline
+            .map(|ms| started + Duration::from_millis(ms)),
+        cancel: None,
+    };
     let mut timing = Timing {
         load: model.load_ms(),
         preprocess: decoding_ms,
@@ -104,16 +111,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         Some(tile) if width > tile || height > tile => frame(
             arguments,
             &mut model,
-            &before,
-            &after,
+            [&before, &after],
             Tiling::new(tile, arguments.overlap)?,
+            &guard,
             timing,
             started,
         ),
         _ => {
-            let pair = model.pair(&before, &after)?;
+            let pair = model.pair_within(&before, &after, &guard)?;
             timing.add(&pair.timing());
-            single(arguments, &mut model, &pair, timing, started)
+            single(arguments, &mut model, &pair, &guard, timing, started)
         }
     }
 }
@@ -122,6 +129,7 @@ fn single(
     arguments: &Arguments,
     model: &mut Model,
     pair: &Pair,
+    guard: &Guard,
     mut timing: Timing,
     started: Instant,
 ) -> Result<(), Error> {
@@ -129,11 +137,7 @@ fn single(
     if let Some(asked) = arguments.instruction {
         let requests: Vec<Request> = instructions(asked, model)
             .into_iter()
-            .map(Request::fixed)
-            .collect();
-        let requests: Vec<Request> = requests
-            .into_iter()
-            .map(|request| settings(arguments, request))
+            .map(|instruction| settings(arguments, guard, Request::fixed(instruction)))
             .collect();
         let (given, taken) = model.ask_all(pair, &requests)?;
         timing.add(&taken);
@@ -146,7 +150,7 @@ fn single(
         } else {
             Request::follow_up(history.clone(), question)
         };
-        let (answer, taken) = model.ask_timed(pair, &settings(arguments, request))?;
+        let (answer, taken) = model.ask_timed(pair, &settings(arguments, guard, request))?;
         if answer.trimmed_turns > 0 {
             log::warn!(
                 "the {} oldest turns did not fit and were left out",
@@ -185,7 +189,7 @@ fn single(
             file.display()
         ))?;
     }
-    Ok(())
+    print_engine(model)
 }
 
 fn write_mask(model: &mut Model, pair: &Pair, file: &Path) -> Result<Mask, Error> {
@@ -202,9 +206,9 @@ fn write_mask(model: &mut Model, pair: &Pair, file: &Path) -> Result<Mask, Error
 fn frame(
     arguments: &Arguments,
     model: &mut Model,
-    before: &Picture,
-    after: &Picture,
+    [before, after]: [&Picture; 2],
     tiling: Tiling,
+    guard: &Guard,
     mut timing: Timing,
     started: Instant,
 ) -> Result<(), Error> {
@@ -227,7 +231,7 @@ fn frame(
     }
     let requests: Vec<Request> = requests
         .into_iter()
-        .map(|request| settings(arguments, request))
+        .map(|request| settings(arguments, guard, request))
         .collect();
     let answers = model.ask_frame(before, after, tiling, &requests)?;
     timing.add(&answers.timing);
@@ -241,12 +245,12 @@ fn frame(
             })
         })
         .collect();
-    let merged: Vec<Value> = names
-        .iter()
-        .zip(&answers.merged)
-        .map(|(name, merged)| json::merged(name, merged))
-        .collect();
     if arguments.json {
+        let merged: Vec<Value> = names
+            .iter()
+            .zip(&answers.merged)
+            .map(|(name, merged)| json::merged(name, merged))
+            .collect();
         let document = json!({
             "model": json::model(model),
             "answers": merged,
@@ -256,10 +260,12 @@ fn frame(
         });
         return print(&document.to_string());
     }
-    for value in &merged {
-        print(&value.to_string())?;
+    for (name, merged) in names.iter().zip(&answers.merged) {
+        for line in merged_lines(name, merged) {
+            print(&line)?;
+        }
     }
-    Ok(())
+    print_engine(model)
 }
 
 fn instructions(asked: Fixed, model: &Model) -> Vec<Instruction> {
@@ -272,15 +278,13 @@ fn instructions(asked: Fixed, model: &Model) -> Vec<Instruction> {
     }
 }
 
-fn settings(arguments: &Arguments, request: Request) -> Request {
+fn settings(arguments: &Arguments, guard: &Guard, request: Request) -> Request {
     let mut request = request
         .decoding(arguments.decoding.decoding)
-        .beams(arguments.decoding.beams);
+        .beams(arguments.decoding.beams)
+        .within(guard);
     if let Some(tokens) = arguments.decoding.max_tokens {
         request = request.max_tokens(tokens);
-    }
-    if let Some(ms) = arguments.deadline {
-        request = request.deadline(Instant::now() + std::time::Duration::from_millis(ms));
     }
     request
 }
@@ -320,5 +324,46 @@ fn line(answer: &Answer) -> String {
             )
         }
         body => format!("{}: {}", body.instruction_name(), answer.text),
+    }
+}
+
+/// What a frame answered; places are in its pixels.
+fn merged_lines(name: &str, merged: &Merged) -> Vec<String> {
+    let place = |rect: &Rect| format!("{}x{} at {},{}", rect.width, rect.height, rect.x, rect.y);
+    match merged {
+        Merged::Classify {
+            changed,
+            confidence,
+        } => {
+            let sure = 100.0 * confidence;
+            let changed = if *changed { "changed" } else { "not changed" };
+            vec![format!("{name}: {changed} ({sure:.0} %)")]
+        }
+        Merged::Count { roads, buildings } => {
+            vec![format!("{name}: {roads} roads, {buildings} buildings")]
+        }
+        Merged::Localize {
+            roads,
+            buildings,
+            roads_grid,
+            buildings_grid,
+        } => {
+            let mut lines = vec![format!(
+                "{name}: roads {roads_grid}  buildings {buildings_grid}"
+            )];
+            for (what, places) in [("roads", roads), ("buildings", buildings)] {
+                lines.extend(
+                    places
+                        .iter()
+                        .map(|rect| format!("  {what} in {}", place(rect))),
+                );
+            }
+            lines
+        }
+        Merged::Texts(texts) => texts
+            .iter()
+            .map(|(rect, text)| format!("{name}: {}: {text}", place(rect)))
+            .collect(),
+        _ => Vec::new(),
     }
 }

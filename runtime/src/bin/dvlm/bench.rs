@@ -11,7 +11,7 @@ use deltavlm_runtime::engine::{Input, Step};
 use deltavlm_runtime::{Error, Model, Picture, Request, available_bytes};
 use serde_json::{Value, json};
 
-use crate::common::{EngineArguments, bar, mib, print};
+use crate::common::{EngineArguments, bar, mib, print, print_engine};
 use crate::json;
 
 /// Tokens of a typical prompt.
@@ -115,13 +115,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     if arguments.json {
         return print(&document.to_string());
     }
-    print(&format!(
-        "{} on {} ({}, {} threads)",
-        model.id(),
-        report.name,
-        report.provider,
-        report.threads
-    ))?;
+    print_engine(&model)?;
     for (name, entry) in document["segments"].as_object().into_iter().flatten() {
         print(&format!(
             "  {name:<10} {:>10.2} ms {:>9.2} GFLOP {:>9.1} MiB {:>8.1} GFLOP/s",

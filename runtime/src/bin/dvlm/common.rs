@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use deltavlm_runtime::{
-    CacheOptions, Check, Decoding, EngineChoice, Error, Limits, Options, Provider,
+    CacheOptions, Check, Decoding, EngineChoice, Error, Limits, Model, Options, Provider,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -107,6 +107,27 @@ pub(crate) fn print(line: &str) -> Result<(), Error> {
         }),
         _ => Ok(()),
     }
+}
+
+/// What really runs a model and why, and what was tried before it.
+pub(crate) fn print_engine(model: &Model) -> Result<(), Error> {
+    let report = model.engine();
+    let threads = match report.threads {
+        1 => "1 thread".to_owned(),
+        threads => format!("{threads} threads"),
+    };
+    print(&format!(
+        "{} on {} {} ({}, {threads}): {}",
+        model.id(),
+        report.name,
+        report.version,
+        report.provider,
+        report.reason
+    ))?;
+    for rejection in &report.rejected {
+        print(&format!("  not on {rejection}"))?;
+    }
+    Ok(())
 }
 
 /// A bar on stderr; silent where stderr is not a terminal.

@@ -10,7 +10,7 @@ use deltavlm_runtime::eval::{self, Outcome, PairEntries, Report, Settings};
 use deltavlm_runtime::{Error, Model};
 use serde_json::{Value, json};
 
-use crate::common::{DecodingArguments, EngineArguments, bar, print};
+use crate::common::{DecodingArguments, EngineArguments, bar, print, print_engine};
 use crate::json;
 
 /// Measures answers against ChangeChat-105k annotations.
@@ -65,6 +65,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
             document["model"] = json::model(&model);
             document["pairs"] = pairs.len().into();
             print(&document.to_string())?;
+        } else {
+            print_engine(&model)?;
         }
         reports.push((model.id().to_owned(), report));
     }
@@ -90,7 +92,7 @@ fn answer_all(
         .as_ref()
         .map(|path| answers_file(path, arguments.bundle.len(), model.id()));
     let mut outcomes = match &path {
-        Some(path) => known(path)?,
+        Some(path) => known(path, model.id(), &settings.to_string())?,
         None => Vec::new(),
     };
     if !outcomes.is_empty() {
@@ -104,8 +106,9 @@ fn answer_all(
         let fresh = eval::answer(model, &arguments.images, pair, &settings, &done)?;
         if let (Some(file), Some(path)) = (&mut file, &path) {
             for outcome in &fresh {
-                let line = json!(outcome).to_string();
-                writeln!(file, "{line}").map_err(|source| io(path, source))?;
+                let line = json!(outcome).to_string() + "\n";
+                file.write_all(line.as_bytes())
+                    .map_err(|source| io(path, source))?;
             }
         }
         outcomes.extend(fresh);
@@ -127,36 +130,43 @@ fn answers_file(path: &Path, bundles: usize, id: &str) -> PathBuf {
     path.with_extension(format!("{id}.{extension}"))
 }
 
-/// Answers of an earlier run. A last line that was broken off is answered again.
-fn known(path: &Path) -> Result<Vec<Outcome>, Error> {
+/// Answers of an earlier run by the same model in the same way. A last line that was
+/// broken off is taken away and answered again.
+fn known(path: &Path, model: &str, decoding: &str) -> Result<Vec<Outcome>, Error> {
     let content = match std::fs::read(path) {
         Ok(content) => content,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(io(path, source)),
     };
-    let lines: Vec<&[u8]> = content
-        .split(|&byte| byte == b'\n')
-        .filter(|line| !line.is_empty())
-        .collect();
-    let mut outcomes = Vec::new();
-    for (index, line) in lines.iter().enumerate() {
-        match serde_json::from_slice(line) {
-            Ok(outcome) => outcomes.push(outcome),
-            Err(_) if index + 1 == lines.len() => {}
-            Err(error) => {
-                return Err(Error::Malformed {
-                    path: path.to_owned(),
-                    problem: format!("line {}: {error}; name another `--answers` file", index + 1),
-                });
-            }
+    let malformed = |line: usize, problem: String| Error::Malformed {
+        path: path.to_owned(),
+        problem: format!("line {line}: {problem}; name another `--answers` file"),
+    };
+    let end = content.iter().rposition(|&byte| byte == b'\n');
+    let (whole, broken) = content.split_at(end.map_or(0, |at| at + 1));
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for (index, line) in whole.split_inclusive(|&byte| byte == b'\n').enumerate() {
+        let outcome: Outcome = serde_json::from_slice(line)
+            .map_err(|error| malformed(index + 1, error.to_string()))?;
+        if (outcome.model.as_str(), outcome.decoding.as_str()) != (model, decoding) {
+            let problem = format!("answered by {}, {}", outcome.model, outcome.decoding);
+            return Err(malformed(index + 1, problem));
+        }
+        outcomes.push(outcome);
+    }
+    match broken.first() {
+        None => {}
+        // A power cut may leave zeros.
+        Some(b'{' | 0) => {
+            let file = OpenOptions::new().write(true).open(path);
+            file.and_then(|file| file.set_len(whole.len() as u64))
+                .map_err(|source| io(path, source))?;
+        }
+        Some(_) => {
+            let problem = "not a line of answers".to_owned();
+            return Err(malformed(outcomes.len() + 1, problem));
         }
     }
-    // Written anew, so that the next line does not continue a broken one.
-    let text: String = outcomes
-        .iter()
-        .map(|outcome| json!(outcome).to_string() + "\n")
-        .collect();
-    std::fs::write(path, text).map_err(|source| io(path, source))?;
     Ok(outcomes)
 }
 

@@ -6,7 +6,7 @@ use clap::Args;
 use deltavlm_runtime::{Error, Model, available_bytes};
 use serde_json::{Value, json};
 
-use crate::common::{EngineArguments, mib, print};
+use crate::common::{EngineArguments, mib, print, print_engine};
 use crate::json;
 
 /// Says what a bundle holds and what would run it here.
@@ -60,20 +60,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     if arguments.json {
         return print(&document.to_string());
     }
-    let report = model.engine();
+    print_engine(&model)?;
     print(&format!(
-        "{}: {}, precision {}",
+        "{}: precision {}",
         arguments.bundle.display(),
-        model.id(),
         json::precision(&model)
     ))?;
-    print(&format!(
-        "runs on {} {} ({}, {} threads): {}",
-        report.name, report.version, report.provider, report.threads, report.reason
-    ))?;
-    for rejection in &report.rejected {
-        print(&format!("  not on {rejection}"))?;
-    }
     for segment in &segments {
         let bytes = segment["bytes"].as_u64().unwrap_or(0);
         print(&format!(

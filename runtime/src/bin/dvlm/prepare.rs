@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use deltavlm_runtime::{Error, Model, Picture};
 
-use crate::common::{EngineArguments, print, spinner};
+use crate::common::{EngineArguments, print, print_engine, spinner};
 
 /// Builds what an engine would otherwise build at its first start.
 ///
@@ -31,15 +31,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     model.survey(&pair)?;
     model.mask(&pair)?;
     progress.finish_and_clear();
-    let report = model.engine();
-    for rejection in &report.rejected {
-        eprintln!("not on {rejection}");
-    }
-    print(&format!(
-        "{} is ready on {} ({}), loaded in {:.1} s",
-        model.id(),
-        report.name,
-        report.provider,
-        model.load_ms() / 1e3
-    ))
+    print_engine(&model)?;
+    print(&format!("ready; loaded in {:.1} s", model.load_ms() / 1e3))
 }
