@@ -143,7 +143,9 @@ pub enum PictureFault {
     #[error("its colours are {0}; convert it to 8-bit RGB")]
     Colours(String),
     /// More pixels than the limit allows.
-    #[error("{width}x{height} is over the limit of {limit} pixels; crop it or raise `max_pixels`")]
+    #[error(
+        "{width}x{height} is over the limit of {limit} pixels; crop it or raise the limit (`--max-pixels`, `Limits::max_pixels`)"
+    )]
     TooManyPixels {
         /// Width that the header states.
         width: u32,
@@ -153,7 +155,9 @@ pub enum PictureFault {
         limit: u64,
     },
     /// More bytes than the limit allows.
-    #[error("{bytes} bytes are over the limit of {limit}; recompress it or raise `max_bytes`")]
+    #[error(
+        "{bytes} bytes are over the limit of {limit}; recompress it or raise the limit (`--max-bytes`, `Limits::max_bytes`)"
+    )]
     TooManyBytes {
         /// Size of the file.
         bytes: u64,

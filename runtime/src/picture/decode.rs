@@ -30,15 +30,7 @@ pub(super) fn decode(name: &str, bytes: &[u8], limits: &Limits) -> Result<Pictur
     if bytes.is_empty() {
         return Err(fault(name, PictureFault::Empty));
     }
-    let format = image::guess_format(bytes)
-        .ok()
-        .filter(|format| {
-            matches!(
-                format,
-                ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::Tiff
-            )
-        })
-        .ok_or_else(|| fault(name, PictureFault::UnknownFormat))?;
+    let format = format(bytes).ok_or_else(|| fault(name, PictureFault::UnknownFormat))?;
 
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut allocation = image::Limits::default();
@@ -90,6 +82,18 @@ pub(super) fn decode(name: &str, bytes: &[u8], limits: &Limits) -> Result<Pictur
     }
     let rgb = to_rgb(image, limits.white).map_err(|problem| fault(name, problem))?;
     Picture::from_rgb(name, width, height, rgb)
+}
+
+/// By content, whatever the file is called.
+fn format(bytes: &[u8]) -> Option<ImageFormat> {
+    // TIFF with offsets of 64 bits, as large frames have; not known to `image`.
+    if bytes.starts_with(b"II\x2b\0") || bytes.starts_with(b"MM\0\x2b") {
+        return Some(ImageFormat::Tiff);
+    }
+    let read = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Tiff];
+    image::guess_format(bytes)
+        .ok()
+        .filter(|format| read.contains(format))
 }
 
 fn jpeg_image(bytes: &[u8], size: (u32, u32)) -> Result<DynamicImage, PictureFault> {
@@ -178,7 +182,12 @@ fn damaged(name: &str, error: &ImageError) -> Error {
         ImageError::Limits(limits) => {
             PictureFault::Damaged(format!("it asks for too much memory ({limits})"))
         }
-        other => PictureFault::Damaged(other.to_string()),
+        // Some decoders' messages have several lines.
+        other => {
+            let problem = other.to_string();
+            let words: Vec<&str> = problem.split_whitespace().collect();
+            PictureFault::Damaged(words.join(" "))
+        }
     };
     fault(name, problem)
 }
@@ -216,6 +225,7 @@ mod tests {
             for length in (0..whole.len() - 16).step_by(7) {
                 let error = refusal(&whole[..length]);
                 assert!(error.contains("x.png"), "{format:?} {length}: {error}");
+                assert!(!error.contains('\n'), "{format:?} {length}: {error}");
             }
         }
     }

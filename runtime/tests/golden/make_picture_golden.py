@@ -78,6 +78,11 @@ def main():
     rgb.save(out / "lzw.tif", compression="tiff_lzw")
     rgb.save(out / "deflate.tif", compression="tiff_adobe_deflate")
     rgb.convert("L").save(out / "grey.tif")
+    rgb.save(out / "big.tif", big_tiff=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    rgb.save(out / "exif6.png", exif=exif)
+    rgb.save(out / "exif6.tif", tiffinfo={0x0112: 6})
 
     with (HERE / "pictures.bin").open("wb") as file:
         for path in sorted(out.iterdir()):

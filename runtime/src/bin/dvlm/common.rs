@@ -34,6 +34,9 @@ pub(crate) struct EngineArguments {
     /// Most pixels that a picture may have.
     #[arg(long, value_name = "N")]
     max_pixels: Option<u64>,
+    /// Most bytes that the file of a picture may have.
+    #[arg(long, value_name = "N")]
+    max_bytes: Option<u64>,
     /// Value of 16-bit pictures that is white, e.g. 4095 for a 12-bit camera
     /// [default: 65535].
     #[arg(long, value_name = "VALUE", value_parser = clap::value_parser!(u16).range(1..))]
@@ -51,6 +54,9 @@ impl EngineArguments {
         let mut limits = Limits::default();
         if let Some(pixels) = self.max_pixels {
             limits.max_pixels = pixels;
+        }
+        if let Some(bytes) = self.max_bytes {
+            limits.max_bytes = bytes;
         }
         limits.white = self.white;
         Options {
