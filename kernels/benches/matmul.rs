@@ -33,7 +33,7 @@ const SHAPES: [(usize, usize, usize); 9] = [
 const RUNS: usize = 60;
 /// Weights of a decoder do not stay in the cache between two steps, so the
 /// copies of a one-row product's weights are larger than it together.
-const COLD: usize = 256 << 20;
+const COLD: usize = 768 << 20;
 
 fn main() {
     let filter: Vec<String> = std::env::args()

@@ -25,6 +25,8 @@ pub struct Limits {
 
 /// Larger than the last-level cache of the boards, and of most servers.
 const BUFFER: usize = 512 << 20;
+/// Places that a thread reads from at a time.
+const STREAMS: usize = 4;
 /// What is read at a time: long enough for a clock, short enough to find a
 /// moment without interruption.
 const WINDOW: usize = 32 << 20;
@@ -79,11 +81,17 @@ fn read_bytes(pool: &Pool) -> f64 {
         let window = windows[run % windows.len()];
         let piece = window.len() / pieces;
         pool.run(pieces, |index| {
-            let (lines, _) = window[index * piece..(index + 1) * piece].as_chunks::<32>();
+            let piece = &window[index * piece..(index + 1) * piece];
+            // Several places at a time keep more of the memory busy than one.
+            let (a, rest) = piece.split_at(piece.len() / STREAMS);
+            let (b, rest) = rest.split_at(a.len());
+            let (c, d) = rest.split_at(a.len());
             let mut sums = [0_u64; 32];
-            for line in lines {
-                for (sum, value) in sums.iter_mut().zip(line) {
-                    *sum ^= value;
+            let lines = a.as_chunks::<32>().0.iter().zip(b.as_chunks::<32>().0);
+            let more = c.as_chunks::<32>().0.iter().zip(d.as_chunks::<32>().0);
+            for ((a, b), (c, d)) in lines.zip(more) {
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    *sum ^= a[i] ^ b[i] ^ c[i] ^ d[i];
                 }
             }
             black_box(sums);

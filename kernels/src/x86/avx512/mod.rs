@@ -54,8 +54,7 @@ pub(crate) static KERNEL: Kernel = Kernel::vector(
 unsafe fn turned(columns: &Columns<u8, LANES>, offset: usize) -> [__m512i; 4] {
     // SAFETY: the caller promises 16 readable bytes at the offset; the loads
     // ask for no alignment.
-    let load =
-        |lane: usize| unsafe { _mm_loadu_si128(columns.first[lane].add(offset).cast()) };
+    let load = |lane: usize| unsafe { _mm_loadu_si128(columns.first[lane].add(offset).cast()) };
     let four = |i: usize| {
         let low = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(load(i)), load(i + 4));
         let high = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(load(i + 8)), load(i + 12));
