@@ -1,6 +1,6 @@
 //! BLEU, ROUGE-L and CIDEr-D as the COCO caption evaluation computes them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -113,11 +113,12 @@ struct Sentence {
     references: Vec<Vec<String>>,
 }
 
-type Counts<'a> = HashMap<&'a [String], f64>;
+/// Ordered, so that sums come out the same to the last bit at every run.
+type Counts<'a> = BTreeMap<&'a [String], f64>;
 
 /// N-grams of all lengths with their numbers.
 fn counts(tokens: &[String]) -> Counts<'_> {
-    let mut counts = HashMap::new();
+    let mut counts = BTreeMap::new();
     for n in 1..=N {
         for gram in tokens.windows(n) {
             *counts.entry(gram).or_insert(0.0) += 1.0;
@@ -201,14 +202,14 @@ fn common_subsequence(one: &[String], other: &[String]) -> usize {
 
 /// A sentence as weights by n-gram.
 struct Vector<'a> {
-    weights: [HashMap<&'a [String], f64>; N],
+    weights: [BTreeMap<&'a [String], f64>; N],
     norms: [f64; N],
     /// Number of bigrams, which the length penalty compares.
     length: f64,
 }
 
 fn cider_d(corpus: &[Sentence]) -> f64 {
-    let mut documents: HashMap<&[String], f64> = HashMap::new();
+    let mut documents: BTreeMap<&[String], f64> = BTreeMap::new();
     for sentence in corpus {
         let mut seen: Vec<&[String]> = sentence
             .references
@@ -237,7 +238,7 @@ fn cider_d(corpus: &[Sentence]) -> f64 {
 
 fn vector<'a>(
     tokens: &'a [String],
-    documents: &HashMap<&[String], f64>,
+    documents: &BTreeMap<&[String], f64>,
     log_corpus: f64,
 ) -> Vector<'a> {
     let mut vector = Vector {
@@ -323,6 +324,14 @@ mod tests {
                     "{found} instead of {expected}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn scores_are_the_same_at_every_run() {
+        for corpus in golden().corpora {
+            let first = text_scores(&corpus.pairs);
+            assert!((0..20).all(|_| text_scores(&corpus.pairs) == first));
         }
     }
 
