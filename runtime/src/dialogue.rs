@@ -14,7 +14,8 @@ pub(crate) struct Fitted {
 }
 
 /// Leaves out the oldest turns, one by one, until words, instruction tokens and
-/// positions suffice. A single question that is too long is cut as in training.
+/// positions suffice. A single question that is too long is cut as in training, and
+/// a warning says so.
 pub(crate) fn fit(bundle: &Bundle, history: &[Turn], question: &str, max_tokens: usize) -> Fitted {
     let rules = &bundle.manifest.text;
     for dropped in 0..history.len() {
@@ -22,6 +23,14 @@ pub(crate) fn fit(bundle: &Bundle, history: &[Turn], question: &str, max_tokens:
         if rules.fits(&text) && fits_model(bundle, &text, max_tokens) {
             return Fitted { text, dropped };
         }
+    }
+    let whole = rules.dialogue(&[], question);
+    if !rules.fits(&whole) {
+        log::warn!(
+            "the question has {} words, of which the model reads the first {}; shorten it",
+            whole.split(' ').count(),
+            rules.max_words
+        );
     }
     Fitted {
         text: rules.question(question),

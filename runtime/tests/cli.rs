@@ -333,6 +333,17 @@ fn a_library_that_hangs_is_told_at_once() {
 }
 
 #[test]
+fn what_the_model_does_not_read_is_said() {
+    let long = ["why"; 60].join(" ");
+    let questions = ["--question", &long, "--question", "and now?"];
+    let output = ask(&scene(), &[&questions[..], &["--max-tokens", "3"]].concat());
+    let warnings = String::from_utf8_lossy(&output.stderr).into_owned();
+    said(&output);
+    assert!(warnings.contains("61 words"), "{warnings}");
+    assert!(warnings.contains("1 of its 1 turns"), "{warnings}");
+}
+
+#[test]
 fn impossible_requests_are_refused() {
     refused(
         &ask(&scene(), &["--instruction", "classify", "--beams", "3"]),
@@ -349,6 +360,11 @@ fn impossible_requests_are_refused() {
     refused(
         &ask(&scene(), &["--instruction", "classify", "--deadline", "0"]),
         "deadline",
+    );
+    // Loading is part of it.
+    refused(
+        &ask(&scene(), &["--instruction", "classify", "--deadline", "1"]),
+        "while loading the bundle",
     );
     // Nothing asked, an unknown instruction: clap's own errors.
     assert_eq!(ask(&scene(), &[]).status.code(), Some(2));

@@ -101,6 +101,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
             .map(|ms| started + Duration::from_millis(ms)),
         cancel: None,
     };
+    if guard.deadline.is_some_and(|end| Instant::now() >= end) {
+        return Err(Error::Deadline {
+            after: started.elapsed(),
+            during: "loading the bundle",
+        });
+    }
     let mut timing = Timing {
         load: model.load_ms(),
         preprocess: decoding_ms,
@@ -153,8 +159,9 @@ fn single(
         let (answer, taken) = model.ask_timed(pair, &settings(arguments, guard, request))?;
         if answer.trimmed_turns > 0 {
             log::warn!(
-                "the {} oldest turns did not fit and were left out",
-                answer.trimmed_turns
+                "the dialogue did not fit: {} of its {} turns, the oldest, were left out",
+                answer.trimmed_turns,
+                history.len()
             );
         }
         timing.add(&taken);
