@@ -3,6 +3,7 @@
 //! One library serves the whole process. A missing, too old or broken one is an
 //! error at once; one that hangs while it loads is given up.
 
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -68,10 +69,17 @@ pub(crate) fn find(asked: Option<&Path>) -> Result<PathBuf, Error> {
         };
         return match file {
             Some(file) if file.is_file() => Ok(file),
-            _ => Err(fault(format!(
-                "{origin} names {}, which is not there; give the path of libonnxruntime.so",
-                path.display()
-            ))),
+            _ => {
+                let what = if path.is_dir() {
+                    "where no libonnxruntime.so is"
+                } else {
+                    "which is not there"
+                };
+                Err(fault(format!(
+                    "{origin} names {}, {what}; give the path of libonnxruntime.so",
+                    path.display()
+                )))
+            }
         };
     }
     usual_places().iter().find_map(|directory| in_directory(directory)).ok_or_else(|| {
@@ -124,8 +132,19 @@ fn in_directory(directory: &Path) -> Option<PathBuf> {
             name.starts_with("libonnxruntime.so.") && path.is_file()
         })
         .collect();
-    versioned.sort();
+    versioned.sort_by_key(|path| numbers(path));
     versioned.pop()
+}
+
+/// The numbers in a file name: 1.9 comes before 1.24.
+fn numbers(path: &Path) -> Vec<u32> {
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    name.split('.')
+        .filter_map(|part| part.parse().ok())
+        .collect()
 }
 
 /// Loads the library, or returns the one that is loaded.
@@ -162,41 +181,67 @@ fn same_file(one: &Path, other: &Path) -> bool {
     }
 }
 
-/// Tells a file that is no library, or one for another processor, without running
-/// any of it.
+/// Tells a file that is no library, is cut short, or is for another processor, without
+/// running any of it. Loading one that is cut short would end this process.
 fn check_header(path: &Path) -> Result<(), Error> {
     if !cfg!(target_os = "linux") {
         return Ok(());
     }
-    let broken = |problem: String| {
-        Err(fault(format!(
-            "{}: {problem}; install it again",
-            path.display()
-        )))
+    let problem = match std::fs::File::open(path).and_then(|file| problem_of(&file)) {
+        Ok(None) => return Ok(()),
+        Ok(Some(problem)) => problem,
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => NO_LIBRARY.to_owned(),
+        Err(error) => error.to_string(),
     };
-    let mut header = [0u8; 20];
-    let read = std::fs::File::open(path)
-        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut header));
-    if let Err(error) = read {
-        return broken(error.to_string());
-    }
+    Err(fault(format!(
+        "{}: {problem}; install it again",
+        path.display()
+    )))
+}
+
+const NO_LIBRARY: &str = "not a shared library";
+
+/// What keeps a file from being loaded, as far as its ELF headers tell.
+fn problem_of(mut file: &std::fs::File) -> io::Result<Option<String>> {
+    let mut header = [0u8; 64];
+    file.read_exact(&mut header)?;
     if header[..4] != *b"\x7fELF" {
-        return broken("not a shared library".to_owned());
+        return Ok(Some(NO_LIBRARY.to_owned()));
     }
-    let machine = u16::from_le_bytes([header[18], header[19]]);
-    let expected = match std::env::consts::ARCH {
+    let architecture = std::env::consts::ARCH;
+    let expected = match architecture {
         "x86_64" => 62,
         "aarch64" => 183,
-        _ => return Ok(()),
+        _ => return Ok(None),
     };
-    if machine != expected {
-        return broken(format!(
-            "built for another processor than {}",
-            std::env::consts::ARCH
-        ));
+    let short = |bytes: &[u8], at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+    let long = |bytes: &[u8], at: usize| {
+        (0..8).rfold(0u64, |value, byte| value << 8 | u64::from(bytes[at + byte]))
+    };
+    if short(&header, 18) != expected {
+        return Ok(Some(format!(
+            "built for another processor than {architecture}"
+        )));
     }
-    Ok(())
+    if usize::from(short(&header, 54)) != SEGMENT_HEADER {
+        return Ok(Some(NO_LIBRARY.to_owned()));
+    }
+    let mut table = vec![0u8; SEGMENT_HEADER * usize::from(short(&header, 56))];
+    file.seek(io::SeekFrom::Start(long(&header, 32)))?;
+    file.read_exact(&mut table)?;
+    let ends = table
+        .chunks_exact(SEGMENT_HEADER)
+        .filter(|segment| segment[..4] == LOADED_SEGMENT.to_le_bytes())
+        .map(|segment| long(segment, 8).saturating_add(long(segment, 32)));
+    let (length, needed) = (file.metadata()?.len(), ends.max().unwrap_or(0));
+    Ok((length < needed).then(|| format!("cut short, {length} bytes of at least {needed}")))
 }
+
+/// Bytes that describe one segment.
+const SEGMENT_HEADER: usize = 56;
+
+/// The kind of a segment that is mapped into memory.
+const LOADED_SEGMENT: u32 = 1;
 
 /// Loads on a thread of its own, so that a library that hangs cannot hang us.
 fn initialise(path: &Path) -> Result<Environment, Error> {
@@ -326,12 +371,22 @@ mod tests {
         foreign.resize(64, 0);
         std::fs::write(&path, &foreign).unwrap();
         assert!(refusal(&path).contains("another processor"));
+        let whole = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        for length in [70, 5000, whole.len() / 2] {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let error = refusal(&path);
+            assert!(error.contains("install it again"), "{length}: {error}");
+        }
+        assert!(refusal(&path).contains("cut short"));
+        std::fs::remove_file(&path).unwrap();
+        assert!(refusal(directory.path()).contains("where no libonnxruntime.so is"));
     }
 
     #[test]
     fn the_highest_version_in_a_directory_is_taken() {
         let directory = tempfile::tempdir().unwrap();
         for name in [
+            "libonnxruntime.so.1.9.0",
             "libonnxruntime.so.1.24.0",
             "libonnxruntime.so.1.31.1",
             "libother.so",
