@@ -255,6 +255,29 @@ fn a_damaged_bundle_names_its_file() {
     }
 }
 
+/// A bundle for TensorRT without a library that has it.
+#[test]
+fn a_bundle_that_no_engine_takes_names_them_all() {
+    let directory = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(here("tests/bundles/f32")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, directory.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let path = directory.path().join("bundle.json");
+    let manifest = std::fs::read_to_string(&path).unwrap();
+    let manifest = manifest
+        .replace(r#""target": "cpu""#, r#""target": "tensorrt""#)
+        .replace(r#""precision": "f32""#, r#""precision": "f16""#);
+    std::fs::write(&path, manifest).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_dvlm"))
+        .args(["info", "--ort-library", "/nowhere.so", "--bundle"])
+        .arg(directory.path())
+        .output()
+        .unwrap();
+    refused(&output, "exported for tensorrt");
+    refused(&output, "not on ort: `--ort-library` names /nowhere.so");
+}
+
 /// What is said to be needed is enough for everything, and not much more.
 #[test]
 fn the_memory_estimate_holds() {

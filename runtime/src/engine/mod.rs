@@ -225,7 +225,15 @@ fn auto(bundle: &Bundle, options: &Options) -> Result<Box<dyn Engine>, Error> {
         }
         Err(error) => rejected.push(rejection(&error)),
     }
-    let mut engine = open_tract(bundle, options, "auto: the best that is present")?;
+    let reason = "auto: the best that is present";
+    let mut engine = open_tract(bundle, options, reason).map_err(|error| match error {
+        // What else there is to repair.
+        Error::Unfit { path, problem } if !rejected.is_empty() => Error::Unfit {
+            path,
+            problem: format!("{problem}; auto: not on {}", rejected.join("; not on ")),
+        },
+        other => other,
+    })?;
     engine.reject(rejected);
     Ok(Box::new(engine))
 }

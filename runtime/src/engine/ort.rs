@@ -60,11 +60,7 @@ impl OrtEngine {
                         cache_shape: [llm.kv_heads, llm.head_dim],
                     });
                 }
-                Err(problem) => {
-                    // The library ends some of its messages with a new line.
-                    let words: Vec<&str> = problem.split_whitespace().collect();
-                    rejected.push(format!("{}: {}", provider.name(), words.join(" ")));
-                }
+                Err(problem) => rejected.push(format!("{}: {}", provider.name(), plain(&problem))),
             }
         }
         Err(fault(format!(
@@ -306,6 +302,21 @@ pub(super) fn has_accelerator(library: &Path) -> bool {
     .any(|name| directory.join(name).exists())
 }
 
+/// A message of the library as one line. CUDA's own lies within the signatures of the
+/// functions that it passed through.
+fn plain(problem: &str) -> String {
+    let words: Vec<&str> = problem.split_whitespace().collect();
+    let line = words.join(" ");
+    match line.find("CUDA failure") {
+        Some(at) => line[at..]
+            .split(" ; ")
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+        None => line,
+    }
+}
+
 fn failed(segment: Segment, error: &ort::Error) -> Error {
     fault(format!("segment `{}`: {error}", segment.name()))
 }
@@ -314,5 +325,20 @@ fn fault(problem: String) -> Error {
     Error::Engine {
         engine: "ort",
         problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_message_is_one_line_that_says_what_happened() {
+        let message = "segment `vision`: cuda_call.cc:146 Status CudaCall(ERRTYPE, int) [with \
+                       THRW = true] CUDA failure 35: driver version is insufficient ; GPU=-1 ; \
+                       hostname=vm";
+        assert_eq!(
+            super::plain(message),
+            "CUDA failure 35: driver version is insufficient"
+        );
+        assert_eq!(super::plain("cannot load\n  it\n"), "cannot load it");
     }
 }
