@@ -23,7 +23,7 @@ use crate::layout::check_length;
 use crate::math;
 use crate::pool::Pool;
 use crate::scratch::Buffer;
-use crate::tile::{COLUMNS, Tiles};
+use crate::tile::{Ahead, COLUMNS, Tiles};
 use crate::values::{largest, sum_of};
 
 /// Queries of one task.
@@ -234,7 +234,7 @@ fn one_head(
         // SAFETY: the instruction set is a pool's, hence available; the scratch has
         // just been cut to these sizes, and `columns` is at most the capacity, as
         // both are multiples of the same number.
-        unsafe { products.multiply(isa) };
+        unsafe { products.multiply(isa, &mut Ahead::nothing()) };
         for (query, scores) in rows.clone().zip(scores.chunks_exact_mut(columns)) {
             let bias = bias.map(|bias| {
                 let of_sequence = if bias.by_sequence { sequence } else { 0 };
@@ -260,7 +260,7 @@ fn one_head(
             goes_on: false,
         };
         // SAFETY: as above; `length` is at most the capacity.
-        unsafe { sums.multiply(isa) };
+        unsafe { sums.multiply(isa, &mut Ahead::nothing()) };
         for (query, context) in rows.zip(context.chunks_exact(padded)) {
             write(query, &context[..width]);
         }

@@ -9,7 +9,6 @@ use std::ops::Range;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use crate::columns::prefetch;
 use crate::compiled::compiled;
 use crate::disjoint::Disjoint;
 use crate::error::ShapeError;
@@ -18,11 +17,11 @@ use crate::layout::check_length;
 use crate::matmul::{Epilogue, Target};
 use crate::pool::Pool;
 use crate::scratch::Buffer;
-use crate::tile::{COLUMNS, Tiles};
+use crate::tile::{Ahead, COLUMNS, Tiles};
 
 /// Output columns of a task at most: whole pages of a row are read one after the
 /// other.
-const PANEL: usize = 256;
+const PANEL: usize = 512;
 /// Columns of a piece that stays in the first-level cache.
 const PIECE: usize = 64;
 /// Rows of the weights that are copied at a time.
@@ -34,7 +33,7 @@ const DIRECT_ROWS: usize = 3;
 /// Columns of a task for so few rows at most.
 const DIRECT_PANEL: usize = 2048;
 /// Tasks per thread, so that a thread that is interrupted holds up little.
-const TASKS_PER_THREAD: usize = 4;
+const TASKS_PER_THREAD: usize = 2;
 
 /// A borrowed matrix of `k` rows of `n` weights.
 #[derive(Clone, Copy, Debug)]
@@ -106,159 +105,231 @@ pub fn matmul_dense(
     let outputs = m.checked_mul(n).ok_or(ShapeError::Overflow)?;
     check_length("output", outputs, out.len())?;
     epilogue.check(outputs, n)?;
-    let out = Disjoint::new(out);
-    let (rows, panel) = parts(m, n, pool.threads());
-    let panels = n.div_ceil(panel);
-    let tasks = if m == 0 { 0 } else { panels * m.div_ceil(rows) };
+    thread_local! {
+        /// Kept from call to call: fresh memory costs as much as filling it.
+        static ARRANGED: RefCell<Buffer<f32>> = const { RefCell::new(Buffer::new()) };
+    }
+    ARRANGED.with_borrow_mut(|arranged| {
+        let x = if m <= DIRECT_ROWS || k <= CHUNK {
+            x
+        } else {
+            arranged.grow(x.len());
+            let arranged = &mut arranged.values()[..x.len()];
+            arrange(pool, x, k, arranged);
+            arranged
+        };
+        multiply(pool, x, m, weights, epilogue, &Disjoint::new(out));
+    });
+    Ok(())
+}
+
+/// Chunk after chunk of [`CHUNK`] columns, the rows of each one after the other: rows
+/// that lie far apart would be in each other's way in the first-level cache.
+fn arrange(pool: &Pool, x: &[f32], k: usize, arranged: &mut [f32]) {
+    let m = x.len() / k;
+    let rows = m.div_ceil(pool.threads() * TASKS_PER_THREAD);
+    let arranged = Disjoint::new(arranged);
+    pool.run(m.div_ceil(rows), |task| {
+        for row in task * rows..m.min((task + 1) * rows) {
+            for (chunk, values) in x[row * k..][..k].chunks(CHUNK).enumerate() {
+                let at = chunk * CHUNK * m + row * values.len();
+                // SAFETY: every row of a chunk has a place of its own, and every row
+                // belongs to one task.
+                unsafe { arranged.part(at..at + values.len()) }.copy_from_slice(values);
+            }
+        }
+    });
+}
+
+/// The product of arranged activations, or of a few that lie as they were given.
+fn multiply(
+    pool: &Pool,
+    x: &[f32],
+    m: usize,
+    weights: &DenseMatrix<'_>,
+    epilogue: Epilogue<'_>,
+    out: &Disjoint<'_, f32>,
+) {
+    let n = weights.n;
+    let parts = Parts::new(m, n, pool.threads());
     let isa = pool.isa();
-    pool.run(tasks, |task| {
-        let (first, column) = (task / panels * rows, task % panels * panel);
-        let rows = first..m.min(first + rows);
+    pool.run(parts.tasks(), |task| {
+        let (rows, columns) = parts.of(task);
         let target = Target {
-            out: &out,
+            out,
             n,
-            columns: column..n.min(column + panel),
+            columns: columns.clone(),
             epilogue,
         };
         // SAFETY: tasks cover disjoint rectangles of the output, and every row of a
         // rectangle is written once.
         let write = |rows, sums: &[f32], width| unsafe { target.finish(isa, rows, sums, width) };
-        with_sums(isa, x, rows, weights, target.columns.clone(), write);
+        with_sums(isa, x, m, rows, weights, columns, write);
     });
-    Ok(())
 }
 
-/// Rows and columns of a task.
-fn parts(m: usize, n: usize, threads: usize) -> (usize, usize) {
-    let share = n.div_ceil(threads * TASKS_PER_THREAD);
-    if m <= DIRECT_ROWS {
-        let panel = share.next_multiple_of(PIECE);
-        return (m.max(1), panel.min(DIRECT_PANEL));
+/// How an output is cut into tasks: rows into equal parts, columns into parts that
+/// differ by a piece at most.
+#[derive(Clone, Copy, Debug)]
+struct Parts {
+    m: usize,
+    n: usize,
+    across: usize,
+    down: usize,
+}
+
+impl Parts {
+    fn new(m: usize, n: usize, threads: usize) -> Self {
+        let (most_rows, most_columns) = if m <= DIRECT_ROWS {
+            (DIRECT_ROWS, DIRECT_PANEL)
+        } else {
+            (MOST_ROWS, PANEL)
+        };
+        let pieces = n.div_ceil(PIECE);
+        let across = pieces
+            .div_ceil(most_columns / PIECE)
+            .next_multiple_of(threads)
+            .max(threads * TASKS_PER_THREAD);
+        Self {
+            m,
+            n,
+            across: across.min(pieces),
+            down: m.div_ceil(most_rows),
+        }
     }
-    let rows = m.div_ceil(m.div_ceil(MOST_ROWS));
-    (rows, share.next_multiple_of(PIECE).min(PANEL))
+
+    fn tasks(&self) -> usize {
+        self.across * self.down
+    }
+
+    fn of(&self, task: usize) -> (Range<usize>, Range<usize>) {
+        let (row, column) = (task / self.across, task % self.across);
+        let rows = |part: usize| part * self.m / self.down;
+        let pieces = self.n.div_ceil(PIECE);
+        let columns = |part: usize| self.n.min(part * pieces / self.across * PIECE);
+        (
+            rows(row)..rows(row + 1),
+            columns(column)..columns(column + 1),
+        )
+    }
 }
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch {
-        x: Buffer::new(),
-        panel: Buffer::new(),
+        piece: Buffer::new(),
         sums: Buffer::new(),
     }) };
 }
 
 struct Scratch {
-    /// A chunk of every row of the activations.
-    x: Buffer<f32>,
-    /// A chunk of the weights, piece by piece.
-    panel: Buffer<f32>,
+    /// A piece of the weights, or a few whole rows of a task.
+    piece: Buffer<f32>,
     sums: Buffer<f32>,
 }
 
 fn with_sums(
     isa: Isa,
     x: &[f32],
+    m: usize,
     rows: Range<usize>,
     weights: &DenseMatrix<'_>,
     columns: Range<usize>,
     write: impl FnOnce(Range<usize>, &[f32], usize),
 ) {
-    let k = weights.k;
-    let x = &x[rows.start * k..rows.end * k];
     SCRATCH.with_borrow_mut(|scratch| {
         let width = columns.len().next_multiple_of(COLUMNS);
         scratch.sums.grow(rows.len() * width);
-        scratch.panel.grow(CHUNK * width.next_multiple_of(PIECE));
-        scratch.x.grow(rows.len() * CHUNK);
+        scratch.piece.grow(CHUNK * PIECE);
         let sums = &mut scratch.sums.values()[..rows.len() * width];
-        if rows.len() <= DIRECT_ROWS {
-            direct(
-                isa,
-                x,
-                weights,
-                columns.clone(),
-                scratch.panel.values(),
-                width,
-                sums,
-            );
+        let piece = scratch.piece.values();
+        if m <= DIRECT_ROWS {
+            let x = &x[rows.start * weights.k..rows.end * weights.k];
+            direct(isa, x, weights, columns, piece, width, sums);
         } else {
-            let (chunk_x, panel) = (scratch.x.values(), scratch.panel.values());
-            packed(
-                isa,
-                x,
-                weights,
-                columns.clone(),
-                (chunk_x, panel),
-                width,
-                sums,
-            );
+            packed(isa, x, m, rows.clone(), weights, columns, piece, sums);
         }
         write(rows, sums, width);
     });
 }
 
+#[expect(clippy::too_many_arguments, reason = "a product and the memory for it")]
 fn packed(
     isa: Isa,
     x: &[f32],
+    m: usize,
+    rows: Range<usize>,
     weights: &DenseMatrix<'_>,
     columns: Range<usize>,
-    (chunk_x, panel): (&mut [f32], &mut [f32]),
-    width: usize,
+    piece: &mut [f32],
     sums: &mut [f32],
 ) {
     let k = weights.k;
-    let rows = x.len() / k;
+    let width = sums.len() / rows.len();
     for start in (0..k).step_by(CHUNK) {
         let chunk = start..k.min(start + CHUNK);
         let inner = chunk.len();
-        pack(isa, weights, chunk.clone(), columns.clone(), panel);
-        for (x, to) in x.chunks_exact(k).zip(chunk_x.chunks_exact_mut(inner)) {
-            to.copy_from_slice(&x[chunk.clone()]);
-        }
-        for (piece, column) in (0..width).step_by(PIECE).enumerate() {
-            fetch(
-                weights,
-                chunk.end..k.min(chunk.end + CHUNK),
-                columns.start + column,
-            );
+        let x = &x[start * m + rows.start * inner..][..rows.len() * inner];
+        for column in (0..width).step_by(PIECE) {
+            let first = columns.start + column;
+            let of_piece = first..columns.end.min(first + PIECE);
+            pack(isa, weights, chunk.clone(), of_piece.clone(), piece);
             let tiles = Tiles {
-                rows,
+                rows: rows.len(),
                 inner,
                 columns: PIECE.min(width - column),
-                x: chunk_x.as_ptr(),
+                x: x.as_ptr(),
                 x_stride: inner,
-                w: panel[piece * PIECE * inner..].as_ptr(),
+                w: piece.as_ptr(),
                 w_stride: PIECE,
                 out: sums[column..].as_mut_ptr(),
                 out_stride: width,
                 goes_on: start > 0,
             };
+            let mut ahead = ahead(weights, chunk.end, of_piece, columns.len(), rows.len());
             // SAFETY: the instruction set is a pool's, hence available. The chunk of
-            // `x` holds `rows` of `inner` values, every piece of the panel has room for
-            // `inner` rows of `PIECE`, and the sums for `rows` of `width`.
-            unsafe { tiles.multiply(isa) };
+            // `x` holds these rows of `inner` values, the piece has room for as many
+            // rows of `PIECE`, and the sums for all rows of `width`.
+            unsafe { tiles.multiply(isa, &mut ahead) };
         }
     }
 }
 
-/// Asks for a piece of the rows that are copied next.
-fn fetch(weights: &DenseMatrix<'_>, rows: Range<usize>, column: usize) {
-    for row in rows {
-        let at = row * weights.n + column;
-        match weights.values {
-            Values::F32(values) => prefetch::<4, false>(values.as_ptr().wrapping_add(at).cast()),
-            Values::F16(values) => prefetch::<2, false>(values.as_ptr().wrapping_add(at).cast()),
-        }
+/// What is copied after the other pieces of a task: the same columns in the rows from
+/// `row`, or the first rows of the columns that follow, which are probably this
+/// thread's next task.
+fn ahead(
+    weights: &DenseMatrix<'_>,
+    row: usize,
+    piece: Range<usize>,
+    task: usize,
+    x_rows: usize,
+) -> Ahead {
+    let (k, n) = (weights.k, weights.n);
+    let (row, column) = if row < k {
+        (row, piece.start)
+    } else {
+        (0, piece.start + task)
+    };
+    if column >= n {
+        return Ahead::nothing();
     }
+    let rows = CHUNK.min(k - row);
+    let count = PIECE.min(n - column);
+    let at = row * n + column;
+    let (from, size) = match weights.values {
+        Values::F32(values) => (values[at..].as_ptr().cast(), size_of::<f32>()),
+        Values::F16(values) => (values[at..].as_ptr().cast(), size_of::<f16>()),
+    };
+    Ahead::new(from, count * size, n * size, rows, x_rows)
 }
 
 compiled! {
-    /// Copies the columns of some rows of the weights, piece after piece.
+    /// Copies the columns of some rows of the weights, row after row of [`PIECE`].
     fn pack(
         weights: &DenseMatrix<'_>,
         rows: Range<usize>,
         columns: Range<usize>,
-        panel: &mut [f32],
+        piece: &mut [f32],
     ) = pack_of
 }
 
@@ -267,17 +338,18 @@ fn pack_of(
     weights: &DenseMatrix<'_>,
     rows: Range<usize>,
     columns: Range<usize>,
-    panel: &mut [f32],
+    piece: &mut [f32],
 ) {
-    let n = weights.n;
-    let inner = rows.len();
-    for (i, row) in rows.enumerate() {
-        for (piece, column) in columns.clone().step_by(PIECE).enumerate() {
-            let count = PIECE.min(columns.end - column);
-            let to = &mut panel[(piece * inner + i) * PIECE..][..count];
-            match weights.values {
-                Values::F32(values) => to.copy_from_slice(&values[row * n + column..][..count]),
-                Values::F16(values) => values[row * n + column..][..count].convert_to_f32_slice(to),
+    for (row, to) in rows.zip(piece.as_chunks_mut::<PIECE>().0) {
+        let at = row * weights.n + columns.start..row * weights.n + columns.end;
+        match weights.values {
+            Values::F32(values) => match values[at.clone()].first_chunk() {
+                // Of a known length: a few moves and no call.
+                Some(values) => *to = *values,
+                None => to[..at.len()].copy_from_slice(&values[at]),
+            },
+            Values::F16(values) => {
+                values[at.clone()].convert_to_f32_slice(&mut to[..at.len()]);
             }
         }
     }
@@ -306,6 +378,7 @@ fn direct_of(
 ) {
     /// Rows of the weights that are added before the sums are stored.
     const GROUP: usize = 4;
+    const { assert!(GROUP * DIRECT_PANEL <= CHUNK * PIECE) };
     let (k, n, count) = (weights.k, weights.n, columns.len());
     sums.fill(0.0);
     for start in (0..k).step_by(GROUP) {

@@ -4,11 +4,14 @@
 //! ascending from zero. Lanes are columns `j`, so no instruction set sums in
 //! another order than the portable code, and all give the same bits.
 
+use crate::columns::prefetch;
 use crate::isa::Isa;
 use crate::vector::{Portable, Vector};
 
 /// Columns are computed in whole multiples of this.
 pub(crate) const COLUMNS: usize = 16;
+/// Rows that are computed together at most.
+const TILE_ROWS: usize = 6;
 
 /// Matrices in memory; a stride is the distance of two rows.
 #[derive(Clone, Copy)]
@@ -27,6 +30,52 @@ pub(crate) struct Tiles {
     pub(crate) goes_on: bool,
 }
 
+/// Memory that is asked for while a product is computed: a little with every tile,
+/// as many requests at once would hold up the loads of the product.
+pub(crate) struct Ahead {
+    from: *const u8,
+    /// Bytes of a row.
+    bytes: usize,
+    /// Bytes from one row to the next.
+    stride: usize,
+    rows: usize,
+    rows_per_tile: usize,
+}
+
+impl Ahead {
+    pub(crate) fn nothing() -> Self {
+        Self::new(std::ptr::null(), 0, 0, 0, 1)
+    }
+
+    /// These rows, while `x_rows` are multiplied. The address may be any.
+    pub(crate) fn new(
+        from: *const u8,
+        bytes: usize,
+        stride: usize,
+        rows: usize,
+        x_rows: usize,
+    ) -> Self {
+        Self {
+            from,
+            bytes,
+            stride,
+            rows,
+            rows_per_tile: rows.div_ceil(x_rows.div_ceil(TILE_ROWS)),
+        }
+    }
+
+    #[inline(always)]
+    fn some(&mut self) {
+        for _ in 0..self.rows_per_tile.min(self.rows) {
+            for at in (0..self.bytes).step_by(64) {
+                prefetch::<1, false>(self.from.wrapping_add(at));
+            }
+            self.from = self.from.wrapping_add(self.stride);
+            self.rows -= 1;
+        }
+    }
+}
+
 impl Tiles {
     /// Computes the product.
     ///
@@ -34,38 +83,38 @@ impl Tiles {
     /// The instruction set must be available; all of `x` (`rows` of `inner`), `w`
     /// (`inner` of `columns`) and `out` (`rows` of `columns`) must be readable, and
     /// `out` writable and not part of the others.
-    pub(crate) unsafe fn multiply(self, isa: Isa) {
+    pub(crate) unsafe fn multiply(self, isa: Isa, ahead: &mut Ahead) {
         debug_assert!(self.columns.is_multiple_of(COLUMNS));
         #[cfg(target_arch = "x86_64")]
         {
             use std::arch::x86_64::{__m256, __m512};
 
             #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-            unsafe fn avx512(tiles: Tiles) {
+            unsafe fn avx512(tiles: Tiles, ahead: &mut Ahead) {
                 // SAFETY: the caller's promises.
-                unsafe { tiles.all::<__m512, 6, 4>() }
+                unsafe { tiles.all::<__m512, TILE_ROWS, 4>(ahead) }
             }
             #[target_feature(enable = "avx2,fma,f16c")]
-            unsafe fn avx2(tiles: Tiles) {
+            unsafe fn avx2(tiles: Tiles, ahead: &mut Ahead) {
                 // SAFETY: the caller's promises.
-                unsafe { tiles.all::<__m256, 6, 2>() }
+                unsafe { tiles.all::<__m256, TILE_ROWS, 2>(ahead) }
             }
             match isa {
                 // SAFETY: the caller's promises.
-                Isa::Avx512Vnni => return unsafe { avx512(self) },
+                Isa::Avx512Vnni => return unsafe { avx512(self, ahead) },
                 // SAFETY: the caller's promises.
-                Isa::Avx2 | Isa::AvxVnni => return unsafe { avx2(self) },
+                Isa::Avx2 | Isa::AvxVnni => return unsafe { avx2(self, ahead) },
                 _ => {}
             }
         }
         #[cfg(target_arch = "aarch64")]
         if isa != Isa::Scalar {
             // SAFETY: the caller's promises; NEON is part of the architecture.
-            return unsafe { self.all::<std::arch::aarch64::float32x4_t, 6, 4>() };
+            return unsafe { self.all::<std::arch::aarch64::float32x4_t, TILE_ROWS, 4>(ahead) };
         }
         let _ = isa;
         // SAFETY: the caller's promises.
-        unsafe { self.all::<Portable, 4, 1>() }
+        unsafe { self.all::<Portable, 4, 1>(ahead) }
     }
 
     /// Column by column, so that a few columns of `w` stay near while all rows
@@ -74,7 +123,7 @@ impl Tiles {
     /// # Safety
     /// As [`Tiles::multiply`].
     #[inline(always)]
-    unsafe fn all<V: Vector, const R: usize, const G: usize>(self) {
+    unsafe fn all<V: Vector, const R: usize, const G: usize>(self, ahead: &mut Ahead) {
         let mut column = 0;
         while column < self.columns {
             let left = (self.columns - column) / V::LANES;
@@ -82,13 +131,13 @@ impl Tiles {
             column += V::LANES
                 * unsafe {
                     if left >= G {
-                        self.rows_of::<V, R, G>(column);
+                        self.rows_of::<V, R, G>(column, ahead);
                         G
                     } else if left >= 2 {
-                        self.rows_of::<V, R, 2>(column);
+                        self.rows_of::<V, R, 2>(column, ahead);
                         2
                     } else {
-                        self.rows_of::<V, R, 1>(column);
+                        self.rows_of::<V, R, 1>(column, ahead);
                         1
                     }
                 };
@@ -98,10 +147,15 @@ impl Tiles {
     /// # Safety
     /// As [`Tiles::multiply`]; `G` registers from `column` are inside.
     #[inline(always)]
-    unsafe fn rows_of<V: Vector, const R: usize, const G: usize>(self, column: usize) {
+    unsafe fn rows_of<V: Vector, const R: usize, const G: usize>(
+        self,
+        column: usize,
+        ahead: &mut Ahead,
+    ) {
         let mut row = 0;
         while row < self.rows {
             let left = self.rows - row;
+            ahead.some();
             // SAFETY: these rows are inside.
             row += unsafe {
                 if left >= R {

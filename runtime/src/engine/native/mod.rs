@@ -11,6 +11,7 @@ mod attention;
 mod graph;
 mod linear;
 mod rows;
+mod spare;
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
@@ -22,6 +23,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use crate::map::Map;
 use graph::Graph;
+use spare::Spare;
 
 /// The name that the replaced nodes carry in a graph.
 pub(super) const OP_TYPE: &str = "Native";
@@ -32,7 +34,7 @@ pub(super) trait Step: Debug + Send + Sync {
     /// What it is called in a profile.
     fn name(&self) -> &'static str;
 
-    /// Computes the output, which is zeros of the right shape.
+    /// Computes the output, every value of it: what is in it has no meaning.
     fn run(&self, pool: &Pool, inputs: &[TValue], output: &mut [f32]) -> TractResult<()>;
 
     /// Multiplications and additions for these inputs, each counted.
@@ -48,6 +50,7 @@ pub(super) trait Step: Debug + Send + Sync {
 pub(super) struct Replaced {
     steps: Vec<Arc<dyn Step>>,
     pool: Arc<Pool>,
+    spare: Arc<Spare>,
     /// Keys and values of the attentions that keep theirs, in the order of layers.
     pub(super) caches: Vec<Cache>,
 }
@@ -70,6 +73,7 @@ pub(super) fn replace(
     let mut replaced = Replaced {
         steps: Vec::new(),
         pool: pool.clone(),
+        spare: Arc::default(),
         caches: Vec::new(),
     };
     attention::replace(&mut graph, &mut replaced)?;
@@ -107,7 +111,11 @@ impl Replaced {
         for node in model.nodes_mut() {
             if let Some(op) = node.op_as_mut::<Native>() {
                 let step = self.steps.get(op.slot).context("a node without its step")?;
-                op.step = Some((step.clone(), self.pool.clone()));
+                op.attached = Some(Attached {
+                    step: step.clone(),
+                    pool: self.pool.clone(),
+                    spare: self.spare.clone(),
+                });
             }
         }
         Ok(())
@@ -123,7 +131,7 @@ pub(super) fn build(
         slot: node.get_attr("slot")?,
         width: node.get_attr("width")?,
         inputs: node.input.len(),
-        step: None,
+        attached: None,
     };
     Ok((expand(op), vec![]))
 }
@@ -135,13 +143,23 @@ pub(super) struct Native {
     /// The last axis of the output.
     width: usize,
     inputs: usize,
-    step: Option<(Arc<dyn Step>, Arc<Pool>)>,
+    attached: Option<Attached>,
+}
+
+/// A step and what it computes with.
+#[derive(Debug, Clone)]
+struct Attached {
+    step: Arc<dyn Step>,
+    pool: Arc<Pool>,
+    spare: Arc<Spare>,
 }
 
 impl Native {
     /// The step, once it is attached.
     pub(super) fn step(&self) -> Option<&dyn Step> {
-        self.step.as_ref().map(|(step, _)| step.as_ref())
+        self.attached
+            .as_ref()
+            .map(|attached| attached.step.as_ref())
     }
 }
 
@@ -209,16 +227,18 @@ impl EvalOp for Native {
     not_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let (step, pool) = self.step.as_ref().context("a node without its step")?;
+        let Attached { step, pool, spare } =
+            (self.attached.as_ref()).context("a node without its step")?;
         let mut shape: TVec<usize> = inputs[0].shape().into();
         *shape.last_mut().context("a scalar has no rows")? = self.width;
-        let mut output = Tensor::zero::<f32>(&shape)?;
+        let mut output = spare.take(&shape)?;
         step.run(
             pool,
             &inputs,
             output.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?,
         )?;
-        Ok(tvec!(output.into_tvalue()))
+        drop(inputs);
+        Ok(tvec!(spare.keep(output).into_tvalue()))
     }
 }
 
