@@ -1,6 +1,7 @@
 //! How the board is doing, from what the kernel tells.
 
 use deltavlm_link::Counters;
+use deltavlm_runtime::resident_bytes;
 use rustix::fs::statvfs;
 use std::{fs, path::Path};
 
@@ -14,12 +15,7 @@ pub fn disk_free(path: &Path) -> u32 {
 /// Memory in use by this program, in MiB; 0 when it cannot be known.
 #[must_use]
 pub fn memory() -> u16 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kib = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    u16::try_from(kib.unwrap_or(0) >> 10).unwrap_or(u16::MAX)
+    u16::try_from(resident_bytes().unwrap_or(0) >> 20).unwrap_or(u16::MAX)
 }
 
 /// The hottest sensor in degrees Celsius, where there is one.

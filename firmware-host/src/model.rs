@@ -49,6 +49,10 @@ impl ModelAnalyst {
             message: error.to_string(),
         })?;
         let id = model.id().to_owned();
+        log::info!("{id} on {}", model.engine());
+        for rejection in &model.engine().rejected {
+            log::info!("not on {rejection}");
+        }
         Ok(Self {
             model,
             id,
@@ -57,13 +61,21 @@ impl ModelAnalyst {
         })
     }
 
+    /// The time that one pair or one question has.
+    fn guard(&self) -> Guard {
+        Guard {
+            deadline: Some(Instant::now() + self.deadline),
+            cancel: None,
+        }
+    }
+
     /// Encodes the pair, or finds it among those kept.
-    fn encoded(&mut self, files: &PairFiles) -> Result<Pair, Trouble> {
+    fn encoded(&mut self, files: &PairFiles, guard: &Guard) -> Result<Pair, Trouble> {
         let same =
             |(name, stamp, _): &(String, Stamp, Pair)| *name == files.name && *stamp == files.stamp;
         let entry = match self.kept.iter().position(same) {
             Some(place) => self.kept.remove(place),
-            None => (files.name.clone(), files.stamp, self.encode(files)?),
+            None => (files.name.clone(), files.stamp, self.encode(files, guard)?),
         };
         let pair = entry.2.clone();
         self.kept.push(entry);
@@ -73,7 +85,7 @@ impl ModelAnalyst {
         Ok(pair)
     }
 
-    fn encode(&mut self, files: &PairFiles) -> Result<Pair, Trouble> {
+    fn encode(&mut self, files: &PairFiles, guard: &Guard) -> Result<Pair, Trouble> {
         let Some(before) = &files.before else {
             return Err(Trouble {
                 reason: FaultReason::Missing,
@@ -84,12 +96,8 @@ impl ModelAnalyst {
                 ),
             });
         };
-        let guard = Guard {
-            deadline: Some(Instant::now() + self.deadline),
-            cancel: None,
-        };
         self.model
-            .pair_within(before, &files.after, &guard)
+            .pair_within(before, &files.after, guard)
             .map_err(|error| trouble(&error, files))
     }
 
@@ -97,12 +105,12 @@ impl ModelAnalyst {
         &mut self,
         files: &PairFiles,
         requests: Vec<Request>,
+        guard: &Guard,
     ) -> Result<Vec<Answer>, Trouble> {
-        let pair = self.encoded(files)?;
-        let deadline = Instant::now() + self.deadline;
+        let pair = self.encoded(files, guard)?;
         let requests: Vec<Request> = requests
             .into_iter()
-            .map(|request| request.deadline(deadline))
+            .map(|request| request.within(guard))
             .collect();
         let (answers, _) = self
             .model
@@ -118,14 +126,16 @@ impl Analyst for ModelAnalyst {
     }
 
     fn look(&mut self, files: &PairFiles) -> Result<Finding, Trouble> {
-        let answers = self.answers(files, vec![Request::fixed(Instruction::Classify)])?;
+        let guard = self.guard();
+        let classify = vec![Request::fixed(Instruction::Classify)];
+        let answers = self.answers(files, classify, &guard)?;
         let (changed, confidence) = classified(&answers)?;
         if !changed {
             return Ok(Finding::unchanged(confidence));
         }
         let further = [Instruction::Count, Instruction::Localize].map(Request::fixed);
-        let answers = self.answers(files, further.into())?;
-        let (roads, buildings, _) = counted(&answers)?;
+        let answers = self.answers(files, further.into(), &guard)?;
+        let (roads, buildings) = counted(&answers)?;
         let (roads_grid, buildings_grid, _) = located(&answers)?;
         Ok(Finding {
             changed,
@@ -153,7 +163,7 @@ impl Analyst for ModelAnalyst {
                 vec![Request::follow_up(history.iter().map(turn).collect(), text)]
             }
         };
-        let answers = self.answers(files, requests)?;
+        let answers = self.answers(files, requests, &self.guard())?;
         let body = body(question, &answers)?;
         let prompt = match question {
             Question::Classify => Instruction::Classify.prompt().to_owned(),
@@ -184,7 +194,7 @@ fn body(question: &Question, answers: &[Answer]) -> Result<AnswerBody, Trouble> 
             confidence,
         },
         Question::Count => {
-            let (roads, buildings, _) = counted(answers)?;
+            let (roads, buildings) = counted(answers)?;
             AnswerBody::Count {
                 roads: clamp(roads),
                 buildings: clamp(buildings),
@@ -209,7 +219,7 @@ fn body(question: &Question, answers: &[Answer]) -> Result<AnswerBody, Trouble> 
         },
         Question::Survey => {
             let (changed, sure) = classified(answers)?;
-            let (roads, buildings, _) = counted(answers)?;
+            let (roads, buildings) = counted(answers)?;
             let (roads_grid, buildings_grid, _) = located(answers)?;
             AnswerBody::Survey {
                 changed,
@@ -235,12 +245,12 @@ fn classified(answers: &[Answer]) -> Result<(bool, f32), Trouble> {
     })
 }
 
-fn counted(answers: &[Answer]) -> Result<(u32, u32, f32), Trouble> {
+fn counted(answers: &[Answer]) -> Result<(u32, u32), Trouble> {
     find(answers, |answer| match answer.body {
         Body::Count {
             roads: Counted { number: roads, .. },
             buildings,
-        } => Some((roads, buildings.number, answer.confidence)),
+        } => Some((roads, buildings.number)),
         _ => None,
     })
 }

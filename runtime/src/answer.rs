@@ -191,18 +191,17 @@ pub(crate) fn counts(text: &str) -> Option<[(u32, Range<usize>); 2]> {
             found[slot] = Some((number, start..word.start + word.text.len()));
         }
     }
-    let nothing = || lower.contains("no change") || lower.contains("no road");
+    let whole = (0, 0..text.len());
+    let none = found.iter().flatten().all(|(number, _)| *number == 0);
+    if none && (lower.contains("no change") || lower.contains("no road")) {
+        return Some([whole.clone(), whole]);
+    }
     match found {
-        [Some(roads), Some(buildings)] if !nothing() => Some([roads, buildings]),
-        _ if nothing() => Some([(0, 0..text.len()), (0, 0..text.len())]),
         [None, None] => None,
-        [roads, buildings] => {
-            let absent = (0, 0..text.len());
-            Some([
-                roads.unwrap_or_else(|| absent.clone()),
-                buildings.unwrap_or(absent),
-            ])
-        }
+        [roads, buildings] => Some([
+            roads.unwrap_or_else(|| whole.clone()),
+            buildings.unwrap_or(whole),
+        ]),
     }
 }
 
@@ -294,6 +293,8 @@ mod tests {
             ("there are 2 new roads and 17 new buildings", (2, 17)),
             ("1 new road and no new buildings", (1, 0)),
             ("no new roads and 3 new buildings", (0, 3)),
+            ("no roads and 3 new buildings", (0, 3)),
+            ("no changes in roads, 2 new buildings", (0, 2)),
             ("There are 4 new buildings.", (0, 4)),
             ("there is a new road and two new buildings", (1, 2)),
             ("12 buildings and 1 road", (1, 12)),

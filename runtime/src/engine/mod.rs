@@ -12,6 +12,7 @@ mod tract;
 
 pub use library::{leave, library_hangs};
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use deltavlm_bundle::{Precision, Segment, Target};
@@ -147,6 +148,22 @@ pub struct EngineReport {
     pub threads: usize,
     /// The library that was loaded, if any.
     pub library: Option<String>,
+}
+
+/// In one line, without what was tried before.
+impl fmt::Display for EngineReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let threads = if self.threads == 1 {
+            "thread"
+        } else {
+            "threads"
+        };
+        write!(
+            f,
+            "{} {} ({}, {} {threads}): {}",
+            self.name, self.version, self.provider, self.threads, self.reason
+        )
+    }
 }
 
 /// Time that one kind of operator took.

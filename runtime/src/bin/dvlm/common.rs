@@ -118,18 +118,7 @@ pub(crate) fn print(line: &str) -> Result<(), Error> {
 /// What really runs a model and why, and what was tried before it.
 pub(crate) fn print_engine(model: &Model) -> Result<(), Error> {
     let report = model.engine();
-    let threads = match report.threads {
-        1 => "1 thread".to_owned(),
-        threads => format!("{threads} threads"),
-    };
-    print(&format!(
-        "{} on {} {} ({}, {threads}): {}",
-        model.id(),
-        report.name,
-        report.version,
-        report.provider,
-        report.reason
-    ))?;
+    print(&format!("{} on {report}", model.id()))?;
     for rejection in &report.rejected {
         print(&format!("  not on {rejection}"))?;
     }
