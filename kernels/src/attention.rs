@@ -27,7 +27,7 @@ use crate::tile::{Ahead, COLUMNS, Tiles};
 use crate::values::{largest, sum_of};
 
 /// Queries of one task.
-const QUERIES: usize = 48;
+const QUERIES: usize = 132;
 
 /// Vectors of heads inside wider rows: head `h` of position `i` begins at
 /// `first + i * stride + h * width`.
@@ -182,6 +182,9 @@ pub fn attend(
     Ok(())
 }
 
+/// Positions whose values stay in the first-level cache while all queries meet them.
+const CHUNK: usize = 128;
+
 thread_local! {
     static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch {
         queries: Buffer::new(),
@@ -247,20 +250,22 @@ fn one_head(
             });
             weigh(isa, bias, length, scores);
         }
-        let sums = Tiles {
-            rows: rows.len(),
-            inner: length,
-            columns: padded,
-            x: scores.as_ptr(),
-            x_stride: columns,
-            w: values.as_ptr(),
-            w_stride: padded,
-            out: context.as_mut_ptr(),
-            out_stride: padded,
-            goes_on: false,
-        };
-        // SAFETY: as above; `length` is at most the capacity.
-        unsafe { sums.multiply(isa, &mut Ahead::nothing()) };
+        for start in (0..length).step_by(CHUNK) {
+            let sums = Tiles {
+                rows: rows.len(),
+                inner: CHUNK.min(length - start),
+                columns: padded,
+                x: scores[start..].as_ptr(),
+                x_stride: columns,
+                w: values[start * padded..].as_ptr(),
+                w_stride: padded,
+                out: context.as_mut_ptr(),
+                out_stride: padded,
+                goes_on: start > 0,
+            };
+            // SAFETY: as above; `length` is at most the capacity.
+            unsafe { sums.multiply(isa, &mut Ahead::nothing()) };
+        }
         for (query, context) in rows.zip(context.chunks_exact(padded)) {
             write(query, &context[..width]);
         }

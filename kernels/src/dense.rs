@@ -15,6 +15,7 @@ use crate::error::ShapeError;
 use crate::isa::Isa;
 use crate::layout::check_length;
 use crate::matmul::{Epilogue, Target};
+use crate::parts::{Parts, TASKS_PER_THREAD};
 use crate::pool::Pool;
 use crate::scratch::Buffer;
 use crate::tile::{Ahead, COLUMNS, Tiles};
@@ -32,8 +33,6 @@ const MOST_ROWS: usize = 384;
 const DIRECT_ROWS: usize = 3;
 /// Columns of a task for so few rows at most.
 const DIRECT_PANEL: usize = 2048;
-/// Tasks per thread, so that a thread that is interrupted holds up little.
-const TASKS_PER_THREAD: usize = 2;
 
 /// A borrowed matrix of `k` rows of `n` weights.
 #[derive(Clone, Copy, Debug)]
@@ -151,7 +150,12 @@ fn multiply(
     out: &Disjoint<'_, f32>,
 ) {
     let n = weights.n;
-    let parts = Parts::new(m, n, pool.threads());
+    let (most_rows, most_columns) = if m <= DIRECT_ROWS {
+        (DIRECT_ROWS, DIRECT_PANEL)
+    } else {
+        (MOST_ROWS, PANEL)
+    };
+    let parts = Parts::new((m, most_rows), (n, most_columns), PIECE, pool.threads());
     let isa = pool.isa();
     pool.run(parts.tasks(), |task| {
         let (rows, columns) = parts.of(task);
@@ -166,52 +170,6 @@ fn multiply(
         let write = |rows, sums: &[f32], width| unsafe { target.finish(isa, rows, sums, width) };
         with_sums(isa, x, m, rows, weights, columns, write);
     });
-}
-
-/// How an output is cut into tasks: rows into equal parts, columns into parts that
-/// differ by a piece at most.
-#[derive(Clone, Copy, Debug)]
-struct Parts {
-    m: usize,
-    n: usize,
-    across: usize,
-    down: usize,
-}
-
-impl Parts {
-    fn new(m: usize, n: usize, threads: usize) -> Self {
-        let (most_rows, most_columns) = if m <= DIRECT_ROWS {
-            (DIRECT_ROWS, DIRECT_PANEL)
-        } else {
-            (MOST_ROWS, PANEL)
-        };
-        let pieces = n.div_ceil(PIECE);
-        let across = pieces
-            .div_ceil(most_columns / PIECE)
-            .next_multiple_of(threads)
-            .max(threads * TASKS_PER_THREAD);
-        Self {
-            m,
-            n,
-            across: across.min(pieces),
-            down: m.div_ceil(most_rows),
-        }
-    }
-
-    fn tasks(&self) -> usize {
-        self.across * self.down
-    }
-
-    fn of(&self, task: usize) -> (Range<usize>, Range<usize>) {
-        let (row, column) = (task / self.across, task % self.across);
-        let rows = |part: usize| part * self.m / self.down;
-        let pieces = self.n.div_ceil(PIECE);
-        let columns = |part: usize| self.n.min(part * pieces / self.across * PIECE);
-        (
-            rows(row)..rows(row + 1),
-            columns(column)..columns(column + 1),
-        )
-    }
 }
 
 thread_local! {

@@ -22,14 +22,6 @@ pub enum ShapeError {
         /// The block size.
         block: usize,
     },
-    /// Activations and weights disagree about the inner dimension.
-    #[error("activations have {rows} values per row, weights have {weights}")]
-    InnerMismatch {
-        /// The activations' inner dimension.
-        rows: usize,
-        /// The weights' inner dimension.
-        weights: usize,
-    },
     /// A buffer has another length than its shape asks for.
     #[error("{what} has {actual} elements, its shape needs {expected}")]
     Length {

@@ -16,9 +16,18 @@ use crate::columns::prefetch;
 use crate::isa::Isa;
 use crate::layout::{BLOCK, QuantizedMatrix};
 use crate::limits::Peak;
+use crate::parts::Parts;
 use crate::quantize::Rows;
 use crate::scalar;
 use crate::scratch::Buffer;
+
+/// Rows beyond this are another task, which unpacks the weights again.
+const MOST_ROWS: usize = 384;
+/// Panels of a task at most: they share what is read of the rows.
+const PANELS: usize = 8;
+/// Tasks per thread for a few rows, of as many panels at most.
+const DIRECT_TASKS: usize = 4;
+const DIRECT_PANELS: usize = 8;
 
 /// The steps of one instruction set, and the sizes they work on.
 pub(crate) struct Kernel {
@@ -126,6 +135,20 @@ impl Kernel {
         }
     }
 
+    /// How a product of `m` rows and `n` columns is cut into tasks.
+    pub(crate) fn parts(&self, m: usize, n: usize, threads: usize) -> Parts {
+        if m <= self.direct_rows {
+            // Each column is read once: long runs, but enough of them.
+            let most = n
+                .div_ceil(threads * DIRECT_TASKS)
+                .next_multiple_of(self.lanes);
+            let most = most.min(DIRECT_PANELS * self.panel);
+            return Parts::new((m, self.direct_rows), (n, most), self.lanes, threads);
+        }
+        let most = PANELS * self.panel;
+        Parts::new((m, MOST_ROWS), (n, most), self.panel, threads)
+    }
+
     pub(crate) const fn vector(
         lanes: usize,
         groups: usize,
@@ -212,59 +235,73 @@ fn packed(
     scratch: &mut Scratch,
     mut write: impl FnMut(Range<usize>, &[f32], usize),
 ) {
-    let lanes = kernel.lanes;
-    let groups = columns.len().div_ceil(lanes);
-    let width = groups * lanes;
+    let (lanes, panel) = (kernel.lanes, kernel.panel);
+    let width = columns.len().next_multiple_of(lanes);
     let Scratch {
         quants,
         scales,
         sums,
     } = scratch;
     let chunk = chunk_size(rows.blocks, vector.chunk);
-    quants.grow(width * BLOCK * chunk);
-    scales.grow(width * chunk);
+    quants.grow(panel * BLOCK * chunk);
+    scales.grow(panel * chunk);
     let sums = &mut sums.values()[..rows_range.len() * width];
+    let batch = rows_range
+        .len()
+        .div_ceil(BATCHES)
+        .next_multiple_of(kernel.tile_rows);
+    // All panels of a task meet a chunk of the rows while it is near.
     for start in (0..rows.blocks).step_by(chunk) {
         let blocks = start..rows.blocks.min(start + chunk);
-        let (quants, scales) = (quants.values(), scales.values());
-        let (group_quants, group_scales) = (lanes * BLOCK * blocks.len(), lanes * blocks.len());
-        for group in 0..groups {
-            // SAFETY: the kernel's instruction set is available; the caller
-            // has checked columns and blocks; both targets have the room of
-            // one group, and begin on lines since a group's size is a
-            // multiple of one.
-            unsafe {
-                (vector.pack)(
-                    matrix,
-                    columns.start + group * lanes,
-                    blocks.clone(),
-                    &mut quants[group * group_quants..][..group_quants],
-                    &mut scales[group * group_scales..][..group_scales],
-                );
+        for offset in (0..width).step_by(panel) {
+            let groups = (width - offset).min(panel) / lanes;
+            let first = columns.start + offset;
+            let (quants, scales) = (quants.values(), scales.values());
+            let (group_quants, group_scales) = (lanes * BLOCK * blocks.len(), lanes * blocks.len());
+            for group in 0..groups {
+                // SAFETY: the kernel's instruction set is available; the caller
+                // has checked columns and blocks; both targets have the room of
+                // one group, and begin on lines since a group's size is a
+                // multiple of one.
+                unsafe {
+                    (vector.pack)(
+                        matrix,
+                        first + group * lanes,
+                        blocks.clone(),
+                        &mut quants[group * group_quants..][..group_quants],
+                        &mut scales[group * group_scales..][..group_scales],
+                    );
+                }
             }
-        }
-        let panel = Panel {
-            bits: matrix.bits(),
-            groups,
-            quants: &quants[..groups * group_quants],
-            scales: &scales[..groups * group_scales],
-        };
-        let next = Next::after(matrix, &columns, &blocks);
-        let batch = rows_range
-            .len()
-            .div_ceil(BATCHES)
-            .next_multiple_of(kernel.tile_rows);
-        for (index, first) in rows_range.clone().step_by(batch).enumerate() {
-            let batch = first..rows_range.end.min(first + batch);
-            let sums = &mut sums[(first - rows_range.start) * width..][..batch.len() * width];
-            next.fetch(index);
-            // SAFETY: as above; the panel holds these blocks of these columns,
-            // and the sums have `width` values for every row of the batch.
-            unsafe { (vector.tiles)(rows, batch.clone(), blocks.clone(), &panel, sums, width) };
-            if blocks.end == rows.blocks {
-                // At once, so that the memory is busy while the next batch is
-                // computed.
-                write(batch, sums, width);
+            let packed = Panel {
+                bits: matrix.bits(),
+                groups,
+                quants: &quants[..groups * group_quants],
+                scales: &scales[..groups * group_scales],
+            };
+            let next = Next::after(matrix, &columns, first + panel, &blocks, chunk, panel);
+            let complete = blocks.end == rows.blocks && offset + panel >= width;
+            for (index, first) in rows_range.clone().step_by(batch).enumerate() {
+                let batch = first..rows_range.end.min(first + batch);
+                let sums = &mut sums[(first - rows_range.start) * width..][..batch.len() * width];
+                next.fetch(index);
+                // SAFETY: as above; the panel holds these blocks of these columns,
+                // and the sums have `width` values for every row of the batch.
+                unsafe {
+                    (vector.tiles)(
+                        rows,
+                        batch.clone(),
+                        blocks.clone(),
+                        &packed,
+                        &mut sums[offset..],
+                        width,
+                    );
+                }
+                if complete {
+                    // At once, so that the memory is busy while the next batch is
+                    // computed.
+                    write(batch, sums, width);
+                }
             }
         }
     }
@@ -288,22 +325,35 @@ struct Next<'a> {
 }
 
 impl<'a> Next<'a> {
-    /// The next blocks of the same columns, or the first of the columns that
-    /// follow, which are probably this thread's next task.
-    fn after(matrix: &QuantizedMatrix<'a>, columns: &Range<usize>, blocks: &Range<usize>) -> Self {
+    /// The columns from `next` of a task's columns, or their next chunk of blocks, or
+    /// the first blocks of the columns that follow, which are probably this thread's
+    /// next task. `chunk` is the size of the next chunk.
+    fn after(
+        matrix: &QuantizedMatrix<'a>,
+        task: &Range<usize>,
+        next: usize,
+        blocks: &Range<usize>,
+        chunk: usize,
+        panel: usize,
+    ) -> Self {
         let block = matrix.bits().block_bytes();
         let all = matrix.blocks();
-        let (columns, first) = if blocks.end < all {
-            (columns.clone(), blocks.end)
+        let (first, end, blocks) = if next < task.end {
+            (next, task.end, blocks.clone())
+        } else if blocks.end < all {
+            (
+                task.start,
+                task.end,
+                blocks.end..all.min(blocks.end + chunk),
+            )
         } else {
-            let end = (columns.end + columns.len()).min(matrix.n());
-            (columns.end..end, 0)
+            (task.end, matrix.n(), 0..chunk)
         };
         Self {
             quants: matrix.quants(),
-            columns,
+            columns: first..end.min(first + panel),
             column_bytes: all * block,
-            blocks: first * block..all.min(first + blocks.len()) * block,
+            blocks: blocks.start * block..blocks.end * block,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Products of activations and quantised weights: the entry points.
+//! Products of activations and quantised weights: the entry point.
 
 use std::cell::RefCell;
 
@@ -9,7 +9,7 @@ use crate::isa::Isa;
 use crate::kernel::{self, Kernel};
 use crate::layout::{QuantizedMatrix, check_length};
 use crate::pool::Pool;
-use crate::quantize::QuantizedRows;
+use crate::quantize::{QuantizedRows, Rows};
 use crate::values::{Activation, activate};
 
 /// What is done to a product before it is written:
@@ -37,19 +37,10 @@ impl Epilogue<'_> {
     }
 }
 
-/// One of several products that share their activations.
-#[derive(Debug)]
-pub struct Product<'a> {
-    /// The weights.
-    pub weights: QuantizedMatrix<'a>,
-    /// What is added.
-    pub epilogue: Epilogue<'a>,
-    /// Where the result goes, `[M, N]`.
-    pub out: &'a mut [f32],
-}
-
 /// `out = x * weights^T + epilogue` for `x` of `M` rows; `M` follows from its
 /// length.
+///
+/// Nothing is written if any of the shapes does not fit.
 pub fn matmul(
     pool: &Pool,
     x: &[f32],
@@ -61,117 +52,42 @@ pub fn matmul(
         /// Kept from call to call: fresh memory costs as much as filling it.
         static ROWS: RefCell<QuantizedRows> = const { RefCell::new(QuantizedRows::empty()) };
     }
+    let (k, n) = (weights.k(), weights.n());
+    let m = x.len() / k;
+    check_length("activations", m * k, x.len())?;
+    let outputs = m.checked_mul(n).ok_or(ShapeError::Overflow)?;
+    check_length("output", outputs, out.len())?;
+    epilogue.check(outputs, n)?;
     ROWS.with_borrow_mut(|rows| {
-        rows.fill(pool, x, weights.k())?;
-        matmul_rows(pool, rows, weights, epilogue, out)
+        rows.fill(pool, x, k, weights.bits())?;
+        multiply(pool, &rows.rows(), weights, epilogue, &Disjoint::new(out));
+        Ok(())
     })
 }
 
-/// The same for activations that are already quantised.
-pub fn matmul_rows(
+fn multiply(
     pool: &Pool,
-    rows: &QuantizedRows,
+    rows: &Rows<'_>,
     weights: &QuantizedMatrix<'_>,
     epilogue: Epilogue<'_>,
-    out: &mut [f32],
-) -> Result<(), ShapeError> {
-    matmul_many(
-        pool,
-        rows,
-        &mut [Product {
-            weights: *weights,
-            epilogue,
-            out,
-        }],
-    )
-}
-
-/// Several products over the same activations, as one job of the pool.
-///
-/// Nothing is written if any of the shapes does not fit.
-pub fn matmul_many(
-    pool: &Pool,
-    rows: &QuantizedRows,
-    products: &mut [Product<'_>],
-) -> Result<(), ShapeError> {
-    for product in products.iter() {
-        check(rows, product)?;
-    }
-    if rows.m() == 0 {
-        return Ok(());
-    }
+    out: &Disjoint<'_, f32>,
+) {
     let isa = pool.isa();
     let kernel = Kernel::of(isa);
-    let mut plans = Vec::with_capacity(products.len());
-    let mut tasks = 0;
-    for product in products {
-        let grid = Grid::new(rows.m(), product.weights.n(), kernel, pool.threads());
-        plans.push(Plan {
-            first: tasks,
-            grid,
-            weights: product.weights,
-            epilogue: product.epilogue,
-            out: Disjoint::new(&mut *product.out),
-        });
-        tasks += grid.tasks();
-    }
-    pool.run(tasks, |index| {
-        let plan = match plans.binary_search_by_key(&index, |plan| plan.first) {
-            Ok(exact) => &plans[exact],
-            Err(after) => &plans[after - 1],
-        };
-        plan.run(isa, rows, index - plan.first);
-    });
-    Ok(())
-}
-
-fn check(rows: &QuantizedRows, product: &Product<'_>) -> Result<(), ShapeError> {
-    let weights = &product.weights;
-    if rows.k() != weights.k() {
-        return Err(ShapeError::InnerMismatch {
-            rows: rows.k(),
-            weights: weights.k(),
-        });
-    }
-    let outputs = rows
-        .m()
-        .checked_mul(weights.n())
-        .ok_or(ShapeError::Overflow)?;
-    check_length("output", outputs, product.out.len())?;
-    product.epilogue.check(outputs, weights.n())
-}
-
-/// One product, and its share of the job's tasks.
-struct Plan<'a> {
-    first: usize,
-    grid: Grid,
-    weights: QuantizedMatrix<'a>,
-    epilogue: Epilogue<'a>,
-    out: Disjoint<'a, f32>,
-}
-
-impl Plan<'_> {
-    fn run(&self, isa: Isa, rows: &QuantizedRows, task: usize) {
-        let kernel = Kernel::of(isa);
-        let rows = rows.ordered(self.weights.bits());
-        let (row_range, column_range) = self.grid.part(task);
+    let parts = kernel.parts(rows.m, weights.n(), pool.threads());
+    pool.run(parts.tasks(), |task| {
+        let (some_rows, columns) = parts.of(task);
         let target = Target {
-            out: &self.out,
-            n: self.weights.n(),
-            columns: column_range.clone(),
-            epilogue: self.epilogue,
+            out,
+            n: weights.n(),
+            columns: columns.clone(),
+            epilogue,
         };
-        kernel::with_sums(
-            kernel,
-            &rows,
-            row_range,
-            &self.weights,
-            column_range,
-            // SAFETY: the tasks of a grid cover disjoint rectangles of the output, and
-            // every row of a rectangle is written once.
-            |rows, sums, width| unsafe { target.finish(isa, rows, sums, width) },
-        );
-    }
+        // SAFETY: the tasks cover disjoint rectangles of the output, and every row of
+        // a rectangle is written once.
+        let write = |rows, sums: &[f32], width| unsafe { target.finish(isa, rows, sums, width) };
+        kernel::with_sums(kernel, rows, some_rows, weights, columns, write);
+    });
 }
 
 /// The columns of an output that a task writes.
@@ -223,58 +139,5 @@ fn finish_of(target: &Target<'_>, rows: std::ops::Range<usize>, sums: &[f32], wi
             let all = out.iter_mut().zip(&residual[at]);
             all.for_each(|(out, residual)| *out += residual);
         }
-    }
-}
-
-/// How the output of one product is cut into tasks.
-///
-/// The cut depends on the number of threads; the results do not, since every
-/// output is computed whole by one task.
-#[derive(Clone, Copy, Debug)]
-struct Grid {
-    m: usize,
-    n: usize,
-    rows: usize,
-    columns: usize,
-}
-
-/// Rows beyond this are another task, which unpacks the weights again.
-const MOST_ROWS: usize = 384;
-/// Tasks per thread, so that a thread that is interrupted holds up little.
-const TASKS_PER_THREAD: usize = 4;
-
-impl Grid {
-    fn new(m: usize, n: usize, kernel: &Kernel, threads: usize) -> Self {
-        let row_parts = m.div_ceil(MOST_ROWS);
-        let rows = m.div_ceil(row_parts).next_multiple_of(kernel.tile_rows);
-        let columns = if m <= kernel.direct_rows {
-            // Each column is read once: long runs, but enough of them.
-            let share = n.div_ceil(threads * TASKS_PER_THREAD);
-            share
-                .next_multiple_of(kernel.lanes)
-                .clamp(kernel.lanes, 8 * kernel.panel)
-        } else {
-            kernel.panel
-        };
-        Self {
-            m,
-            n,
-            rows,
-            columns,
-        }
-    }
-
-    fn tasks(&self) -> usize {
-        self.m.div_ceil(self.rows) * self.n.div_ceil(self.columns)
-    }
-
-    /// Tasks that share rows follow each other, as these rows are then warm.
-    fn part(&self, task: usize) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
-        let across = self.n.div_ceil(self.columns);
-        let (row, column) = (task / across * self.rows, task % across * self.columns);
-        (
-            row..self.m.min(row + self.rows),
-            column..self.n.min(column + self.columns),
-        )
     }
 }

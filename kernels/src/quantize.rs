@@ -25,28 +25,17 @@ pub const TINY: f32 = f32::from_bits((127 - 110) << 23);
 /// Quantising fewer values than this is not worth waking a worker.
 const PARALLEL: usize = 1 << 15;
 
-/// Activations that have been quantised, ready for any number of products.
-///
-/// Rows that feed several matrices (query, key and value; gate and up) are
-/// quantised once.
-#[derive(Clone, Debug)]
-pub struct QuantizedRows {
+/// Activations that have been quantised for weights of one width.
+#[derive(Debug)]
+pub(crate) struct QuantizedRows {
     m: usize,
     k: usize,
-    /// Values in the order of `k`, for 8-bit weights.
-    natural: Ordered,
-    /// In each block first the 16 values of even `k`, then those of odd `k`:
-    /// the order in which 4-bit weights come apart.
-    paired: Ordered,
+    /// `m` rows of whole lines. For 8-bit weights the values of a row are in the order
+    /// of `k`; for 4-bit ones each block has first its 16 values of even `k`, then
+    /// those of odd `k`: the order in which the weights come apart.
+    lines: Vec<Line>,
     /// `[m, k / 32]`
     scales: Vec<f32>,
-}
-
-/// Quantised values in one order.
-#[derive(Clone, Debug)]
-struct Ordered {
-    /// `m` rows of `stride` bytes, each row beginning on a line of 64 bytes.
-    lines: Vec<Line>,
     /// `[m, k / 32]`: what must be added to a dot product with the stored
     /// unsigned weights of a block to account for their zero point.
     corrections: Vec<i32>,
@@ -58,8 +47,8 @@ struct Line([i8; LINE]);
 
 const LINE: usize = 64;
 
-/// One order of the quantised values as the kernels take it: raw pointers,
-/// since they step through it with vector loads.
+/// The quantised values as the kernels take them, which step through them with
+/// vector loads.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
     /// The number of rows.
@@ -77,141 +66,80 @@ pub(crate) struct Rows<'a> {
 }
 
 impl QuantizedRows {
-    /// Quantises rows of `k` values each.
-    pub fn quantize(pool: &Pool, x: &[f32], k: usize) -> Result<Self, ShapeError> {
-        let mut rows = Self::empty();
-        rows.fill(pool, x, k)?;
-        Ok(rows)
-    }
-
     /// No rows.
     pub(crate) const fn empty() -> Self {
         Self {
             m: 0,
             k: 0,
-            natural: Ordered::empty(),
-            paired: Ordered::empty(),
+            lines: Vec::new(),
             scales: Vec::new(),
+            corrections: Vec::new(),
         }
     }
 
-    /// Quantises rows of `k` values each, in the memory of those before.
-    pub(crate) fn fill(&mut self, pool: &Pool, x: &[f32], k: usize) -> Result<(), ShapeError> {
+    /// Quantises rows of `k` values each for weights of this width, in the memory of
+    /// those before.
+    pub(crate) fn fill(
+        &mut self,
+        pool: &Pool,
+        x: &[f32],
+        k: usize,
+        bits: Bits,
+    ) -> Result<(), ShapeError> {
         let blocks = whole_blocks(k)?;
         let m = x.len() / k;
         check_length("activations", m * k, x.len())?;
+        let lines = lines_per_row(k);
         (self.m, self.k) = (m, k);
-        self.natural.resize(m, k);
-        self.paired.resize(m, k);
+        self.lines.resize(m * lines, Line([0; LINE]));
         self.scales.resize(m * blocks, 0.0);
-        let rows = self;
+        self.corrections.resize(m * blocks, 0);
         if m == 0 {
             return Ok(());
         }
-        let lines = lines_per_row(k);
-        let scales = Disjoint::new(&mut rows.scales);
-        let natural = rows.natural.parts();
-        let paired = rows.paired.parts();
+        let scales = Disjoint::new(&mut self.scales);
+        let corrections = Disjoint::new(&mut self.corrections);
+        let values = Disjoint::new(&mut self.lines);
         let isa = pool.isa();
         let tasks = (m * k).div_ceil(PARALLEL).min(m);
         let rows_per_task = m.div_ceil(tasks);
         pool.run(m.div_ceil(rows_per_task), |task| {
             for row in task * rows_per_task..m.min((task + 1) * rows_per_task) {
                 let by_block = row * blocks..(row + 1) * blocks;
-                let by_line = row * lines..(row + 1) * lines;
                 // SAFETY: every row belongs to one task, and the parts of
                 // different rows do not overlap.
                 let target = unsafe {
                     Row {
-                        natural: as_values(natural.0.part(by_line.clone())),
-                        paired: as_values(paired.0.part(by_line)),
-                        for_eight: natural.1.part(by_block.clone()),
-                        for_four: paired.1.part(by_block.clone()),
+                        values: as_values(values.part(row * lines..(row + 1) * lines)),
+                        corrections: corrections.part(by_block.clone()),
                         scales: scales.part(by_block),
                     }
                 };
-                quantize_row(isa, &x[row * k..(row + 1) * k], target);
+                quantize_row(isa, bits, &x[row * k..(row + 1) * k], target);
             }
         });
         Ok(())
     }
 
-    /// The number of rows.
-    #[must_use]
-    pub fn m(&self) -> usize {
-        self.m
-    }
-
-    /// The inner dimension.
-    #[must_use]
-    pub fn k(&self) -> usize {
-        self.k
-    }
-
-    /// The scales, one per row and block.
-    #[must_use]
-    pub fn scales(&self) -> &[f32] {
-        &self.scales
-    }
-
-    /// The quantised values of one row, in their natural order.
-    ///
-    /// # Panics
-    /// If there is no such row.
-    #[must_use]
-    pub fn row(&self, row: usize) -> &[i8] {
-        assert!(row < self.m);
-        let rows = self.ordered(Bits::Eight);
-        &rows.quants[row * rows.stride..][..self.k]
-    }
-
-    /// The values in the order that goes with weights of this width.
-    pub(crate) fn ordered(&self, bits: Bits) -> Rows<'_> {
-        let ordered = match bits {
-            Bits::Four => &self.paired,
-            Bits::Eight => &self.natural,
-        };
+    /// The rows as the kernels take them.
+    pub(crate) fn rows(&self) -> Rows<'_> {
         Rows {
             m: self.m,
             blocks: self.k / BLOCK,
-            quants: ordered.values(),
+            // SAFETY: a `Line` is 64 values without padding, and `i8` asks for no
+            // alignment.
+            quants: unsafe {
+                std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.lines.len() * LINE)
+            },
             stride: lines_per_row(self.k) * LINE,
             scales: &self.scales,
-            corrections: &ordered.corrections,
+            corrections: &self.corrections,
         }
-    }
-}
-
-impl Ordered {
-    const fn empty() -> Self {
-        Self {
-            lines: Vec::new(),
-            corrections: Vec::new(),
-        }
-    }
-
-    /// Room for `m` rows; what is in it has no meaning.
-    fn resize(&mut self, m: usize, k: usize) {
-        self.lines.resize(m * lines_per_row(k), Line([0; LINE]));
-        self.corrections.resize(m * (k / BLOCK), 0);
-    }
-
-    fn parts(&mut self) -> (Disjoint<'_, Line>, Disjoint<'_, i32>) {
-        (
-            Disjoint::new(&mut self.lines),
-            Disjoint::new(&mut self.corrections),
-        )
-    }
-
-    fn values(&self) -> &[i8] {
-        // SAFETY: a `Line` is 64 values without padding, and `i8` asks for no
-        // alignment.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.lines.len() * LINE) }
     }
 }
 
 fn as_values(lines: &mut [Line]) -> &mut [i8] {
-    // SAFETY: as in `Ordered::values`; the borrow stays exclusive.
+    // SAFETY: as in `QuantizedRows::rows`; the borrow stays exclusive.
     unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * LINE) }
 }
 
@@ -223,43 +151,46 @@ fn lines_per_row(k: usize) -> usize {
 
 /// Where one quantised row goes.
 pub(crate) struct Row<'a> {
-    pub(crate) natural: &'a mut [i8],
-    pub(crate) paired: &'a mut [i8],
-    pub(crate) for_eight: &'a mut [i32],
-    pub(crate) for_four: &'a mut [i32],
+    pub(crate) values: &'a mut [i8],
+    pub(crate) corrections: &'a mut [i32],
     pub(crate) scales: &'a mut [f32],
 }
 
-fn quantize_row(isa: Isa, x: &[f32], row: Row<'_>) {
+fn quantize_row(isa: Isa, bits: Bits, x: &[f32], row: Row<'_>) {
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => {
             // SAFETY: a pool's instruction set is available, and all of these
             // include AVX2.
-            unsafe { crate::x86::quantize::row(x, row) }
+            unsafe {
+                match bits {
+                    Bits::Four => crate::x86::quantize::row::<true>(x, row),
+                    Bits::Eight => crate::x86::quantize::row::<false>(x, row),
+                }
+            }
         }
-        _ => portable(x, row),
+        _ => portable(x, bits, row),
     }
 }
 
 /// The specification.
-fn portable(x: &[f32], row: Row<'_>) {
+fn portable(x: &[f32], bits: Bits, row: Row<'_>) {
     let (blocks, _) = x.as_chunks::<BLOCK>();
-    let (natural, _) = row.natural.as_chunks_mut::<BLOCK>();
-    let (paired, _) = row.paired.as_chunks_mut::<BLOCK>();
-    for (i, x) in blocks.iter().enumerate() {
+    let (quantized, _) = row.values.as_chunks_mut::<BLOCK>();
+    for (i, (x, quantized)) in blocks.iter().zip(quantized).enumerate() {
         let (scale, inverse) = scale_and_inverse(largest_bits(x));
         let values = round_block(x, inverse);
-        let sum: i32 = values.iter().sum();
-        natural[i] = values.map(|value| value as i8);
-        let order = &mut paired[i];
-        for j in 0..BLOCK / 2 {
-            order[j] = values[2 * j] as i8;
-            order[BLOCK / 2 + j] = values[2 * j + 1] as i8;
+        match bits {
+            Bits::Eight => *quantized = values.map(|value| value as i8),
+            Bits::Four => {
+                for j in 0..BLOCK / 2 {
+                    quantized[j] = values[2 * j] as i8;
+                    quantized[BLOCK / 2 + j] = values[2 * j + 1] as i8;
+                }
+            }
         }
         row.scales[i] = scale;
-        row.for_four[i] = -Bits::Four.zero_point() * sum;
-        row.for_eight[i] = -Bits::Eight.zero_point() * sum;
+        row.corrections[i] = -bits.zero_point() * values.iter().sum::<i32>();
     }
 }
 
@@ -302,34 +233,46 @@ fn round_block(x: &[f32; BLOCK], inverse: f32) -> [i32; BLOCK] {
 mod tests {
     use super::*;
 
-    fn quantize(x: &[f32], k: usize) -> QuantizedRows {
-        QuantizedRows::quantize(&Pool::new(1).unwrap(), x, k).unwrap()
+    fn quantize(isa: Isa, x: &[f32], k: usize, bits: Bits) -> QuantizedRows {
+        let pool = Pool::new(2).unwrap().with_isa(isa).unwrap();
+        let mut rows = QuantizedRows::empty();
+        rows.fill(&pool, x, k, bits).unwrap();
+        rows
+    }
+
+    /// Of one row for 8-bit weights: its scales and its values.
+    fn one_row(x: &[f32]) -> (Vec<f32>, Vec<i8>) {
+        let rows = quantize(Isa::Scalar, x, x.len(), Bits::Eight);
+        (
+            rows.scales.clone(),
+            rows.rows().quants[..x.len()].to_owned(),
+        )
     }
 
     #[test]
     fn rounds_to_nearest_ties_to_even() {
         let mut x = [0.0; 32];
         x[..6].copy_from_slice(&[127.0, 0.5, 1.5, -0.5, -1.5, -127.0]);
-        let rows = quantize(&x, 32);
-        assert_eq!(rows.scales(), [1.0]);
-        assert_eq!(&rows.row(0)[..6], &[127, 0, 2, 0, -2, -127]);
+        let (scales, values) = one_row(&x);
+        assert_eq!(scales, [1.0]);
+        assert_eq!(&values[..6], &[127, 0, 2, 0, -2, -127]);
     }
 
     #[test]
     fn the_two_orders_hold_the_same_values() {
         let x: Vec<f32> = (0..64).map(|i| i as f32 - 20.0).collect();
-        let rows = quantize(&x, 64);
-        let (natural, paired) = (rows.ordered(Bits::Eight), rows.ordered(Bits::Four));
+        let [natural, paired] =
+            [Bits::Eight, Bits::Four].map(|bits| quantize(Isa::Scalar, &x, 64, bits));
         for block in 0..2 {
-            let natural = &natural.quants[block * 32..][..32];
-            let paired = &paired.quants[block * 32..][..32];
+            let [of_eight, of_four] =
+                [&natural, &paired].map(|rows| &rows.rows().quants[block * 32..][..32]);
             for j in 0..16 {
-                assert_eq!(paired[j], natural[2 * j]);
-                assert_eq!(paired[16 + j], natural[2 * j + 1]);
+                assert_eq!(of_four[j], of_eight[2 * j]);
+                assert_eq!(of_four[16 + j], of_eight[2 * j + 1]);
             }
-            let sum: i32 = natural.iter().map(|v| i32::from(*v)).sum();
-            assert_eq!(rows.ordered(Bits::Four).corrections[block], -8 * sum);
-            assert_eq!(rows.ordered(Bits::Eight).corrections[block], -128 * sum);
+            let sum: i32 = of_eight.iter().map(|v| i32::from(*v)).sum();
+            assert_eq!(paired.corrections[block], -8 * sum);
+            assert_eq!(natural.corrections[block], -128 * sum);
         }
     }
 
@@ -338,28 +281,27 @@ mod tests {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut x = [1.0; 64];
             x[40] = bad;
-            let rows = quantize(&x, 64);
-            assert!(rows.scales()[0].is_finite());
-            assert!(rows.scales()[1].is_nan());
-            assert_eq!(&rows.row(0)[32..], &[0; 32]);
+            let (scales, values) = one_row(&x);
+            assert!(scales[0].is_finite());
+            assert!(scales[1].is_nan());
+            assert_eq!(&values[32..], &[0; 32]);
         }
     }
 
     #[test]
     fn the_largest_and_the_smallest_numbers() {
-        let rows = quantize(&[f32::MAX; 32], 32);
-        assert!(rows.scales()[0].is_finite());
-        assert_eq!(rows.row(0), [127; 32]);
-        let rows = quantize(&[f32::MIN_POSITIVE / 2.0; 32], 32);
-        assert_eq!((rows.scales()[0], rows.row(0)), (0.0, &[0; 32][..]));
-        let rows = quantize(&[-TINY; 32], 32);
-        assert!(rows.scales()[0].is_normal());
-        assert_eq!(rows.row(0), [-127; 32]);
+        let (scales, values) = one_row(&[f32::MAX; 32]);
+        assert!(scales[0].is_finite());
+        assert_eq!(values, [127; 32]);
+        let (scales, values) = one_row(&[f32::MIN_POSITIVE / 2.0; 32]);
+        assert_eq!((scales[0], &values[..]), (0.0, &[0; 32][..]));
+        let (scales, values) = one_row(&[-TINY; 32]);
+        assert!(scales[0].is_normal());
+        assert_eq!(values, [-127; 32]);
     }
 
     #[test]
     fn all_instruction_sets_agree_bit_for_bit() {
-        let pool = Pool::new(2).unwrap();
         let mut state = 1_u32;
         let mut x: Vec<f32> = (0..33 * 96)
             .map(|_| {
@@ -368,18 +310,16 @@ mod tests {
             })
             .collect();
         x[..32].fill(0.0);
-        let scalar = pool.with_isa(crate::Isa::Scalar).unwrap();
-        let expected = QuantizedRows::quantize(&scalar, &x, 96).unwrap();
-        for isa in crate::Isa::available() {
-            let rows = QuantizedRows::quantize(&pool.with_isa(isa).unwrap(), &x, 96).unwrap();
-            let bits = |rows: &QuantizedRows| -> Vec<u32> {
-                rows.scales.iter().map(|s| s.to_bits()).collect()
-            };
-            assert_eq!(bits(&rows), bits(&expected), "{isa}");
-            for width in [Bits::Four, Bits::Eight] {
-                let (a, b) = (rows.ordered(width), expected.ordered(width));
-                assert_eq!(a.quants, b.quants, "{isa}");
-                assert_eq!(a.corrections, b.corrections, "{isa}");
+        for bits in [Bits::Four, Bits::Eight] {
+            let expected = quantize(Isa::Scalar, &x, 96, bits);
+            for isa in Isa::available() {
+                let rows = quantize(isa, &x, 96, bits);
+                let of_scales = |rows: &QuantizedRows| -> Vec<u32> {
+                    rows.scales.iter().map(|s| s.to_bits()).collect()
+                };
+                assert_eq!(of_scales(&rows), of_scales(&expected), "{isa}");
+                assert_eq!(rows.rows().quants, expected.rows().quants, "{isa}");
+                assert_eq!(rows.corrections, expected.corrections, "{isa}");
             }
         }
     }

@@ -1,10 +1,7 @@
 //! Every instruction set of this machine against the portable code, which is
 //! the specification: bit for bit, on random and on adversarial inputs.
 
-use deltavlm_kernels::{
-    Bits, Epilogue, Isa, Pool, Product, QuantizedMatrix, QuantizedRows, Scales, matmul,
-    matmul_many, matmul_rows,
-};
+use deltavlm_kernels::{Bits, Epilogue, Isa, Pool, QuantizedMatrix, Scales, matmul};
 use half::f16;
 use proptest::prelude::*;
 
@@ -321,40 +318,6 @@ fn neither_threads_nor_neighbours_change_a_result() {
                     case.n,
                     isa,
                 );
-            }
-        }
-    }
-}
-
-#[test]
-fn products_in_one_call_equal_products_alone() {
-    let pool = pool();
-    for m in [1, 5, 40] {
-        let cases = [
-            Case::new(Bits::Four, m, 48, 64, 1).with_epilogue(),
-            Case::new(Bits::Eight, m, 7, 64, 2),
-            Case::new(Bits::Four, m, 150, 64, 3).halved(),
-        ];
-        let x = &cases[0].x;
-        for isa in Isa::available() {
-            let pool = pool.with_isa(isa).unwrap();
-            let rows = QuantizedRows::quantize(&pool, x, 64).unwrap();
-            let mut together: Vec<Vec<f32>> =
-                cases.iter().map(|case| vec![0.0; m * case.n]).collect();
-            let mut products: Vec<Product<'_>> = cases
-                .iter()
-                .zip(&mut together)
-                .map(|(case, out)| Product {
-                    weights: case.matrix(),
-                    epilogue: case.epilogue(),
-                    out,
-                })
-                .collect();
-            matmul_many(&pool, &rows, &mut products).unwrap();
-            for (case, together) in cases.iter().zip(&together) {
-                let mut alone = vec![0.0; m * case.n];
-                matmul_rows(&pool, &rows, &case.matrix(), case.epilogue(), &mut alone).unwrap();
-                assert_same(together, &alone, case.n, isa);
             }
         }
     }

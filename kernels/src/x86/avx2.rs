@@ -408,7 +408,9 @@ impl Tile<'_> {
         let scales = self.panel.scales.as_ptr();
         let first = self.blocks.start;
         if first == 0 {
-            sums[..(R - 1) * self.width + G * LANES].fill(0.0);
+            for r in 0..R {
+                sums[r * self.width..][..G * LANES].fill(0.0);
+            }
         }
         // SAFETY: inside by the caller's promise and the assertions above.
         unsafe {

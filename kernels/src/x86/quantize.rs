@@ -5,31 +5,24 @@ use std::arch::x86_64::*;
 use crate::layout::{BLOCK, Bits};
 use crate::quantize::{Row, scale_and_inverse};
 
-/// As [`crate::quantize::portable`], with the same bits.
+/// As [`crate::quantize::portable`] for weights of 4 or 8 bits, with the same bits.
 #[target_feature(enable = "avx2")]
-pub(crate) fn row(x: &[f32], row: Row<'_>) {
+pub(crate) fn row<const FOUR: bool>(x: &[f32], row: Row<'_>) {
+    let bits = if FOUR { Bits::Four } else { Bits::Eight };
     let (blocks, _) = x.as_chunks::<BLOCK>();
-    let (natural, _) = row.natural.as_chunks_mut::<BLOCK>();
-    let (paired, _) = row.paired.as_chunks_mut::<BLOCK>();
-    let targets = natural.iter_mut().zip(paired);
-    let numbers = (row.scales.iter_mut()).zip(row.for_four.iter_mut().zip(row.for_eight));
-    for ((x, (natural, paired)), (scale, (for_four, for_eight))) in
-        blocks.iter().zip(targets).zip(numbers)
-    {
+    let (quantized, _) = row.values.as_chunks_mut::<BLOCK>();
+    let numbers = row.scales.iter_mut().zip(row.corrections);
+    for ((x, quantized), (scale, correction)) in blocks.iter().zip(quantized).zip(numbers) {
         // SAFETY: a block is four times eight values.
         let x: [__m256; 4] =
             std::array::from_fn(|i| unsafe { _mm256_loadu_ps(x.as_ptr().add(8 * i)) });
         let inverse;
         (*scale, inverse) = scale_and_inverse(largest_bits(x));
         let values = rounded(x, inverse);
-        let sum = sum(values);
-        *for_four = -Bits::Four.zero_point() * sum;
-        *for_eight = -Bits::Eight.zero_point() * sum;
-        // SAFETY: both are 32 bytes.
-        unsafe {
-            _mm256_storeu_si256(natural.as_mut_ptr().cast(), values);
-            _mm256_storeu_si256(paired.as_mut_ptr().cast(), pairs_apart(values));
-        }
+        *correction = -bits.zero_point() * sum(values);
+        let values = if FOUR { pairs_apart(values) } else { values };
+        // SAFETY: 32 bytes.
+        unsafe { _mm256_storeu_si256(quantized.as_mut_ptr().cast(), values) };
     }
 }
 
