@@ -113,11 +113,6 @@ impl Watcher {
             })
     }
 
-    /// Hands a pair out again at the next scan: it could not be dealt with.
-    pub fn forget(&mut self, name: &str) {
-        self.done.remove(name);
-    }
-
     fn unchanged_for(&mut self, path: &Path, stamp: FileStamp, now: Instant) -> Duration {
         let sighting = self
             .sightings
@@ -257,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_folder_and_a_forgotten_pair() {
+    fn a_folder_that_comes_later_is_watched() {
         let folders = Folders::new();
         let mut watcher = folders.watcher(HashMap::new());
         fs::remove_dir(folders.dir.path().join("after")).unwrap();
@@ -267,8 +262,6 @@ mod tests {
         folders.write("after/a.png", "2");
         watcher.scan(folders.at(1));
         assert_eq!(watcher.scan(folders.at(4)).len(), 1);
-        watcher.forget("a");
-        assert_eq!(watcher.scan(folders.at(5)).len(), 1);
     }
 
     fn tile_of(name: &str) -> u32 {

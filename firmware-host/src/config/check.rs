@@ -66,7 +66,7 @@ fn spool(config: &SpoolConfig, problems: &mut Vec<Problem>) {
 
 fn model(config: &ModelConfig, problems: &mut Vec<Problem>) {
     let library = config.ort_library.as_ref();
-    if let Some(library) = library.filter(|library| !library.is_file()) {
+    if let Some(library) = library.filter(|library| !library.exists()) {
         let library = library.display();
         let message = format!("{library}: no such file; install ONNX Runtime or drop the key");
         problems.push(Problem::error("model.ort_library", message));
