@@ -44,23 +44,25 @@ pub(crate) static KERNEL: Kernel = Kernel::vector(
     },
 );
 
-/// The 16 by 4 matrix of 32-bit words at byte `offset` of each column, turned:
-/// vector `i` holds word `i` of every column.
-///
-/// # Safety
-/// Every column must have 16 bytes at `offset`.
+/// What `load` gives for each of 16 columns: quarter `i` of vector `j` is that of column
+/// `4 i + j`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn turned(columns: &Columns<u8, LANES>, offset: usize) -> [__m512i; 4] {
-    // SAFETY: the caller promises 16 readable bytes at the offset; the loads
-    // ask for no alignment.
-    let load = |lane: usize| unsafe { _mm_loadu_si128(columns.first[lane].add(offset).cast()) };
-    let four = |i: usize| {
-        let low = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(load(i)), load(i + 4));
-        let high = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(load(i + 8)), load(i + 12));
+fn gathered(load: impl Fn(usize) -> __m128i) -> [__m512i; 4] {
+    let four = |j: usize| {
+        let low = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(load(j)), load(j + 4));
+        let high = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(load(j + 8)), load(j + 12));
         _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
     };
-    let (a, b, c, d) = (four(0), four(1), four(2), four(3));
+    [four(0), four(1), four(2), four(3)]
+}
+
+/// Four 32-bit words of every column, gathered and turned: vector `i` holds word `i` of
+/// column `j` in lane `j`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn turned_words(load: impl Fn(usize) -> __m128i) -> [__m512i; 4] {
+    let [a, b, c, d] = gathered(load);
     let (ab_low, ab_high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
     let (cd_low, cd_high) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
     [
@@ -78,27 +80,28 @@ unsafe fn turned(columns: &Columns<u8, LANES>, offset: usize) -> [__m512i; 4] {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn unpacked<const FOUR: bool>(columns: &Columns<u8, LANES>, block: usize) -> [__m512i; 8] {
-    if FOUR {
-        // SAFETY: a block of 4-bit weights is 16 bytes.
-        let words = unsafe { turned(columns, block * 16) };
+    // SAFETY: the offsets used are those of a block.
+    let load = |lane: usize, offset: usize| unsafe {
+        _mm_loadu_si128(columns.first[lane].add(offset).cast())
+    };
+    let (low, high) = if FOUR {
+        // 16 bytes, with two weights in each.
+        let words = turned_words(|lane| load(lane, block * 16));
         let mask = _mm512_set1_epi8(0x0f);
-        let low = words.map(|word| _mm512_and_si512(word, mask));
-        let high = words.map(|word| _mm512_and_si512(_mm512_srli_epi16::<4>(word), mask));
-        [
-            low[0], low[1], low[2], low[3], high[0], high[1], high[2], high[3],
-        ]
+        (
+            words.map(|word| _mm512_and_si512(word, mask)),
+            words.map(|word| _mm512_and_si512(_mm512_srli_epi16::<4>(word), mask)),
+        )
     } else {
-        // SAFETY: a block of 8-bit weights is 32 bytes.
-        let (low, high) = unsafe {
-            (
-                turned(columns, block * 32),
-                turned(columns, block * 32 + 16),
-            )
-        };
-        [
-            low[0], low[1], low[2], low[3], high[0], high[1], high[2], high[3],
-        ]
-    }
+        // 32 bytes.
+        (
+            turned_words(|lane| load(lane, block * 32)),
+            turned_words(|lane| load(lane, block * 32 + 16)),
+        )
+    };
+    [
+        low[0], low[1], low[2], low[3], high[0], high[1], high[2], high[3],
+    ]
 }
 
 /// # Safety

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
-use super::LANES;
+use super::{LANES, gathered, turned_words};
 use crate::columns::Columns;
 use crate::layout::Scales;
 
@@ -64,21 +64,7 @@ unsafe fn four_singles(columns: &Columns<f32, LANES>, block: usize, mask: __mmas
     let load = |lane: usize| unsafe {
         _mm_maskz_loadu_epi32(mask, columns.first[lane].wrapping_add(block).cast())
     };
-    let four = |i: usize| {
-        let low = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(load(i)), load(i + 4));
-        let high = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(load(i + 8)), load(i + 12));
-        _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
-    };
-    let (a, b, c, d) = (four(0), four(1), four(2), four(3));
-    let (ab_low, ab_high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-    let (cd_low, cd_high) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
-    [
-        _mm512_unpacklo_epi64(ab_low, cd_low),
-        _mm512_unpackhi_epi64(ab_low, cd_low),
-        _mm512_unpacklo_epi64(ab_high, cd_high),
-        _mm512_unpackhi_epi64(ab_high, cd_high),
-    ]
-    .map(|words| _mm512_castsi512_ps(words))
+    turned_words(load).map(|words| _mm512_castsi512_ps(words))
 }
 
 /// The scales of the eight blocks from `block` that the mask names.
@@ -96,13 +82,7 @@ unsafe fn eight_halves(
     let load = |lane: usize| unsafe {
         _mm_maskz_loadu_epi16(mask, columns.first[lane].wrapping_add(block).cast())
     };
-    // Quarter i of vector j holds column 4 i + j.
-    let four = |j: usize| {
-        let low = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(load(j)), load(j + 4));
-        let high = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(load(j + 8)), load(j + 12));
-        _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
-    };
-    let (a, b, c, d) = (four(0), four(1), four(2), four(3));
+    let [a, b, c, d] = gathered(load);
     let (ab_low, ab_high) = (_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b));
     let (cd_low, cd_high) = (_mm512_unpacklo_epi16(c, d), _mm512_unpackhi_epi16(c, d));
     // Each quarter of these holds one block of four columns, then the next block.
