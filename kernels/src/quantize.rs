@@ -14,9 +14,8 @@
 //! bits.
 
 use crate::disjoint::Disjoint;
-use crate::error::ShapeError;
 use crate::isa::Isa;
-use crate::layout::{BLOCK, Bits, check_length, whole_blocks};
+use crate::layout::{BLOCK, Bits};
 use crate::pool::Pool;
 
 /// Blocks whose largest magnitude is below this count as zero: 2^-110.
@@ -77,26 +76,16 @@ impl QuantizedRows {
         }
     }
 
-    /// Quantises rows of `k` values each for weights of this width, in the memory of
-    /// those before.
-    pub(crate) fn fill(
-        &mut self,
-        pool: &Pool,
-        x: &[f32],
-        k: usize,
-        bits: Bits,
-    ) -> Result<(), ShapeError> {
-        let blocks = whole_blocks(k)?;
-        let m = x.len() / k;
-        check_length("activations", m * k, x.len())?;
+    /// Quantises rows of `k` values each, at least one, for weights of this width, in
+    /// the memory of those before. `k` is a multiple of the block size.
+    pub(crate) fn fill(&mut self, pool: &Pool, x: &[f32], k: usize, bits: Bits) {
+        let (m, blocks) = (x.len() / k, k / BLOCK);
+        debug_assert!(m > 0 && x.len() == m * k && k.is_multiple_of(BLOCK));
         let lines = lines_per_row(k);
         (self.m, self.k) = (m, k);
         self.lines.resize(m * lines, Line([0; LINE]));
         self.scales.resize(m * blocks, 0.0);
         self.corrections.resize(m * blocks, 0);
-        if m == 0 {
-            return Ok(());
-        }
         let scales = Disjoint::new(&mut self.scales);
         let corrections = Disjoint::new(&mut self.corrections);
         let values = Disjoint::new(&mut self.lines);
@@ -118,7 +107,6 @@ impl QuantizedRows {
                 quantize_row(isa, bits, &x[row * k..(row + 1) * k], target);
             }
         });
-        Ok(())
     }
 
     /// The rows as the kernels take them.
@@ -236,7 +224,7 @@ mod tests {
     fn quantize(isa: Isa, x: &[f32], k: usize, bits: Bits) -> QuantizedRows {
         let pool = Pool::new(2).unwrap().with_isa(isa).unwrap();
         let mut rows = QuantizedRows::empty();
-        rows.fill(&pool, x, k, bits).unwrap();
+        rows.fill(&pool, x, k, bits);
         rows
     }
 

@@ -2,7 +2,8 @@
 //! weights that the quantised ones stand for.
 
 use deltavlm_kernels::{
-    Bits, Epilogue, Pool, QuantizedMatrix, Scales, ShapeError, dequantize, matmul, quantize,
+    Bits, DenseMatrix, Epilogue, Isa, Pool, QuantizedMatrix, Scales, ShapeError, Values,
+    dequantize, matmul, matmul_dense, quantize,
 };
 
 fn gaussian(count: usize, seed: u64) -> Vec<f32> {
@@ -98,7 +99,12 @@ fn bias_and_residual_are_added() {
 fn no_rows_are_no_work() {
     let pool = Pool::new(2).unwrap();
     let weights = quantize(Bits::Four, 3, 32, &[1.0; 96]).unwrap();
-    matmul(&pool, &[], &weights.view(), Epilogue::default(), &mut []).unwrap();
+    let dense = DenseMatrix::new(32, 3, Values::F32(&[1.0; 96])).unwrap();
+    for isa in Isa::available() {
+        let pool = pool.with_isa(isa).unwrap();
+        matmul(&pool, &[], &weights.view(), Epilogue::default(), &mut []).unwrap();
+        matmul_dense(&pool, &[], &dense, Epilogue::default(), &mut []).unwrap();
+    }
 }
 
 #[test]
