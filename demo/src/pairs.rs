@@ -1,6 +1,6 @@
 //! The pictures: `A/` holds the earlier ones, `B/` the later ones of the same names.
 
-use deltavlm_runtime::picture::{Limits, Picture};
+use deltavlm_imaging::{DecodeOptions, Image, ImageError};
 use image::RgbImage;
 use std::{
     collections::BTreeMap,
@@ -35,7 +35,7 @@ pub enum PairsError {
     NoPairs(PathBuf),
     /// A picture cannot be used.
     #[error("{0}")]
-    Picture(#[from] deltavlm_runtime::Error),
+    Picture(#[from] ImageError),
     /// The pictures of a pair differ in size.
     #[error(
         "{before} is {}x{} and {after} is {}x{}: the two pictures of a pair must have the same \
@@ -106,10 +106,10 @@ fn list(dir: &Path) -> Result<BTreeMap<String, PathBuf>, PairsError> {
 }
 
 fn open(path: &Path) -> Result<RgbImage, PairsError> {
-    let picture = Picture::open(path, &Limits::default())?;
-    let (width, height) = picture.size();
-    // The runtime vouches for three bytes a pixel.
-    Ok(RgbImage::from_raw(width, height, picture.rgb().to_vec()).unwrap_or_default())
+    let image = Image::open(path, &DecodeOptions::default())?;
+    let (width, height) = image.size();
+    // An `Image` vouches for three bytes a pixel.
+    Ok(RgbImage::from_raw(width, height, image.rgb().to_vec()).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use deltavlm_bundle::Vision;
+use deltavlm_imaging::{DecodeOptions, Image, normalise, resize};
 
 use crate::random::Random;
 use crate::{Error, Result};
@@ -56,11 +57,7 @@ pub fn built_in(vision: &Vision) -> Pair {
 ///
 /// # Errors
 /// When a folder is missing or a picture is unusable.
-#[cfg(feature = "verify")]
 pub fn folder(directory: &Path, vision: &Vision, limit: usize) -> Result<Vec<Pair>> {
-    use deltavlm_runtime::picture::{normalise, resize};
-    use deltavlm_runtime::{Limits, Picture};
-
     let before = directory.join("A");
     let mut names: Vec<_> = std::fs::read_dir(&before)
         .map_err(|e| Error::io(&before, e))?
@@ -69,10 +66,10 @@ pub fn folder(directory: &Path, vision: &Vision, limit: usize) -> Result<Vec<Pai
     names.sort();
     let size = vision.image_size as u32;
     let read = |path: &Path| -> Result<Vec<f32>> {
-        let picture =
-            Picture::open(path, &Limits::default()).map_err(|e| Error::Usage(e.to_string()))?;
+        let image = Image::open(path, &DecodeOptions::default())
+            .map_err(|e| Error::Usage(e.to_string()))?;
         Ok(normalise(
-            &resize(&picture, size, size),
+            &resize(&image, size, size),
             vision.mean,
             vision.std,
         ))
@@ -91,16 +88,4 @@ pub fn folder(directory: &Path, vision: &Vision, limit: usize) -> Result<Vec<Pai
         )));
     }
     Ok(pairs)
-}
-
-/// Without the engines there is no picture decoder either.
-///
-/// # Errors
-/// Always.
-#[cfg(not(feature = "verify"))]
-pub fn folder(directory: &Path, _: &Vision, _: usize) -> Result<Vec<Pair>> {
-    Err(Error::Usage(format!(
-        "{}: this program was built without the feature `verify`, which reads pictures",
-        directory.display()
-    )))
 }

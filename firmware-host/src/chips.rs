@@ -1,8 +1,8 @@
 //! Pictures for the ground, small ones first.
 
 use crate::pair::PairFiles;
+use deltavlm_imaging::{DecodeOptions, Image};
 use deltavlm_link::message::{CHIP_DATA, Chip, ChipFormat, ChipRequest, Picture, RefusalReason};
-use deltavlm_runtime::picture::{Limits, Picture as Pixels};
 use image::{DynamicImage, RgbImage, codecs::jpeg::JpegEncoder, imageops::FilterType};
 
 /// The finest level: 256 pixels a side.
@@ -19,15 +19,15 @@ const STRETCH: u16 = 2;
 pub fn chips(
     request: &ChipRequest,
     pair: &PairFiles,
-    limits: &Limits,
+    decode: &DecodeOptions,
 ) -> Result<Vec<Chip>, RefusalReason> {
     if request.level > FINEST {
         return Err(RefusalReason::TooLarge);
     }
     let open = |path: &std::path::Path| {
-        let pixels = Pixels::open(path, limits).map_err(|_| RefusalReason::Failed)?;
-        let (width, height) = pixels.size();
-        RgbImage::from_raw(width, height, pixels.rgb().to_vec()).ok_or(RefusalReason::Failed)
+        let image = Image::open(path, decode).map_err(|_| RefusalReason::Failed)?;
+        let (width, height) = image.size();
+        RgbImage::from_raw(width, height, image.rgb().to_vec()).ok_or(RefusalReason::Failed)
     };
     let before = || open(pair.before.as_deref().ok_or(RefusalReason::UnknownTarget)?);
     let full = match request.picture {
@@ -125,7 +125,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let pair = pair(dir.path(), 128);
         for picture in [Picture::Before, Picture::After, Picture::Difference] {
-            let parts = chips(&request(picture, FINEST), &pair, &Limits::default()).unwrap();
+            let parts = chips(&request(picture, FINEST), &pair, &DecodeOptions::default()).unwrap();
             for level in 0..=FINEST {
                 let mut file = Vec::new();
                 for part in parts.iter().filter(|part| part.level == level) {
@@ -148,7 +148,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let pair = pair(dir.path(), 100);
         let refusal = |picture, level| {
-            chips(&request(picture, level), &pair, &Limits::default()).unwrap_err()
+            chips(&request(picture, level), &pair, &DecodeOptions::default()).unwrap_err()
         };
         assert_eq!(refusal(Picture::After, FINEST + 1), RefusalReason::TooLarge);
         assert_eq!(refusal(Picture::Difference, 0), RefusalReason::Failed);

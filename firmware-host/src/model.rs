@@ -5,13 +5,13 @@ use crate::{
     config::ModelConfig,
     pair::{PairFiles, Stamp},
 };
+use deltavlm_imaging::{ImageError, ImageFault};
 use deltavlm_link::{
     message::{AnswerBody, Confidence, FaultReason, Grid9},
     text::Text,
 };
 use deltavlm_runtime::{
-    Answer, Body, Counted, Error, Guard, Instruction, Located, Model, Options, Pair, PictureFault,
-    Request, Turn,
+    Answer, Body, Counted, Error, Guard, Instruction, Located, Model, Options, Pair, Request, Turn,
 };
 use std::{
     path::Path,
@@ -40,7 +40,7 @@ impl ModelAnalyst {
             engine: config.engine.parse().unwrap_or_default(),
             ort_library: config.ort_library.clone(),
             threads: config.threads,
-            limits: config.limits(),
+            decode: config.decode_options(),
             ..Options::default()
         };
         let model = Model::open(&config.bundle, &options).map_err(|error| Trouble {
@@ -279,7 +279,9 @@ fn find<T>(answers: &[Answer], pick: impl Fn(&Answer) -> Option<T>) -> Result<T,
 /// Sorts the runtime's error into what the ground is told.
 fn trouble(error: &Error, files: &PairFiles) -> Trouble {
     let (reason, detail) = match error {
-        Error::Picture { name, fault } => (picture_reason(fault), short_path(name)),
+        Error::Image(ImageError::Unusable { name, fault }) => {
+            (picture_reason(fault), short_path(name))
+        }
         Error::SizesDiffer { before, after } => (
             FaultReason::SizeMismatch,
             format!(
@@ -296,17 +298,15 @@ fn trouble(error: &Error, files: &PairFiles) -> Trouble {
     }
 }
 
-fn picture_reason(fault: &PictureFault) -> FaultReason {
+fn picture_reason(fault: &ImageFault) -> FaultReason {
     match fault {
-        PictureFault::Unreadable(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        ImageFault::Unreadable(error) if error.kind() == std::io::ErrorKind::NotFound => {
             FaultReason::Missing
         }
-        PictureFault::Unreadable(_) => FaultReason::Unreadable,
-        PictureFault::Empty | PictureFault::Damaged(_) => FaultReason::Truncated,
-        PictureFault::UnknownFormat => FaultReason::NotAPicture,
-        PictureFault::TooManyPixels { .. } | PictureFault::TooManyBytes { .. } => {
-            FaultReason::TooLarge
-        }
+        ImageFault::Unreadable(_) => FaultReason::Unreadable,
+        ImageFault::Empty | ImageFault::Damaged { .. } => FaultReason::Truncated,
+        ImageFault::UnknownFormat => FaultReason::NotAPicture,
+        ImageFault::TooManyPixels { .. } | ImageFault::TooManyBytes { .. } => FaultReason::TooLarge,
         _ => FaultReason::Unsupported,
     }
 }

@@ -125,7 +125,7 @@ impl Host {
             config.watch.clone(),
             journal.done().clone(),
             report_queue,
-            config.model.limits(),
+            config.model.decode_options(),
         );
         thread::Builder::new()
             .name("worker".to_owned())

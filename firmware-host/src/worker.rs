@@ -10,11 +10,11 @@ use crate::{
     pair::{PairFiles, Stamp},
     watch::Watcher,
 };
+use deltavlm_imaging::DecodeOptions;
 use deltavlm_link::{
     MessageId,
     message::{Answer, Chip, ChipRequest, Instruction, Query, RefusalReason, Source, short_hash},
 };
-use deltavlm_runtime::Limits;
 use std::{
     collections::{HashMap, VecDeque},
     sync::mpsc::{Receiver, RecvTimeoutError, Sender},
@@ -76,7 +76,7 @@ pub(crate) struct Worker {
     pairs: VecDeque<PairFiles>,
     dialogues: Dialogues,
     reports: Sender<Report>,
-    limits: Limits,
+    decode: DecodeOptions,
 }
 
 impl Worker {
@@ -85,7 +85,7 @@ impl Worker {
         config: WatchConfig,
         done: HashMap<String, Stamp>,
         reports: Sender<Report>,
-        limits: Limits,
+        decode: DecodeOptions,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -98,7 +98,7 @@ impl Worker {
             pairs: VecDeque::new(),
             dialogues: Dialogues::default(),
             reports,
-            limits,
+            decode,
         }
     }
 
@@ -221,7 +221,7 @@ impl Worker {
             .watcher
             .find(request.tile)
             .ok_or(RefusalReason::UnknownTarget);
-        let result = pair.and_then(|pair| chips::chips(&request, &pair, &self.limits));
+        let result = pair.and_then(|pair| chips::chips(&request, &pair, &self.decode));
         self.reports
             .send(Report::Chipped {
                 id,

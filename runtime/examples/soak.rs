@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use deltavlm_runtime::{Error, Instruction, Model, Options, Picture, Request, resident_bytes};
+use deltavlm_runtime::{Error, Image, Instruction, Model, Options, Request, resident_bytes};
 
 fn main() -> Result<(), Error> {
     let mut arguments = std::env::args().skip(1);
@@ -28,7 +28,7 @@ fn main() -> Result<(), Error> {
     let picture = |seed: u32| {
         let bytes = (0..64 * 64 * 3u32)
             .map(|index| (index.wrapping_add(seed).wrapping_mul(2_654_435_761) >> 11) as u8);
-        Picture::from_rgb("noise", 64, 64, bytes.collect())
+        Image::from_rgb("noise", 64, 64, bytes.collect())
     };
     let requests = [
         Request::fixed(Instruction::Classify),

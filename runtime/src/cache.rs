@@ -13,6 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use deltavlm_imaging::Image;
 use half::f16;
 use sha2::{Digest, Sha256};
 
@@ -63,9 +64,15 @@ impl FeatureCache {
         self.options.memory_bytes > 0 || self.options.directory.is_some()
     }
 
-    pub(crate) fn key(picture: &[u8; 32], bundle: &[u8; 32]) -> Key {
+    /// Equal pixels under one bundle have one key, whatever file they came from.
+    pub(crate) fn key(image: &Image, bundle: &[u8; 32]) -> Key {
+        let mut pixels = Sha256::new();
+        let (width, height) = image.size();
+        pixels.update(width.to_le_bytes());
+        pixels.update(height.to_le_bytes());
+        pixels.update(image.rgb());
         let mut hasher = Sha256::new();
-        hasher.update(picture);
+        hasher.update(pixels.finalize());
         hasher.update(bundle);
         hasher.finalize().into()
     }

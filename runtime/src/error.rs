@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use deltavlm_imaging::ImageError;
+
 /// Why a call failed. [`Error::fault`] says whose problem it is.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -19,13 +21,8 @@ pub enum Error {
         problem: String,
     },
     /// A picture cannot be used.
-    #[error("picture {name}: {fault}")]
-    Picture {
-        /// The file, or what the caller called it.
-        name: String,
-        /// What is wrong with it, and the remedy.
-        fault: PictureFault,
-    },
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// The two pictures of a pair are not of the same size.
     #[error(
         "the pictures differ in size: before is {}x{}, after is {}x{}; crop or resample them to the same ground area and size",
@@ -101,7 +98,7 @@ pub enum Fault {
     /// The bundle: copy it again or rebuild it.
     Bundle,
     /// A picture: replace it; the next pair may be fine.
-    Picture,
+    Image,
     /// The engine: install another library or choose the other engine.
     Engine,
     /// The caller: the request itself cannot be served.
@@ -115,56 +112,11 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Bundle(_) | Self::Unfit { .. } => Fault::Bundle,
-            Self::Picture { .. } | Self::SizesDiffer { .. } => Fault::Picture,
+            Self::Image(ImageError::Unusable { .. }) | Self::SizesDiffer { .. } => Fault::Image,
+            Self::Image(_) => Fault::Caller,
             Self::Engine { .. } => Fault::Engine,
             Self::Caller(_) | Self::Cancelled { .. } | Self::Malformed { .. } => Fault::Caller,
             Self::Memory { .. } | Self::Deadline { .. } | Self::Io { .. } => Fault::Machine,
         }
     }
-}
-
-/// What is wrong with a picture.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PictureFault {
-    /// The file cannot be read.
-    #[error("{0}; check the path")]
-    Unreadable(std::io::Error),
-    /// The file has no content.
-    #[error("the file is empty; fetch it again")]
-    Empty,
-    /// The content is none of the formats that are read.
-    #[error("not a PNG, JPEG or TIFF picture; convert it to one of these")]
-    UnknownFormat,
-    /// The content breaks off or contradicts itself.
-    #[error("damaged: {0}; fetch it again")]
-    Damaged(String),
-    /// A colour model that has no single meaning as RGB.
-    #[error("its colours are {0}; convert it to 8-bit RGB")]
-    Colours(String),
-    /// More pixels than the limit allows.
-    #[error(
-        "{width}x{height} is over the limit of {limit} pixels; crop it or raise the limit (`--max-pixels`, `Limits::max_pixels`)"
-    )]
-    TooManyPixels {
-        /// Width that the header states.
-        width: u32,
-        /// Height that the header states.
-        height: u32,
-        /// The limit in force.
-        limit: u64,
-    },
-    /// More bytes than the limit allows.
-    #[error(
-        "{bytes} bytes are over the limit of {limit}; recompress it or raise the limit (`--max-bytes`, `Limits::max_bytes`)"
-    )]
-    TooManyBytes {
-        /// Size of the file.
-        bytes: u64,
-        /// The limit in force.
-        limit: u64,
-    },
-    /// A side of length zero.
-    #[error("it has no pixels")]
-    NoPixels,
 }

@@ -27,7 +27,7 @@
 //! with the number of questions asked, touch the network, or panic on a picture
 //! or a bundle.
 //!
-//! The rooms: [`picture`] decodes and resamples, [`engine`] runs graphs, `decode`
+//! Pictures are read by `deltavlm-imaging`. The rooms: [`engine`] runs graphs, `decode`
 //! chooses tokens, [`tile`] covers large frames, [`eval`] measures.
 
 #![deny(unsafe_code, missing_docs)]
@@ -47,7 +47,6 @@ mod memory;
 mod model;
 mod options;
 mod pair;
-pub mod picture;
 mod prompt;
 mod request;
 pub mod tile;
@@ -55,14 +54,16 @@ mod timing;
 
 pub use answer::{Answer, Body, Counted, Located};
 pub use deltavlm_bundle::{Cell, Instruction, Turn};
+pub use deltavlm_imaging::{
+    DecodeOptions, Image, ImageError, ImageFault, ImageSource, Rect, Tiling,
+};
 pub use engine::EngineReport;
-pub use error::{Error, Fault, PictureFault};
+pub use error::{Error, Fault};
 pub use grid::Grid;
 pub use mask::Mask;
 pub use memory::{MemoryEstimate, available_bytes, peak_rss_bytes, resident_bytes};
 pub use model::{Model, Survey};
 pub use options::{CacheOptions, Check, EngineChoice, Options, Provider};
 pub use pair::Pair;
-pub use picture::{Limits, Picture, Source};
 pub use request::{Decoding, Guard, Request};
 pub use timing::Timing;

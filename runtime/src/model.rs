@@ -5,15 +5,15 @@ use std::path::Path;
 use std::time::Instant;
 
 use deltavlm_bundle::{Instruction, Manifest, Segment};
+use deltavlm_imaging::{Image, ImageSource, normalise, resize};
 
 use crate::bundle::Bundle;
 use crate::cache::{FeatureCache, through_half};
 use crate::decode::{self, Automaton, Job};
 use crate::engine::{self, Engine, EngineReport, Input};
-use crate::picture::{Source, normalise, resize};
 use crate::prompt::{Text, batches, job, typed};
 use crate::timing::{ms_since, timed};
-use crate::{Answer, Error, Guard, Mask, MemoryEstimate, Options, Pair, Picture, Request, Timing};
+use crate::{Answer, Error, Guard, Mask, MemoryEstimate, Options, Pair, Request, Timing};
 
 /// A bundle, opened and ready to answer. One thread uses it at a time; it may move
 /// between threads.
@@ -95,11 +95,11 @@ impl Model {
     /// of the same size.
     ///
     /// # Errors
-    /// [`Error::Picture`], [`Error::SizesDiffer`], [`Error::Engine`].
+    /// [`Error::Image`], [`Error::SizesDiffer`], [`Error::Engine`].
     pub fn pair<'a>(
         &mut self,
-        before: impl Into<Source<'a>>,
-        after: impl Into<Source<'a>>,
+        before: impl Into<ImageSource<'a>>,
+        after: impl Into<ImageSource<'a>>,
     ) -> Result<Pair, Error> {
         self.pair_within(before, after, Guard::NONE)
     }
@@ -110,19 +110,19 @@ impl Model {
     /// As [`Model::pair`], and [`Error::Deadline`], [`Error::Cancelled`].
     pub fn pair_within<'a>(
         &mut self,
-        before: impl Into<Source<'a>>,
-        after: impl Into<Source<'a>>,
+        before: impl Into<ImageSource<'a>>,
+        after: impl Into<ImageSource<'a>>,
         guard: &Guard,
     ) -> Result<Pair, Error> {
         let started = Instant::now();
         let mut timing = Timing::default();
-        let limits = self.options.limits;
+        let decode = self.options.decode;
         let (before, after) = (before.into(), after.into());
         guard.check(started, "decoding the pictures")?;
         let (before, after) = timed(&mut timing.preprocess, || {
             Ok::<_, Error>((
-                before.read("before", &limits)?,
-                after.read("after", &limits)?,
+                before.read("before", &decode)?,
+                after.read("after", &decode)?,
             ))
         })?;
         if before.size() != after.size() {
@@ -320,7 +320,7 @@ impl Model {
     /// Features of the before-picture, from the cache where possible.
     fn cached_features(
         &mut self,
-        picture: &Picture,
+        picture: &Image,
         timing: &mut Timing,
         guard: &Guard,
         started: Instant,
@@ -331,7 +331,7 @@ impl Model {
         let vision = &self.bundle.manifest.model.vision;
         let values = vision.tokens * vision.width;
         let found = timed(&mut timing.preprocess, || {
-            let key = FeatureCache::key(&picture.hash(), &self.bundle.hash);
+            let key = FeatureCache::key(picture, &self.bundle.hash);
             (key, self.cache.get(&key, values))
         });
         match found {
@@ -347,7 +347,7 @@ impl Model {
 
     fn features(
         &mut self,
-        picture: &Picture,
+        picture: &Image,
         timing: &mut Timing,
         guard: &Guard,
         started: Instant,

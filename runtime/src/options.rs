@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::picture::Limits;
+use deltavlm_imaging::DecodeOptions;
 
 /// Which engine runs the segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -96,7 +96,7 @@ pub struct Options {
     /// Threads to compute with; 0 means all that this process may use.
     pub threads: usize,
     /// What a picture may cost to decode, and which value is white.
-    pub limits: Limits,
+    pub decode: DecodeOptions,
     /// Encoded before-pictures to keep.
     pub cache: CacheOptions,
     /// How bundle files are checked.

@@ -1,96 +1,9 @@
 //! Frames larger than a tile: cut, asked tile by tile, and put together again.
 
 use deltavlm_bundle::Cell;
+use deltavlm_imaging::{Image, Rect, Tiling};
 
-use crate::{Answer, Body, Error, Grid, Model, Picture, Request, Timing};
-
-/// How a frame is cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tiling {
-    tile: u32,
-    overlap: u32,
-}
-
-/// A part of a frame, in pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Rect {
-    /// Left edge.
-    pub x: u32,
-    /// Upper edge.
-    pub y: u32,
-    /// Width.
-    pub width: u32,
-    /// Height.
-    pub height: u32,
-}
-
-impl Tiling {
-    /// Square tiles with this side, neighbours sharing `overlap` pixels.
-    ///
-    /// # Errors
-    /// [`Error::Caller`] when the overlap is not less than the tile.
-    pub fn new(tile: u32, overlap: u32) -> Result<Self, Error> {
-        if tile == 0 || overlap >= tile {
-            return Err(Error::Caller(format!(
-                "tiles of {tile} pixels with an overlap of {overlap} never cover a frame; use an overlap below the tile"
-            )));
-        }
-        Ok(Self { tile, overlap })
-    }
-
-    /// The tiles of a frame, row by row. All have the same size; the last of a row
-    /// or column is moved inwards instead of being cut.
-    pub fn rects(&self, width: u32, height: u32) -> Vec<Rect> {
-        let (columns, rows) = (self.starts(width), self.starts(height));
-        let (width, height) = (self.tile.min(width), self.tile.min(height));
-        rows.iter()
-            .flat_map(|&y| {
-                columns.iter().map(move |&x| Rect {
-                    x,
-                    y,
-                    width,
-                    height,
-                })
-            })
-            .collect()
-    }
-
-    fn starts(&self, side: u32) -> Vec<u32> {
-        let last = side.saturating_sub(self.tile);
-        let step = (self.tile - self.overlap) as usize;
-        let mut starts: Vec<u32> = (0..last).step_by(step).collect();
-        starts.push(last);
-        starts
-    }
-}
-
-impl Rect {
-    /// A cell of the 3x3 grid laid over this part.
-    pub fn cell(&self, cell: Cell) -> Self {
-        let (row, column) = (cell as u32 / 3, cell as u32 % 3);
-        let third = |side: u32, index: u32| (u64::from(side) * u64::from(index) / 3) as u32;
-        let (left, right) = (third(self.width, column), third(self.width, column + 1));
-        let (top, bottom) = (third(self.height, row), third(self.height, row + 1));
-        Self {
-            x: self.x + left,
-            y: self.y + top,
-            width: right - left,
-            height: bottom - top,
-        }
-    }
-
-    fn intersection(&self, other: &Self) -> u64 {
-        let span = |a: u32, a_len: u32, b: u32, b_len: u32| {
-            u64::from((a + a_len).min(b + b_len).saturating_sub(a.max(b)))
-        };
-        span(self.x, self.width, other.x, other.width)
-            * span(self.y, self.height, other.y, other.height)
-    }
-
-    fn area(&self) -> u64 {
-        u64::from(self.width) * u64::from(self.height)
-    }
-}
+use crate::{Answer, Body, Error, Grid, Model, Request, Timing};
 
 /// What one tile answered.
 #[derive(Debug, Clone, PartialEq)]
@@ -152,8 +65,8 @@ impl Model {
     /// As [`Model::pair`] and [`Model::ask`].
     pub fn ask_frame(
         &mut self,
-        before: &Picture,
-        after: &Picture,
+        before: &Image,
+        after: &Image,
         tiling: Tiling,
         requests: &[Request],
     ) -> Result<FrameAnswers, Error> {
@@ -167,7 +80,7 @@ impl Model {
         let mut tiles = Vec::new();
         let mut timing = Timing::default();
         for rect in tiling.rects(width, height) {
-            let cut = |picture: &Picture| picture.crop(rect.x, rect.y, rect.width, rect.height);
+            let cut = |picture: &Image| picture.crop(rect.x, rect.y, rect.width, rect.height);
             let guard = requests
                 .first()
                 .map(|request| request.guard.clone())
@@ -247,8 +160,8 @@ fn merge(frame: &Rect, tiles: &[TileAnswers], index: usize) -> Merged {
                     buildings: b,
                 } = answer.body
                 {
-                    roads.extend(r.grid.cells().map(|cell| rect.cell(cell)));
-                    buildings.extend(b.grid.cells().map(|cell| rect.cell(cell)));
+                    roads.extend(r.grid.cells().map(|cell| cell_of(rect, cell)));
+                    buildings.extend(b.grid.cells().map(|cell| cell_of(rect, cell)));
                 }
             }
             Merged::Localize {
@@ -272,17 +185,22 @@ fn own_share(rect: &Rect, tiles: &[TileAnswers]) -> f64 {
     let shared: u64 = tiles
         .iter()
         .filter(|other| other.rect != *rect)
-        .map(|other| rect.intersection(&other.rect))
+        .map(|other| rect.intersection_area(&other.rect))
         .sum();
     (1.0 - shared as f64 / (2.0 * rect.area() as f64)).max(0.25)
 }
 
+/// A cell of the 3x3 grid laid over a part.
+fn cell_of(part: &Rect, cell: Cell) -> Rect {
+    part.grid_cell(3, cell as u32 / 3, cell as u32 % 3)
+}
+
 fn grid_of(frame: &Rect, parts: &[Rect]) -> Grid {
     let touched = |cell: &Cell| {
-        let own = frame.cell(*cell);
+        let own = cell_of(frame, *cell);
         parts
             .iter()
-            .any(|part| part.intersection(&own) * 10 >= own.area().min(part.area()).max(1))
+            .any(|part| part.intersection_area(&own) * 10 >= own.area().min(part.area()).max(1))
     };
     Cell::ALL.into_iter().filter(touched).collect()
 }
@@ -290,13 +208,6 @@ fn grid_of(frame: &Rect, parts: &[Rect]) -> Grid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn an_overlap_as_large_as_the_tile_is_refused() {
-        assert!(Tiling::new(64, 64).is_err());
-        assert!(Tiling::new(0, 0).is_err());
-    }
 
     #[test]
     fn cells_are_placed_in_the_frame() {
@@ -312,7 +223,7 @@ mod tests {
             width: 30,
             height: 20,
         };
-        assert_eq!(rect.cell(Cell::CenterRight), expected);
+        assert_eq!(cell_of(&rect, Cell::CenterRight), expected);
         let frame = Rect {
             x: 0,
             y: 0,
@@ -320,30 +231,5 @@ mod tests {
             height: 300,
         };
         assert_eq!(grid_of(&frame, &[expected]).names(), ["bottom-center"]);
-    }
-
-    proptest! {
-        #[test]
-        fn tiles_cover_the_frame_and_stay_inside(
-            width in 1u32..500, height in 1u32..500, tile in 1u32..200, overlap in 0u32..100,
-        ) {
-            prop_assume!(overlap < tile);
-            let rects = Tiling::new(tile, overlap).unwrap().rects(width, height);
-            for rect in &rects {
-                prop_assert!(rect.x + rect.width <= width && rect.y + rect.height <= height);
-                prop_assert_eq!((rect.width, rect.height), (tile.min(width), tile.min(height)));
-            }
-            for (x, y) in [(0, 0), (width - 1, height - 1), (width / 2, height / 3), (width - 1, 0)] {
-                let covers = |r: &Rect| r.x <= x && x < r.x + r.width && r.y <= y && y < r.y + r.height;
-                prop_assert!(rects.iter().any(covers));
-            }
-        }
-
-        #[test]
-        fn cells_tile_their_part(width in 3u32..500, height in 3u32..500) {
-            let rect = Rect { x: 7, y: 9, width, height };
-            let area: u64 = Cell::ALL.iter().map(|&cell| rect.cell(cell).area()).sum();
-            prop_assert_eq!(area, rect.area());
-        }
     }
 }

@@ -12,7 +12,7 @@ pub use pattern::{Pattern, PatternError};
 pub use reader::{Problem, Severity};
 
 use deltavlm_carrier::Address;
-use deltavlm_runtime::Limits;
+use deltavlm_imaging::DecodeOptions;
 use reader::{Section, unknown};
 use std::{
     path::{Path, PathBuf},
@@ -215,10 +215,10 @@ impl Draft {
 
 impl ModelConfig {
     /// What a picture may cost, and which value of it is white.
-    pub(crate) fn limits(&self) -> Limits {
-        Limits {
+    pub(crate) fn decode_options(&self) -> DecodeOptions {
+        DecodeOptions {
             white: (self.white > 0).then_some(self.white),
-            ..Limits::default()
+            ..DecodeOptions::default()
         }
     }
 

@@ -22,7 +22,7 @@ fn the_shortest_configuration_gets_sensible_defaults() {
     let config = Config::parse(GOOD, Path::new("/etc/deltavlm")).unwrap();
     assert_eq!(config.model.bundle, Path::new("/etc/deltavlm/bundle"));
     assert_eq!(config.model.engine, "auto");
-    assert_eq!(config.model.limits().white, None);
+    assert_eq!(config.model.decode_options().white, None);
     assert_eq!(config.link.rate, 5184, "nine tenths of 57600 baud");
     assert_eq!(config.watch.settle, Duration::from_secs(2));
     assert_eq!(config.health.every, Duration::from_secs(300));

@@ -67,7 +67,7 @@ fn what_is_no_ordinary_file_is_not_read() {
 #[test]
 fn pictures_of_different_size_are_refused_with_both_sizes() {
     let scene = Scene {
-        after: text(&here("tests/golden/pictures/rgb_odd.png")),
+        after: text(&here("../imaging/tests/golden/pictures/rgb_odd.png")),
         ..scene()
     };
     refused(

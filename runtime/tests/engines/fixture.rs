@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use deltavlm_runtime::{
-    Check, Decoding, EngineChoice, Model, Options, Pair, Picture, Provider, Request,
+    Check, Decoding, EngineChoice, Image, Model, Options, Pair, Provider, Request,
 };
 use serde_json::Value;
 
@@ -73,8 +73,8 @@ pub(crate) fn free(text: &str) -> Request {
 }
 
 /// Pictures without any sense, of odd sizes: the answers still have a form.
-pub(crate) fn noise(seed: u32, width: u32, height: u32) -> Picture {
+pub(crate) fn noise(seed: u32, width: u32, height: u32) -> Image {
     let bytes = (0..width * height * 3)
         .map(|i| (i.wrapping_add(seed).wrapping_mul(2_654_435_761) >> 13) as u8);
-    Picture::from_rgb("noise", width, height, bytes.collect()).unwrap()
+    Image::from_rgb("noise", width, height, bytes.collect()).unwrap()
 }

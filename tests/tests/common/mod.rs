@@ -8,8 +8,8 @@ use deltavlm_host::{
     Analyst, Finding, PairFiles, Trouble,
     analyst::{Question, Reply},
 };
+use deltavlm_imaging::{DecodeOptions, Image};
 use deltavlm_link::message::{AnswerBody, Confidence, FaultReason, Grid9, Message};
-use deltavlm_runtime::picture::{Limits, Picture};
 use std::{
     fs,
     path::Path,
@@ -29,7 +29,7 @@ impl Analyst for PixelAnalyst {
     fn look(&mut self, pair: &PairFiles) -> Result<Finding, Trouble> {
         thread::sleep(Duration::from_millis(20));
         let open = |path: &Path| {
-            Picture::open(path, &Limits::default()).map_err(|error| Trouble {
+            Image::open(path, &DecodeOptions::default()).map_err(|error| Trouble {
                 reason: FaultReason::Unreadable,
                 detail: pair.name.clone(),
                 message: error.to_string(),

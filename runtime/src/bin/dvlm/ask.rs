@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{ArgGroup, Args};
-use deltavlm_runtime::tile::{Merged, Rect, Tiling};
+use deltavlm_runtime::tile::Merged;
 use deltavlm_runtime::{
-    Answer, Body, Error, Guard, Instruction, Mask, Model, Pair, Picture, Request, Timing, Turn,
+    Answer, Body, Error, Guard, Image, Instruction, Mask, Model, Pair, Request, Timing, Turn,
 };
+use deltavlm_runtime::{Rect, Tiling};
 use serde_json::{Value, json};
 
 use crate::common::{DecodingArguments, EngineArguments, print, print_engine};
@@ -84,9 +85,9 @@ fn fixed(name: &str) -> Result<Fixed, String> {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let started = Instant::now();
     // A picture that cannot be read is told before a model is loaded for it.
-    let limits = arguments.engine.options().limits;
-    let before = Picture::open(&arguments.before, &limits)?;
-    let after = Picture::open(&arguments.after, &limits)?;
+    let limits = arguments.engine.options().decode;
+    let before = Image::open(&arguments.before, &limits)?;
+    let after = Image::open(&arguments.after, &limits)?;
     let decoding_ms = started.elapsed().as_secs_f64() * 1e3;
     if before.size() != after.size() {
         return Err(Error::SizesDiffer {
@@ -213,7 +214,7 @@ fn write_mask(model: &mut Model, pair: &Pair, file: &Path) -> Result<Mask, Error
 fn frame(
     arguments: &Arguments,
     model: &mut Model,
-    [before, after]: [&Picture; 2],
+    [before, after]: [&Image; 2],
     tiling: Tiling,
     guard: &Guard,
     mut timing: Timing,

@@ -8,7 +8,7 @@ use deltavlm_bundle::{Instruction, Manifest, Segment};
 use deltavlm_kernels::Pool;
 use deltavlm_kernels::limits::Limits;
 use deltavlm_runtime::engine::{Input, Step};
-use deltavlm_runtime::{Error, Model, Picture, Request, available_bytes};
+use deltavlm_runtime::{Error, Image, Model, Request, available_bytes};
 use serde_json::{Value, json};
 
 use crate::common::{EngineArguments, bar, mib, print, print_engine};
@@ -288,7 +288,7 @@ fn end_to_end(
         let bytes = (0..side * side * 3)
             .map(|index| (index.wrapping_mul(seed) >> 7) as u8)
             .collect();
-        Picture::from_rgb("synthetic", side, side, bytes)
+        Image::from_rgb("synthetic", side, side, bytes)
     };
     let (before, after) = (picture(2_654_435_761)?, picture(40_503)?);
     let pair_ms = repeat(runs, || model.pair(&before, &after).map(drop))?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use deltavlm_runtime::{
-    CacheOptions, Check, Decoding, EngineChoice, Error, Limits, Model, Options, Provider,
+    CacheOptions, Check, DecodeOptions, Decoding, EngineChoice, Error, Model, Options, Provider,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -51,21 +51,21 @@ pub(crate) struct EngineArguments {
 
 impl EngineArguments {
     pub(crate) fn options(&self) -> Options {
-        let mut limits = Limits::default();
+        let mut decode = DecodeOptions::default();
         if let Some(pixels) = self.max_pixels {
-            limits.max_pixels = pixels;
+            decode.max_pixels = pixels;
         }
         if let Some(bytes) = self.max_bytes {
-            limits.max_bytes = bytes;
+            decode.max_bytes = bytes;
         }
-        limits.white = self.white;
+        decode.white = self.white;
         Options {
             engine: self.engine,
             ort_library: self.ort_library.clone(),
             ort_providers: self.provider.clone(),
             tensorrt_cache: self.tensorrt_cache.clone(),
             threads: self.threads,
-            limits,
+            decode,
             cache: CacheOptions {
                 // A single command has nothing to remember but what is on disk.
                 memory_bytes: 0,

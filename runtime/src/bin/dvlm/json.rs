@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Instant;
 
-use deltavlm_runtime::tile::{Merged, Rect};
+use deltavlm_runtime::Rect;
+use deltavlm_runtime::tile::Merged;
 use deltavlm_runtime::{
     Answer, Body, Cell, Counted, Decoding, Located, Mask, Model, Timing, peak_rss_bytes,
 };

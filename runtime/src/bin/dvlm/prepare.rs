@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use deltavlm_runtime::{Error, Model, Picture};
+use deltavlm_runtime::{Error, Image, Model};
 
 use crate::common::{EngineArguments, print, print_engine, spinner};
 
@@ -26,7 +26,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let mut model = Model::open(&arguments.bundle, &arguments.engine.options())?;
     progress.set_message(format!("{}: running every segment once", model.id()));
     let side = model.manifest().model.vision.image_size as u32;
-    let grey = Picture::from_rgb("grey", side, side, vec![128; (side * side * 3) as usize])?;
+    let grey = Image::from_rgb("grey", side, side, vec![128; (side * side * 3) as usize])?;
     let pair = model.pair(&grey, &grey)?;
     model.survey(&pair)?;
     model.mask(&pair)?;

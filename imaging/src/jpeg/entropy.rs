@@ -1,7 +1,7 @@
 //! Tables and the Huffman-coded bit stream.
 
-use super::{broken, u16_at};
-use crate::PictureFault;
+use super::bytes::{damaged, u16_at};
+use crate::error::ImageFault;
 
 /// Natural position of the n-th coefficient in zigzag order.
 pub(super) const ZIGZAG: [usize; 64] = [
@@ -21,12 +21,12 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    pub(super) fn define_quantisation(&mut self, mut body: &[u8]) -> Result<(), PictureFault> {
+    pub(super) fn define_quantisation(&mut self, mut body: &[u8]) -> Result<(), ImageFault> {
         while let Some((&head, rest)) = body.split_first() {
             let size = if head >> 4 == 0 { 64 } else { 128 };
             let (values, rest) = rest
                 .split_at_checked(size)
-                .ok_or_else(|| broken("a quantisation table is too short"))?;
+                .ok_or_else(|| damaged("a quantisation table is too short"))?;
             let mut table = [0; 64];
             for (index, &place) in ZIGZAG.iter().enumerate() {
                 table[place] = if size == 64 {
@@ -36,15 +36,15 @@ impl Tables {
                 };
             }
             let slot = self.quantisation.get_mut(usize::from(head & 15));
-            *slot.ok_or_else(|| broken("a quantisation table beyond the fourth"))? = Some(table);
+            *slot.ok_or_else(|| damaged("a quantisation table beyond the fourth"))? = Some(table);
             body = rest;
         }
         Ok(())
     }
 
-    pub(super) fn define_huffman(&mut self, mut body: &[u8]) -> Result<(), PictureFault> {
+    pub(super) fn define_huffman(&mut self, mut body: &[u8]) -> Result<(), ImageFault> {
         while let Some((&head, rest)) = body.split_first() {
-            let too_short = || broken("a Huffman table is too short");
+            let too_short = || damaged("a Huffman table is too short");
             let (lengths, rest) = rest.split_at_checked(16).ok_or_else(too_short)?;
             let count = lengths.iter().map(|&length| usize::from(length)).sum();
             let (symbols, rest) = rest.split_at_checked(count).ok_or_else(too_short)?;
@@ -55,7 +55,7 @@ impl Tables {
                 &mut self.ac
             };
             let slot = class.get_mut(usize::from(head & 15));
-            *slot.ok_or_else(|| broken("a Huffman table beyond the fourth"))? = Some(table);
+            *slot.ok_or_else(|| damaged("a Huffman table beyond the fourth"))? = Some(table);
             body = rest;
         }
         Ok(())
@@ -76,7 +76,7 @@ pub(super) struct Huffman {
 }
 
 impl Huffman {
-    fn new(lengths: &[u8], symbols: &[u8]) -> Result<Self, PictureFault> {
+    fn new(lengths: &[u8], symbols: &[u8]) -> Result<Self, ImageFault> {
         let mut fast = vec![(0, 0); 1 << FAST_BITS];
         let (mut limits, mut offsets) = ([0; 17], [0; 17]);
         let (mut code, mut place) = (0u32, 0usize);
@@ -85,7 +85,7 @@ impl Huffman {
             offsets[length as usize] = place as i32 - code as i32;
             for &symbol in &symbols[place..place + count] {
                 if code >= 1 << length {
-                    return Err(broken("an impossible Huffman table"));
+                    return Err(damaged("an impossible Huffman table"));
                 }
                 if length <= FAST_BITS {
                     let first = (code << (FAST_BITS - length)) as usize;
@@ -159,19 +159,19 @@ impl<'a> Bits<'a> {
         (value & ((1 << bits) - 1)) as u32
     }
 
-    fn skip(&mut self, bits: u32) -> Result<(), PictureFault> {
+    fn skip(&mut self, bits: u32) -> Result<(), ImageFault> {
         self.count = self
             .count
             .checked_sub(bits)
-            .ok_or_else(|| broken("the coded data breaks off"))?;
+            .ok_or_else(|| damaged("the coded data breaks off"))?;
         Ok(())
     }
 
-    pub(super) fn bit(&mut self) -> Result<bool, PictureFault> {
+    pub(super) fn bit(&mut self) -> Result<bool, ImageFault> {
         Ok(self.bits(1)? == 1)
     }
 
-    pub(super) fn bits(&mut self, bits: u32) -> Result<u32, PictureFault> {
+    pub(super) fn bits(&mut self, bits: u32) -> Result<u32, ImageFault> {
         if bits == 0 {
             return Ok(0);
         }
@@ -181,9 +181,9 @@ impl<'a> Bits<'a> {
     }
 
     /// A value of `size` bits whose sign is its first bit.
-    pub(super) fn signed(&mut self, size: u32) -> Result<i32, PictureFault> {
+    pub(super) fn signed(&mut self, size: u32) -> Result<i32, ImageFault> {
         if size > 15 {
-            return Err(broken("an impossible coefficient"));
+            return Err(damaged("an impossible coefficient"));
         }
         let value = self.bits(size)? as i32;
         let is_negative = size > 0 && value < 1 << (size - 1);
@@ -194,7 +194,7 @@ impl<'a> Bits<'a> {
         })
     }
 
-    pub(super) fn symbol(&mut self, table: &Huffman) -> Result<u8, PictureFault> {
+    pub(super) fn symbol(&mut self, table: &Huffman) -> Result<u8, ImageFault> {
         let (length, symbol) = table.fast[self.peek(FAST_BITS) as usize];
         if length > 0 {
             self.skip(u32::from(length))?;
@@ -208,21 +208,21 @@ impl<'a> Bits<'a> {
                 let symbol = usize::try_from(place)
                     .ok()
                     .and_then(|place| table.symbols.get(place));
-                return symbol.copied().ok_or_else(|| broken("an impossible code"));
+                return symbol.copied().ok_or_else(|| damaged("an impossible code"));
             }
         }
-        Err(broken("an impossible code"))
+        Err(damaged("an impossible code"))
     }
 
     /// Leaves the rest of the byte and reads a restart marker.
-    pub(super) fn restart(&mut self) -> Result<(), PictureFault> {
+    pub(super) fn restart(&mut self) -> Result<(), ImageFault> {
         (self.buffer, self.count) = (0, 0);
         while self.bytes.get(self.at) == Some(&0xff) && self.bytes.get(self.at + 1) == Some(&0xff) {
             self.at += 1;
         }
         let marker = u16_at(self.bytes, self.at)?;
         if !(0xffd0..=0xffd7).contains(&marker) {
-            return Err(broken("a restart marker is missing"));
+            return Err(damaged("a restart marker is missing"));
         }
         self.at += 2;
         Ok(())

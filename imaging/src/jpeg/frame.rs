@@ -1,7 +1,8 @@
 //! The frame: components with their sampling, coefficients and samples.
 
-use super::{broken, idct, u16_at};
-use crate::PictureFault;
+use super::bytes::{damaged, u16_at};
+use super::idct;
+use crate::error::ImageFault;
 
 pub(super) struct Frame {
     pub(super) width: usize,
@@ -33,23 +34,30 @@ pub(super) struct Component {
 }
 
 impl Frame {
-    pub(super) fn parse(body: &[u8], is_progressive: bool) -> Result<Self, PictureFault> {
+    pub(super) fn parse(body: &[u8], is_progressive: bool) -> Result<Self, ImageFault> {
         let byte = |at: usize| {
             body.get(at)
                 .copied()
-                .ok_or_else(|| broken("a header is too short"))
+                .ok_or_else(|| damaged("a header is too short"))
         };
         if byte(0)? != 8 {
-            return Err(PictureFault::Colours(format!("{}-bit JPEG", byte(0)?)));
+            return Err(ImageFault::UnsupportedColour(format!(
+                "{}-bit JPEG",
+                byte(0)?
+            )));
         }
         let (height, width) = (u16_at(body, 1)?, u16_at(body, 3)?);
         if width == 0 || height == 0 {
-            return Err(PictureFault::NoPixels);
+            return Err(ImageFault::NoPixels);
         }
         match byte(5)? {
             1 | 3 => {}
-            4 => return Err(PictureFault::Colours("CMYK".to_owned())),
-            count => return Err(PictureFault::Colours(format!("of {count} components"))),
+            4 => return Err(ImageFault::UnsupportedColour("CMYK".to_owned())),
+            count => {
+                return Err(ImageFault::UnsupportedColour(format!(
+                    "of {count} components"
+                )));
+            }
         }
         let mut components = Vec::new();
         for index in 0..usize::from(byte(5)?) {
@@ -57,7 +65,7 @@ impl Frame {
             let sampling = byte(at + 1)?;
             let (h, v) = (usize::from(sampling >> 4), usize::from(sampling & 15));
             if !(1..=4).contains(&h) || !(1..=4).contains(&v) || byte(at + 2)? > 3 {
-                return Err(broken("an impossible component"));
+                return Err(damaged("an impossible component"));
             }
             components.push(Component {
                 id: byte(at)?,
@@ -81,7 +89,9 @@ impl Frame {
         let mcus = (width.div_ceil(8 * max_h), height.div_ceil(8 * max_v));
         for component in &mut components {
             if !max_h.is_multiple_of(component.h) || !max_v.is_multiple_of(component.v) {
-                return Err(PictureFault::Colours("sampled at uneven steps".to_owned()));
+                return Err(ImageFault::UnsupportedColour(
+                    "sampled at uneven steps".to_owned(),
+                ));
             }
             component.width = (width * component.h).div_ceil(max_h);
             component.height = (height * component.v).div_ceil(max_v);
@@ -99,11 +109,11 @@ impl Frame {
     }
 
     /// Turns coefficients into samples, component by component.
-    pub(super) fn transform(&mut self) -> Result<(), PictureFault> {
+    pub(super) fn transform(&mut self) -> Result<(), ImageFault> {
         for component in &mut self.components {
             let table = component
                 .table
-                .ok_or_else(|| broken("a component without data"))?;
+                .ok_or_else(|| damaged("a component without data"))?;
             let stride = component.blocks.0 * 8;
             let mut samples = vec![0; stride * component.blocks.1 * 8];
             for (index, block) in std::mem::take(&mut component.coefficients)

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::Picture;
+use crate::image::Image;
 
 const PRECISION_BITS: u32 = 32 - 8 - 2;
 /// Half the width of the cubic kernel, in pixels of the smaller side.
@@ -13,9 +13,9 @@ const SUPPORT: f64 = 2.0;
 ///
 /// # Panics
 /// When a side is 0.
-pub fn resize(picture: &Picture, width: u32, height: u32) -> Vec<u8> {
+pub fn resize(image: &Image, width: u32, height: u32) -> Vec<u8> {
     assert!(width > 0 && height > 0, "resampling to nothing");
-    let (from_width, from_height) = picture.size();
+    let (from_width, from_height) = image.size();
     let (wide, tall) = ((from_width, width), (from_height, height));
     let horizontally = |rows: Cow<'_, [u8]>| match wide {
         (from, to) if from != to => horizontal(&rows, from as usize, to as usize),
@@ -25,9 +25,9 @@ pub fn resize(picture: &Picture, width: u32, height: u32) -> Vec<u8> {
         (from, to) if from != to => vertical(&rows, columns as usize, from as usize, to as usize),
         _ => rows.into_owned(),
     };
-    let rows = Cow::Borrowed(picture.rgb());
+    let rows = Cow::Borrowed(image.rgb());
     // The order shows in the rounding. Earlier releases always began with the
-    // horizontal pass; square pictures, such as those of training, are the same in both.
+    // horizontal pass; square images, such as those of training, are the same in both.
     let (less_wide, less_tall) = (shrinkage(wide), shrinkage(tall));
     if less_tall > 0 && less_tall > 2 * less_wide {
         horizontally(Cow::Owned(vertically(rows, from_width)))
@@ -136,10 +136,10 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_same_size_is_the_same_picture() {
+    fn the_same_size_is_the_same_image() {
         let rgb: Vec<u8> = (0..48).collect();
-        let picture = Picture::from_rgb("x", 4, 4, rgb.clone()).unwrap();
-        assert_eq!(resize(&picture, 4, 4), rgb);
+        let image = Image::from_rgb("x", 4, 4, rgb.clone()).unwrap();
+        assert_eq!(resize(&image, 4, 4), rgb);
     }
 
     proptest! {
@@ -148,8 +148,8 @@ mod tests {
             value: u8, width in 1u32..40, height in 1u32..40, to in 1u32..40,
         ) {
             let rgb = vec![value; (width * height * 3) as usize];
-            let picture = Picture::from_rgb("x", width, height, rgb).unwrap();
-            prop_assert!(resize(&picture, to, to).iter().all(|&v| v == value));
+            let image = Image::from_rgb("x", width, height, rgb).unwrap();
+            prop_assert!(resize(&image, to, to).iter().all(|&v| v == value));
         }
     }
 }

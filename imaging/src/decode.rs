@@ -1,16 +1,51 @@
 //! Files to 8-bit RGB, with the colour conversions of Pillow.
 
+use std::borrow::Cow;
 use std::io::Cursor;
 use std::path::Path;
 
-use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader};
 
-use super::{Limits, Picture, jpeg};
-use crate::{Error, PictureFault};
+use crate::error::{ImageError, ImageFault};
+use crate::image::{Image, ImageSource};
+use crate::jpeg;
+use crate::options::DecodeOptions;
 
-pub(super) fn open(path: &Path, limits: &Limits) -> Result<Picture, Error> {
+impl Image {
+    /// Reads and decodes a PNG, JPEG or TIFF file.
+    ///
+    /// # Errors
+    /// [`ImageError::Unusable`] names the file, the fault and the remedy.
+    pub fn open(path: &Path, options: &DecodeOptions) -> Result<Self, ImageError> {
+        open(path, options)
+    }
+
+    /// Decodes a PNG, JPEG or TIFF file held in memory; `name` is for errors.
+    ///
+    /// # Errors
+    /// [`ImageError::Unusable`].
+    pub fn decode(name: &str, bytes: &[u8], options: &DecodeOptions) -> Result<Self, ImageError> {
+        decode(name, bytes, options)
+    }
+}
+
+impl ImageSource<'_> {
+    /// Decodes where needed; `name` is for errors about bytes, which have no file name.
+    ///
+    /// # Errors
+    /// [`ImageError::Unusable`].
+    pub fn read(&self, name: &str, options: &DecodeOptions) -> Result<Cow<'_, Image>, ImageError> {
+        match self {
+            Self::Path(path) => Image::open(path, options).map(Cow::Owned),
+            Self::Bytes(bytes) => Image::decode(name, bytes, options).map(Cow::Owned),
+            Self::Decoded(image) => Ok(Cow::Borrowed(image)),
+        }
+    }
+}
+
+fn open(path: &Path, options: &DecodeOptions) -> Result<Image, ImageError> {
     let name = path.display().to_string();
-    let unreadable = |source| fault(&name, PictureFault::Unreadable(source));
+    let unreadable = |source| fault(&name, ImageFault::Unreadable(source));
     let metadata = std::fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
         // Reading a pipe may wait, and a device may give, for ever.
@@ -20,36 +55,36 @@ pub(super) fn open(path: &Path, limits: &Limits) -> Result<Picture, Error> {
         };
         return Err(unreadable(problem));
     }
-    check_bytes(&name, metadata.len(), limits)?;
+    check_bytes(&name, metadata.len(), options)?;
     let bytes = std::fs::read(path).map_err(unreadable)?;
-    decode(&name, &bytes, limits)
+    decode(&name, &bytes, options)
 }
 
-pub(super) fn decode(name: &str, bytes: &[u8], limits: &Limits) -> Result<Picture, Error> {
-    check_bytes(name, bytes.len() as u64, limits)?;
+fn decode(name: &str, bytes: &[u8], options: &DecodeOptions) -> Result<Image, ImageError> {
+    check_bytes(name, bytes.len() as u64, options)?;
     if bytes.is_empty() {
-        return Err(fault(name, PictureFault::Empty));
+        return Err(fault(name, ImageFault::Empty));
     }
-    let format = format(bytes).ok_or_else(|| fault(name, PictureFault::UnknownFormat))?;
+    let format = format(bytes).ok_or_else(|| fault(name, ImageFault::UnknownFormat))?;
 
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut allocation = image::Limits::default();
     // Sixteen bytes a pixel cover the deepest format and the decoder's own buffers.
-    allocation.max_alloc = Some(limits.max_pixels.saturating_mul(16).max(1 << 24));
+    allocation.max_alloc = Some(options.max_pixels.saturating_mul(16).max(1 << 24));
     reader.limits(allocation);
     let mut decoder = reader
         .into_decoder()
-        .map_err(|error| damaged(name, &error))?;
+        .map_err(|error| damaged(name, error))?;
 
     let (width, height) = decoder.dimensions();
     if width == 0 || height == 0 {
-        return Err(fault(name, PictureFault::NoPixels));
+        return Err(fault(name, ImageFault::NoPixels));
     }
-    if u64::from(width) * u64::from(height) > limits.max_pixels {
-        let limit = limits.max_pixels;
+    if u64::from(width) * u64::from(height) > options.max_pixels {
+        let limit = options.max_pixels;
         return Err(fault(
             name,
-            PictureFault::TooManyPixels {
+            ImageFault::TooManyPixels {
                 width,
                 height,
                 limit,
@@ -60,28 +95,31 @@ pub(super) fn decode(name: &str, bytes: &[u8], limits: &Limits) -> Result<Pictur
         decoder.original_color_type(),
         ExtendedColorType::Cmyk8 | ExtendedColorType::Cmyk16
     ) {
-        return Err(fault(name, PictureFault::Colours("CMYK".to_owned())));
+        return Err(fault(
+            name,
+            ImageFault::UnsupportedColour("CMYK".to_owned()),
+        ));
     }
     let orientation = decoder
         .orientation()
-        .map_err(|error| damaged(name, &error))?;
+        .map_err(|error| damaged(name, error))?;
     let mut image = if format == ImageFormat::Jpeg {
         jpeg_image(bytes, (width, height)).map_err(|problem| fault(name, problem))?
     } else {
-        DynamicImage::from_decoder(decoder).map_err(|error| damaged(name, &error))?
+        DynamicImage::from_decoder(decoder).map_err(|error| damaged(name, error))?
     };
     image.apply_orientation(orientation);
     let (width, height) = (image.width(), image.height());
-    if limits.white.is_none()
+    if options.white.is_none()
         && let Some(highest) = dark(&image)
     {
         log::warn!(
-            "{name}: its 16-bit values reach only {highest} of 65535, so it becomes dark; say with \
-             `--white` (`Limits::white`) which value is white"
+            "{name}: its 16-bit values reach only {highest} of 65535, so it becomes dark; state the \
+             value that is white (4095 for a 12-bit camera)"
         );
     }
-    let rgb = to_rgb(image, limits.white).map_err(|problem| fault(name, problem))?;
-    Picture::from_rgb(name, width, height, rgb)
+    let rgb = to_rgb(image, options.white).map_err(|problem| fault(name, problem))?;
+    Image::from_rgb(name, width, height, rgb)
 }
 
 /// By content, whatever the file is called.
@@ -96,7 +134,7 @@ fn format(bytes: &[u8]) -> Option<ImageFormat> {
         .filter(|format| read.contains(format))
 }
 
-fn jpeg_image(bytes: &[u8], size: (u32, u32)) -> Result<DynamicImage, PictureFault> {
+fn jpeg_image(bytes: &[u8], size: (u32, u32)) -> Result<DynamicImage, ImageFault> {
     let jpeg::Decoded {
         width,
         height,
@@ -108,12 +146,12 @@ fn jpeg_image(bytes: &[u8], size: (u32, u32)) -> Result<DynamicImage, PictureFau
     } else {
         image::RgbImage::from_raw(width, height, rows).map(DynamicImage::ImageRgb8)
     };
-    image.ok_or_else(|| PictureFault::Damaged("its rows do not fill it".to_owned()))
+    image.ok_or_else(|| ImageFault::damaged("its rows do not fill it"))
 }
 
 /// Pillow's `convert("RGB")`: grey is repeated, transparency is dropped, of 16 bits
-/// per colour the upper eight are kept. For 16-bit grey and for `white` see [`Limits`].
-fn to_rgb(image: DynamicImage, white: Option<u16>) -> Result<Vec<u8>, PictureFault> {
+/// per colour the upper eight are kept. For 16-bit grey and for `white` see [`DecodeOptions`].
+fn to_rgb(image: DynamicImage, white: Option<u16>) -> Result<Vec<u8>, ImageFault> {
     let grey = |values: &mut dyn Iterator<Item = u8>| values.flat_map(|v| [v, v, v]).collect();
     let high = |value: u16| match white {
         None => (value >> 8) as u8,
@@ -143,7 +181,11 @@ fn to_rgb(image: DynamicImage, white: Option<u16>) -> Result<Vec<u8>, PictureFau
                 None => grey(&mut image.pixels().map(|p| high(p[0]))),
             }
         }
-        _ => return Err(PictureFault::Colours("floating-point numbers".to_owned())),
+        _ => {
+            return Err(ImageFault::UnsupportedColour(
+                "floating-point numbers".to_owned(),
+            ));
+        }
     })
 }
 
@@ -159,37 +201,37 @@ fn dark(image: &DynamicImage) -> Option<u16> {
     (least..1 << 14).contains(&highest).then_some(highest)
 }
 
-fn check_bytes(name: &str, bytes: u64, limits: &Limits) -> Result<(), Error> {
-    if bytes > limits.max_bytes {
-        let limit = limits.max_bytes;
-        return Err(fault(name, PictureFault::TooManyBytes { bytes, limit }));
+fn check_bytes(name: &str, bytes: u64, options: &DecodeOptions) -> Result<(), ImageError> {
+    if bytes > options.max_bytes {
+        let limit = options.max_bytes;
+        return Err(fault(name, ImageFault::TooManyBytes { bytes, limit }));
     }
     Ok(())
 }
 
-fn fault(name: &str, fault: PictureFault) -> Error {
-    Error::Picture {
+fn fault(name: &str, fault: ImageFault) -> ImageError {
+    ImageError::Unusable {
         name: name.to_owned(),
         fault,
     }
 }
 
-fn damaged(name: &str, error: &ImageError) -> Error {
-    let problem = match error {
-        ImageError::Unsupported(unsupported) => {
-            PictureFault::Colours(format!("not supported ({unsupported})"))
+fn damaged(name: &str, error: image::ImageError) -> ImageError {
+    let problem = match &error {
+        image::ImageError::Unsupported(unsupported) => {
+            let problem = format!("not supported ({unsupported})");
+            return fault(name, ImageFault::UnsupportedColour(problem));
         }
-        ImageError::Limits(limits) => {
-            PictureFault::Damaged(format!("it asks for too much memory ({limits})"))
-        }
+        image::ImageError::Limits(limits) => format!("it asks for too much memory ({limits})"),
         // Some decoders' messages have several lines.
         other => {
             let problem = other.to_string();
             let words: Vec<&str> = problem.split_whitespace().collect();
-            PictureFault::Damaged(words.join(" "))
+            words.join(" ")
         }
     };
-    fault(name, problem)
+    let source = Some(error.into());
+    fault(name, ImageFault::Damaged { problem, source })
 }
 
 #[cfg(test)]
@@ -211,7 +253,7 @@ mod tests {
     }
 
     fn refusal(bytes: &[u8]) -> String {
-        decode("x.png", bytes, &Limits::default())
+        decode("x.png", bytes, &DecodeOptions::default())
             .unwrap_err()
             .to_string()
     }
@@ -220,7 +262,7 @@ mod tests {
     fn every_truncation_is_an_error_that_names_the_file() {
         for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Tiff] {
             let whole = encoded(&sample(), format);
-            decode("x.png", &whole, &Limits::default()).unwrap();
+            decode("x.png", &whole, &DecodeOptions::default()).unwrap();
             // Behind the last pixels lie a few bytes that carry no picture.
             for length in (0..whole.len() - 16).step_by(7) {
                 let error = refusal(&whole[..length]);
@@ -235,9 +277,9 @@ mod tests {
         assert!(refusal(b"").contains("empty"));
         assert!(refusal(b"GIF89a.............").contains("not a PNG, JPEG or TIFF"));
         assert!(refusal(b"just some text").contains("not a PNG, JPEG or TIFF"));
-        let small = Limits {
+        let small = DecodeOptions {
             max_pixels: 1000,
-            ..Limits::default()
+            ..DecodeOptions::default()
         };
         let error = decode("x.png", &encoded(&sample(), ImageFormat::Png), &small).unwrap_err();
         assert!(
@@ -274,9 +316,9 @@ mod tests {
     #[test]
     fn deep_pictures_are_scaled_and_never_clipped() {
         let level = |image: DynamicImage, format, white| {
-            let limits = Limits {
+            let limits = DecodeOptions {
                 white,
-                ..Limits::default()
+                ..DecodeOptions::default()
             };
             let picture = decode("x", &encoded(&image, format), &limits).unwrap();
             assert!(picture.rgb().iter().all(|value| *value == picture.rgb()[0]));
@@ -330,7 +372,7 @@ mod tests {
             let mut bytes = encoded(&sample(), format);
             let position = position % bytes.len();
             bytes[position] = value;
-            let _ = decode("x", &bytes, &Limits { max_pixels: 1 << 20, ..Limits::default() });
+            let _ = decode("x", &bytes, &DecodeOptions { max_pixels: 1 << 20, ..DecodeOptions::default() });
         }
     }
 }

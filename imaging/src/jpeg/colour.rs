@@ -1,8 +1,15 @@
 //! Planes to rows: triangular upsampling and the fixed-point colour conversion.
 
-use super::Decoded;
 use super::frame::{Component, Frame};
-use crate::PictureFault;
+use crate::error::ImageFault;
+
+/// Decoded rows: three bytes a pixel, or one for grey.
+pub(crate) struct Decoded {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) is_grey: bool,
+    pub(crate) rows: Vec<u8>,
+}
 
 /// What the file says about its colours.
 #[derive(Default)]
@@ -27,7 +34,7 @@ impl Hints {
     }
 }
 
-pub(super) fn rows(frame: &Frame, hints: &Hints) -> Result<Decoded, PictureFault> {
+pub(super) fn rows(frame: &Frame, hints: &Hints) -> Result<Decoded, ImageFault> {
     let (width, height) = (frame.width, frame.height);
     let is_grey = frame.components.len() == 1;
     let is_rgb = hints.is_rgb(frame);

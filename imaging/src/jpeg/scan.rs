@@ -1,9 +1,9 @@
 //! One scan: coefficients of one or more components, whole or in part.
 
-use super::broken;
+use super::bytes::damaged;
 use super::entropy::{Bits, Huffman, Tables, ZIGZAG};
 use super::frame::Frame;
-use crate::PictureFault;
+use crate::error::ImageFault;
 
 /// What a scan adds to the coefficients.
 struct Part {
@@ -35,8 +35,8 @@ pub(super) fn read(
     tables: &Tables,
     header: &[u8],
     data: &[u8],
-) -> Result<usize, PictureFault> {
-    let too_short = || broken("a scan header is too short");
+) -> Result<usize, ImageFault> {
+    let too_short = || damaged("a scan header is too short");
     let (&count, rest) = header.split_first().ok_or_else(too_short)?;
     let count = usize::from(count);
     let (selectors, rest) = rest.split_at_checked(2 * count).ok_or_else(too_short)?;
@@ -65,7 +65,7 @@ pub(super) fn read(
         || mixed
         || (part.first > 0 && count != 1)
     {
-        return Err(broken("an impossible scan"));
+        return Err(damaged("an impossible scan"));
     }
 
     let mut members = Vec::new();
@@ -74,20 +74,20 @@ pub(super) fn read(
             .components
             .iter()
             .position(|component| component.id == selector[0]);
-        let index = index.ok_or_else(|| broken("a scan of an unknown component"))?;
+        let index = index.ok_or_else(|| damaged("a scan of an unknown component"))?;
         let component = &mut frame.components[index];
         if component.table.is_none() {
             component.table = tables.quantisation[component.quantisation];
         }
         if component.table.is_none() {
-            return Err(broken("a quantisation table is missing"));
+            return Err(damaged("a quantisation table is missing"));
         }
         if component.coefficients.is_empty() {
             component.coefficients = vec![[0; 64]; component.blocks.0 * component.blocks.1];
         }
         let table = |class: &'_ [Option<Huffman>; 4], slot: u8| usize::from(slot) < class.len();
         if !table(&tables.dc, selector[1] >> 4) || !table(&tables.ac, selector[1] & 15) {
-            return Err(broken("a Huffman table beyond the fourth"));
+            return Err(damaged("a Huffman table beyond the fourth"));
         }
         members.push(Member {
             index,
@@ -99,7 +99,7 @@ pub(super) fn read(
     let mut bits = Bits::new(data);
     let mut state = State::default();
     match members.as_slice() {
-        [] => return Err(broken("a scan of nothing")),
+        [] => return Err(damaged("a scan of nothing")),
         [only] => {
             // A component alone is coded block by block, without padding.
             let component = &frame.components[only.index];
@@ -135,7 +135,7 @@ fn restart(
     state: &mut State,
     tables: &Tables,
     unit: usize,
-) -> Result<(), PictureFault> {
+) -> Result<(), ImageFault> {
     if tables.restart_interval > 0 && unit > 0 && unit.is_multiple_of(tables.restart_interval) {
         bits.restart()?;
         *state = State::default();
@@ -150,11 +150,11 @@ fn block(
     part: &Part,
     state: &mut State,
     bits: &mut Bits<'_>,
-) -> Result<(), PictureFault> {
+) -> Result<(), ImageFault> {
     let is_progressive = frame.is_progressive;
     let component = &mut frame.components[member.index];
     let block = &mut component.coefficients[row * component.blocks.0 + column];
-    let missing = || broken("a Huffman table is missing");
+    let missing = || damaged("a Huffman table is missing");
     let prediction = &mut state.predictions[member.index];
     if part.first == 0 {
         if part.high > 0 {
@@ -181,7 +181,7 @@ fn block(
 }
 
 /// All of a block's coefficients but the first.
-fn whole(block: &mut [i16; 64], ac: &Huffman, bits: &mut Bits<'_>) -> Result<(), PictureFault> {
+fn whole(block: &mut [i16; 64], ac: &Huffman, bits: &mut Bits<'_>) -> Result<(), ImageFault> {
     let mut at = 1;
     while at < 64 {
         let symbol = bits.symbol(ac)?;
@@ -200,10 +200,10 @@ fn whole(block: &mut [i16; 64], ac: &Huffman, bits: &mut Bits<'_>) -> Result<(),
     Ok(())
 }
 
-fn set(block: &mut [i16; 64], at: usize, value: i32) -> Result<(), PictureFault> {
+fn set(block: &mut [i16; 64], at: usize, value: i32) -> Result<(), ImageFault> {
     let place = ZIGZAG
         .get(at)
-        .ok_or_else(|| broken("a coefficient beyond its block"))?;
+        .ok_or_else(|| damaged("a coefficient beyond its block"))?;
     block[*place] = value as i16;
     Ok(())
 }
@@ -214,7 +214,7 @@ fn first_pass(
     part: &Part,
     end_run: &mut u32,
     bits: &mut Bits<'_>,
-) -> Result<(), PictureFault> {
+) -> Result<(), ImageFault> {
     if *end_run > 0 {
         *end_run -= 1;
         return Ok(());
@@ -244,7 +244,7 @@ fn refine(
     part: &Part,
     end_run: &mut u32,
     bits: &mut Bits<'_>,
-) -> Result<(), PictureFault> {
+) -> Result<(), ImageFault> {
     let bit = 1i16 << part.low;
     let mut at = part.first;
     if *end_run == 0 {
@@ -284,7 +284,7 @@ fn refine(
     Ok(())
 }
 
-fn sharpen(value: &mut i16, bit: i16, bits: &mut Bits<'_>) -> Result<(), PictureFault> {
+fn sharpen(value: &mut i16, bit: i16, bits: &mut Bits<'_>) -> Result<(), ImageFault> {
     if bits.bit()? && *value & bit == 0 {
         *value = if *value >= 0 {
             value.wrapping_add(bit)

@@ -3,8 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use deltavlm_runtime::picture::{normalise, resize};
-use deltavlm_runtime::{Limits, Picture};
+use deltavlm_imaging::{DecodeOptions, Image, normalise, resize};
 
 const SIDE: u32 = 24;
 const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
@@ -15,7 +14,7 @@ fn golden() -> PathBuf {
 }
 
 #[test]
-fn every_picture_equals_pillow() {
+fn every_image_equals_pillow() {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(golden().join("pictures"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -25,8 +24,8 @@ fn every_picture_equals_pillow() {
     let size = (SIDE * SIDE * 3) as usize;
     assert_eq!(expected.len(), paths.len() * size);
     for (path, expected) in paths.iter().zip(expected.chunks_exact(size)) {
-        let picture = Picture::open(path, &Limits::default()).unwrap();
-        let found = resize(&picture, SIDE, SIDE);
+        let image = Image::open(path, &DecodeOptions::default()).unwrap();
+        let found = resize(&image, SIDE, SIDE);
         let worst = found
             .iter()
             .zip(expected)

@@ -6,32 +6,27 @@
 //! everything else is refused by name. Damage is an error where libjpeg would warn
 //! and go on.
 
+mod bytes;
 mod colour;
 mod entropy;
 mod frame;
 mod idct;
 mod scan;
 
-use crate::PictureFault;
+use crate::error::ImageFault;
+use bytes::{damaged, u16_at};
+pub(crate) use colour::Decoded;
 use frame::Frame;
 
-/// Decoded rows: three bytes a pixel, or one for grey.
-pub(super) struct Decoded {
-    pub(super) width: u32,
-    pub(super) height: u32,
-    pub(super) is_grey: bool,
-    pub(super) rows: Vec<u8>,
-}
-
 /// Decodes a whole file of the size that the caller has checked.
-pub(super) fn decode(bytes: &[u8], size: (u32, u32)) -> Result<Decoded, PictureFault> {
+pub(crate) fn decode(bytes: &[u8], size: (u32, u32)) -> Result<Decoded, ImageFault> {
     let mut frame: Option<Frame> = None;
     let mut tables = entropy::Tables::default();
     let mut colours = colour::Hints::default();
     let mut at = 2;
     loop {
         let marker = next_marker(bytes, &mut at)
-            .ok_or_else(|| broken("it breaks off before the end of the image"))?;
+            .ok_or_else(|| damaged("it breaks off before the end of the image"))?;
         if marker == 0xd9 {
             break;
         }
@@ -43,25 +38,25 @@ pub(super) fn decode(bytes: &[u8], size: (u32, u32)) -> Result<Decoded, PictureF
         match marker {
             0xc0..=0xc2 => {
                 if frame.is_some() {
-                    return Err(broken("two frames in one file"));
+                    return Err(damaged("two frames in one file"));
                 }
                 let parsed = Frame::parse(body, marker == 0xc2)?;
                 if (parsed.width as u32, parsed.height as u32) != size {
-                    return Err(broken("its headers contradict each other"));
+                    return Err(damaged("its headers contradict each other"));
                 }
                 frame = Some(parsed);
             }
             0xc4 => tables.define_huffman(body)?,
             0xc3 | 0xc5..=0xcf => {
                 let problem = "an unusual JPEG process (lossless, hierarchical or arithmetic)";
-                return Err(PictureFault::Colours(problem.to_owned()));
+                return Err(ImageFault::UnsupportedColour(problem.to_owned()));
             }
             0xdb => tables.define_quantisation(body)?,
             0xdd => tables.restart_interval = u16_at(body, 0)?,
             0xda => {
                 let frame = frame
                     .as_mut()
-                    .ok_or_else(|| broken("a scan without a frame"))?;
+                    .ok_or_else(|| damaged("a scan without a frame"))?;
                 at += scan::read(frame, &tables, body, &bytes[at..])?;
             }
             0xe0 => colours.jfif |= body.starts_with(b"JFIF\0"),
@@ -69,28 +64,17 @@ pub(super) fn decode(bytes: &[u8], size: (u32, u32)) -> Result<Decoded, PictureF
             _ => {}
         }
     }
-    let mut frame = frame.ok_or_else(|| broken("no picture inside"))?;
+    let mut frame = frame.ok_or_else(|| damaged("no picture inside"))?;
     frame.transform()?;
     colour::rows(&frame, &colours)
 }
 
-fn broken(problem: &str) -> PictureFault {
-    PictureFault::Damaged(problem.to_owned())
-}
-
-fn u16_at(body: &[u8], at: usize) -> Result<usize, PictureFault> {
-    let bytes = body
-        .get(at..at + 2)
-        .ok_or_else(|| broken("a header is too short"))?;
-    Ok(usize::from(u16::from_be_bytes([bytes[0], bytes[1]])))
-}
-
 /// The body of a marker segment.
-fn segment<'a>(bytes: &'a [u8], at: &mut usize) -> Result<&'a [u8], PictureFault> {
+fn segment<'a>(bytes: &'a [u8], at: &mut usize) -> Result<&'a [u8], ImageFault> {
     let length = u16_at(bytes, *at)?;
     let body = bytes
         .get(*at + 2..*at + length)
-        .ok_or_else(|| broken("a header is longer than the file"))?;
+        .ok_or_else(|| damaged("a header is longer than the file"))?;
     *at += length;
     Ok(body)
 }
