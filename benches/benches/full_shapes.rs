@@ -15,8 +15,8 @@ use std::path::Path;
 use deltavlm_benches::work::{Measured, Size};
 use deltavlm_benches::{Failure, nano, peers, work};
 use deltavlm_bundle::{MANIFEST_FILE, Manifest};
-use deltavlm_kernels::Pool;
-use deltavlm_kernels::limits::Limits;
+use deltavlm_kernels::ThreadPool;
+use deltavlm_kernels::roofline::Roofline;
 use deltavlm_runtime::EngineChoice;
 
 /// The published depths, to which the figures of fewer layers are scaled.
@@ -30,7 +30,7 @@ fn main() -> Result<(), Failure> {
         Ok(number) => number.parse()?,
         Err(_) => 2,
     };
-    let limits = Limits::measure(&Pool::new(threads)?);
+    let limits = Roofline::measure(&ThreadPool::new(threads)?);
     println!(
         "{threads} threads; at most {:.0} G int8 operations/s, {:.0} G f32 operations/s, {:.1} GB/s read\n",
         limits.int8_ops / 1e9,
@@ -110,7 +110,7 @@ fn shipped(threads: usize) -> Result<(), Failure> {
 fn print(
     all: &[Measured],
     sizes: &[(&str, Vec<Size>)],
-    limits: &Limits,
+    limits: &Roofline,
     (blocks, layers): (f64, f64),
 ) {
     println!("measured with {blocks} vision blocks and {layers} language-model layers;");
@@ -153,7 +153,7 @@ fn print(
 }
 
 /// How near a time is to the limit that binds this work at this precision.
-fn share(line: &Measured, sizes: &[(&str, Vec<Size>)], limits: &Limits) -> String {
+fn share(line: &Measured, sizes: &[(&str, Vec<Size>)], limits: &Roofline) -> String {
     // What the peers call a precision, and the bundle whose bytes are nearest.
     let names = [
         ("int4", "int4"),

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use deltavlm_bundle::{ElementType, FileRecord};
-use deltavlm_kernels::{BLOCK, Bits, Isa, quantize_best};
+use deltavlm_kernels::{BLOCK, Bits, Isa, quantize_mse};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
@@ -263,7 +263,7 @@ pub(crate) fn quantised(
 ) {
     let importance = item.importance.as_deref().map(Vec::as_slice);
     let width = item.matrix.width();
-    quantize_best(
+    quantize_mse(
         Isa::detect(),
         bits,
         width,

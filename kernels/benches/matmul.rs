@@ -11,10 +11,10 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use deltavlm_kernels::limits::Limits;
+use deltavlm_kernels::roofline::Roofline;
 use deltavlm_kernels::{
-    Bits, DenseMatrix, Epilogue, Heads, KeyValues, Pool, QuantizedMatrix, Queries, Scales, Values,
-    attend, matmul, matmul_dense,
+    Bits, DenseMatrix, DenseValues, Epilogue, Heads, KvCache, QuantizedMatrix, Queries, Scales,
+    ThreadPool, attend, matmul, matmul_dense,
 };
 
 /// Rows, inner dimension, columns; the widths of the models.
@@ -40,9 +40,9 @@ fn main() {
         .skip(1)
         .filter(|a| !a.starts_with("--"))
         .collect();
-    let pools = [1, 2].map(|threads| Pool::new(threads).expect("a pool"));
+    let pools = [1, 2].map(|threads| ThreadPool::new(threads).expect("a pool"));
     println!("instruction set {}", pools[0].isa());
-    let limits = pools.each_ref().map(Limits::measure);
+    let limits = pools.each_ref().map(Roofline::measure);
     for (pool, limits) in pools.iter().zip(&limits) {
         println!(
             "{} thread(s): {:.0} G int8 operations/s, {:.0} G f32 operations/s, {:.1} GB/s read",
@@ -73,34 +73,40 @@ fn main() {
 }
 
 /// Attention of `m` queries over as many keys.
-fn attention((m, heads, width): (usize, usize, usize), pools: &[Pool; 2], limits: &[Limits; 2]) {
+fn attention(
+    (m, heads, width): (usize, usize, usize),
+    pools: &[ThreadPool; 2],
+    limits: &[Roofline; 2],
+) {
     let row = heads * width;
     let values: Vec<f32> = (0..3 * m * row)
         .map(|i| (i % 97) as f32 / 97.0 - 0.5)
         .collect();
     let part = |i: usize| Heads {
         values: &values,
-        first: i * row,
+        offset: i * row,
         stride: 3 * row,
     };
-    let mut kept = KeyValues::default();
+    let mut cache = KvCache::default();
     let mut out = vec![0.0; m * row];
-    let (mut best, mut kept_in) = ([Duration::MAX; 2], [Duration::MAX; 2]);
+    let (mut best, mut append_best) = ([Duration::MAX; 2], [Duration::MAX; 2]);
     for _ in 0..RUNS {
         for (i, pool) in pools.iter().enumerate() {
             let start = Instant::now();
-            kept.reset(1, heads, width);
-            kept.append(pool, m, part(1), part(2), None).expect("shape");
-            kept_in[i] = kept_in[i].min(start.elapsed());
+            cache.reset(1, heads, width);
+            cache
+                .append(pool, m, part(1), part(2), None)
+                .expect("shape");
+            append_best[i] = append_best[i].min(start.elapsed());
             let queries = Queries {
                 heads: part(0),
-                count: heads,
+                num_heads: heads,
                 sequences: 1,
-                new: m,
+                positions: m,
                 scale: 0.1,
                 rotary: None,
             };
-            attend(pool, &queries, &kept, None, &mut out).expect("shape");
+            attend(pool, &queries, &cache, None, &mut out).expect("shape");
             best[i] = best[i].min(start.elapsed());
         }
     }
@@ -108,14 +114,14 @@ fn attention((m, heads, width): (usize, usize, usize), pools: &[Pool; 2], limits
     let seconds = best.map(|best| best.as_secs_f64());
     let share = |i: usize| 100.0 * (4 * m * m * row) as f64 / limits[i].f32_ops / seconds[i];
     println!(
-        "attention {m} of {heads} x {width}: {:.3} ms, {:.3} ms, {:.2}x, {:.0}%, {:.0}%; keeping {:.3} ms, {:.3} ms",
+        "attention {m} of {heads} x {width}: {:.3} ms, {:.3} ms, {:.2}x, {:.0}%, {:.0}%; append {:.3} ms, {:.3} ms",
         seconds[0] * 1e3,
         seconds[1] * 1e3,
         seconds[0] / seconds[1],
         share(0),
         share(1),
-        kept_in[0].as_secs_f64() * 1e3,
-        kept_in[1].as_secs_f64() * 1e3,
+        append_best[0].as_secs_f64() * 1e3,
+        append_best[1].as_secs_f64() * 1e3,
     );
 }
 
@@ -123,8 +129,8 @@ fn line(
     name: &str,
     (m, k, n): (usize, usize, usize),
     bits: Bits,
-    pools: &[Pool; 2],
-    limits: &[Limits; 2],
+    pools: &[ThreadPool; 2],
+    limits: &[Roofline; 2],
 ) {
     let blocks = n * k / 32;
     let size = blocks * (bits.block_bytes() + 4);
@@ -178,10 +184,15 @@ fn line(
 }
 
 /// The same product with weights in single precision.
-fn dense(name: &str, (m, k, n): (usize, usize, usize), pools: &[Pool; 2], limits: &[Limits; 2]) {
+fn dense(
+    name: &str,
+    (m, k, n): (usize, usize, usize),
+    pools: &[ThreadPool; 2],
+    limits: &[Roofline; 2],
+) {
     let x = vec![1.0_f32; m * k];
     let w = vec![0.5_f32; n * k];
-    let matrix = DenseMatrix::new(k, n, Values::F32(&w)).expect("shape");
+    let matrix = DenseMatrix::new(k, n, DenseValues::F32(&w)).expect("shape");
     let mut out = vec![0.0_f32; m * n];
     let mut best = [Duration::MAX; 2];
     for _ in 0..RUNS / 3 {

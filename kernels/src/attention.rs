@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! score[m] = fma over e of (q[e] * scale, k[m][e]); score[m] += bias[m]
-//! weight[m] = exp(score[m] - largest score);  total = sum of the weights
+//! weight[m] = exp(score[m] - max_or_nan score);  total = sum of the weights
 //! out[e] = (fma over m of (weight[m], v[m][e])) / total
 //! ```
 //!
@@ -15,19 +15,19 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use crate::compiled::compiled;
-use crate::disjoint::Disjoint;
+use crate::aligned_buffer::AlignedBuffer;
+use crate::elementwise::{max_or_nan, sum_of};
 use crate::error::ShapeError;
-use crate::key_values::KeyValues;
+use crate::gemm_f32::{COLUMNS, GemmArgs, Prefetcher};
+use crate::kv_cache::KvCache;
 use crate::layout::check_length;
 use crate::math;
-use crate::pool::Pool;
-use crate::scratch::Buffer;
-use crate::tile::{Ahead, COLUMNS, Tiles};
-use crate::values::{largest, sum_of};
+use crate::multiversion::multiversion;
+use crate::shared_slice::SharedSliceMut;
+use crate::thread_pool::ThreadPool;
 
 /// Queries of one task.
-const QUERIES: usize = 132;
+const QUERIES_PER_TASK: usize = 132;
 
 /// Vectors of heads inside wider rows: head `h` of position `i` begins at
 /// `first + i * stride + h * width`.
@@ -36,7 +36,7 @@ pub struct Heads<'a> {
     /// Rows of all positions of all sequences.
     pub values: &'a [f32],
     /// Where the first head of the first row begins.
-    pub first: usize,
+    pub offset: usize,
     /// The length of a row.
     pub stride: usize,
 }
@@ -49,10 +49,10 @@ impl Heads<'_> {
         width: usize,
     ) -> Result<(), ShapeError> {
         check_length(what, positions * self.stride, self.values.len())?;
-        if self.first + width > self.stride {
+        if self.offset + width > self.stride {
             return Err(ShapeError::Length {
                 what,
-                expected: self.first + width,
+                expected: self.offset + width,
                 actual: self.stride,
             });
         }
@@ -60,7 +60,7 @@ impl Heads<'_> {
     }
 
     pub(crate) fn row(&self, position: usize, head: usize, width: usize) -> &[f32] {
-        &self.values[position * self.stride + self.first + head * width..][..width]
+        &self.values[position * self.stride + self.offset + head * width..][..width]
     }
 }
 
@@ -80,7 +80,7 @@ impl Rotary<'_> {
     }
 
     #[inline(always)]
-    pub(crate) fn turn(&self, position: usize, x: &[f32], factor: f32, out: &mut [f32]) {
+    pub(crate) fn apply(&self, position: usize, x: &[f32], factor: f32, out: &mut [f32]) {
         let (width, half) = (x.len(), x.len() / 2);
         let cos = &self.cos[position * width..][..width];
         let sin = &self.sin[position * width..][..width];
@@ -94,13 +94,13 @@ impl Rotary<'_> {
 
 /// Numbers added to the scores.
 #[derive(Clone, Copy, Debug)]
-pub struct Bias<'a> {
+pub struct AttentionBias<'a> {
     /// `[sequences or 1, queries or 1, positions]`
     pub values: &'a [f32],
     /// Whether every sequence has rows of its own.
-    pub by_sequence: bool,
+    pub per_sequence: bool,
     /// Whether every query has a row of its own.
-    pub by_query: bool,
+    pub per_query: bool,
 }
 
 /// The queries of an attention.
@@ -110,32 +110,32 @@ pub struct Queries<'a> {
     pub heads: Heads<'a>,
     /// Number of heads: a multiple of the heads of keys and values, which
     /// consecutive query heads share.
-    pub count: usize,
+    pub num_heads: usize,
     /// Sequences. Keys of one sequence serve all of them.
     pub sequences: usize,
     /// Queries of each sequence.
-    pub new: usize,
+    pub positions: usize,
     /// What every query is multiplied with.
     pub scale: f32,
     /// The turn of every query.
     pub rotary: Option<Rotary<'a>>,
 }
 
-/// Attention of `queries` over what is kept: `out` is `[sequences, new, heads * width]`.
+/// Attention of `queries` over what is cache: `out` is `[sequences, new, heads * width]`.
 pub fn attend(
-    pool: &Pool,
+    pool: &ThreadPool,
     queries: &Queries<'_>,
-    kept: &KeyValues,
-    bias: Option<Bias<'_>>,
+    cache: &KvCache,
+    bias: Option<AttentionBias<'_>>,
     out: &mut [f32],
 ) -> Result<(), ShapeError> {
     let Queries {
-        count,
+        num_heads: count,
         sequences,
-        new,
+        positions: new,
         ..
     } = *queries;
-    let width = kept.width;
+    let width = cache.width;
     let row = count * width;
     let positions = sequences * new;
     queries.heads.check("queries", positions, row)?;
@@ -145,37 +145,37 @@ pub fn attend(
     check_length("output", positions * row, out.len())?;
     check_length(
         "sequences of keys",
-        if kept.sequences == 1 { 1 } else { sequences },
-        kept.sequences,
+        if cache.sequences == 1 { 1 } else { sequences },
+        cache.sequences,
     )?;
-    if kept.heads == 0 || kept.length == 0 {
+    if cache.heads == 0 || cache.length == 0 {
         return Err(ShapeError::Zero { what: "keys" });
     }
-    check_length("query heads", count / kept.heads * kept.heads, count)?;
+    check_length("query heads", count / cache.heads * cache.heads, count)?;
     if let Some(bias) = bias {
         let rows =
-            if bias.by_sequence { sequences } else { 1 } * if bias.by_query { new } else { 1 };
-        check_length("bias", rows * kept.length, bias.values.len())?;
+            if bias.per_sequence { sequences } else { 1 } * if bias.per_query { new } else { 1 };
+        check_length("bias", rows * cache.length, bias.values.len())?;
     }
-    let pieces = new.div_ceil(QUERIES);
-    let out = Disjoint::new(out);
+    let pieces = new.div_ceil(QUERIES_PER_TASK);
+    let out = SharedSliceMut::new(out);
     let isa = pool.isa();
     pool.run(sequences * count * pieces, |task| {
         let (index, piece) = (task / pieces, task % pieces);
         let (sequence, head) = (index / count, index % count);
-        let first = piece * QUERIES;
-        let rows = first..new.min(first + QUERIES);
-        one_head(
+        let first = piece * QUERIES_PER_TASK;
+        let rows = first..new.min(first + QUERIES_PER_TASK);
+        attend_one_head(
             isa,
             queries,
-            kept,
+            cache,
             bias,
             (sequence, head),
             rows.clone(),
             |query, values| {
                 let at = (sequence * new + query) * row + head * width;
                 // SAFETY: every query of every head belongs to one task.
-                unsafe { out.part(at..at + width) }.copy_from_slice(values);
+                unsafe { out.slice_mut(at..at + width) }.copy_from_slice(values);
             },
         );
     });
@@ -187,71 +187,71 @@ const CHUNK: usize = 128;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch {
-        queries: Buffer::new(),
-        scores: Buffer::new(),
-        context: Buffer::new(),
+        queries: AlignedBuffer::new(),
+        scores: AlignedBuffer::new(),
+        context: AlignedBuffer::new(),
     }) };
 }
 
 struct Scratch {
-    queries: Buffer<f32>,
-    scores: Buffer<f32>,
-    context: Buffer<f32>,
+    queries: AlignedBuffer<f32>,
+    scores: AlignedBuffer<f32>,
+    context: AlignedBuffer<f32>,
 }
 
-fn one_head(
+fn attend_one_head(
     isa: crate::Isa,
     queries: &Queries<'_>,
-    kept: &KeyValues,
-    bias: Option<Bias<'_>>,
+    cache: &KvCache,
+    bias: Option<AttentionBias<'_>>,
     (sequence, head): (usize, usize),
     rows: Range<usize>,
     mut write: impl FnMut(usize, &[f32]),
 ) {
-    let (width, padded, length) = (kept.width, kept.padded(), kept.length);
+    let (width, padded, length) = (cache.width, cache.padded(), cache.length);
     let columns = length.next_multiple_of(COLUMNS);
-    let shared = if kept.sequences == 1 { 0 } else { sequence };
-    let part = shared * kept.heads + head / (queries.count / kept.heads);
-    let keys = &kept.keys[part * width * kept.capacity..][..width * kept.capacity];
-    let values = &kept.values[part * kept.capacity * padded..][..kept.capacity * padded];
+    let shared = if cache.sequences == 1 { 0 } else { sequence };
+    let part = shared * cache.heads + head / (queries.num_heads / cache.heads);
+    let keys = &cache.keys[part * width * cache.capacity..][..width * cache.capacity];
+    let values = &cache.values[part * cache.capacity * padded..][..cache.capacity * padded];
     SCRATCH.with_borrow_mut(|scratch| {
         scratch.queries.grow(rows.len() * width);
         scratch.scores.grow(rows.len() * columns);
         scratch.context.grow(rows.len() * padded);
-        let scaled = &mut scratch.queries.values()[..rows.len() * width];
-        let scores = &mut scratch.scores.values()[..rows.len() * columns];
-        let context = &mut scratch.context.values()[..rows.len() * padded];
-        take_queries(isa, queries, (sequence, head), width, rows.clone(), scaled);
-        let products = Tiles {
+        let scaled = &mut scratch.queries.as_mut_slice()[..rows.len() * width];
+        let scores = &mut scratch.scores.as_mut_slice()[..rows.len() * columns];
+        let context = &mut scratch.context.as_mut_slice()[..rows.len() * padded];
+        load_queries(isa, queries, (sequence, head), width, rows.clone(), scaled);
+        let products = GemmArgs {
             rows: rows.len(),
             inner: width,
             columns,
             x: scaled.as_ptr(),
             x_stride: width,
             w: keys.as_ptr(),
-            w_stride: kept.capacity,
+            w_stride: cache.capacity,
             out: scores.as_mut_ptr(),
             out_stride: columns,
-            goes_on: false,
+            accumulate: false,
         };
         // SAFETY: the instruction set is a pool's, hence available; the scratch has
-        // just been cut to these sizes, and `columns` is at most the capacity, as
+        // just been cut to these sizes, and `columns` is at max the capacity, as
         // both are multiples of the same number.
-        unsafe { products.multiply(isa, &mut Ahead::nothing()) };
+        unsafe { products.multiply(isa, &mut Prefetcher::none()) };
         for (query, scores) in rows.clone().zip(scores.chunks_exact_mut(columns)) {
             let bias = bias.map(|bias| {
-                let of_sequence = if bias.by_sequence { sequence } else { 0 };
-                let row = if bias.by_query {
-                    of_sequence * queries.new + query
+                let of_sequence = if bias.per_sequence { sequence } else { 0 };
+                let row = if bias.per_query {
+                    of_sequence * queries.positions + query
                 } else {
                     of_sequence
                 };
                 &bias.values[row * length..][..length]
             });
-            weigh(isa, bias, length, scores);
+            softmax(isa, bias, length, scores);
         }
         for start in (0..length).step_by(CHUNK) {
-            let sums = Tiles {
+            let sums = GemmArgs {
                 rows: rows.len(),
                 inner: CHUNK.min(length - start),
                 columns: padded,
@@ -261,10 +261,10 @@ fn one_head(
                 w_stride: padded,
                 out: context.as_mut_ptr(),
                 out_stride: padded,
-                goes_on: start > 0,
+                accumulate: start > 0,
             };
-            // SAFETY: as above; `length` is at most the capacity.
-            unsafe { sums.multiply(isa, &mut Ahead::nothing()) };
+            // SAFETY: as above; `length` is at max the capacity.
+            unsafe { sums.multiply(isa, &mut Prefetcher::none()) };
         }
         for (query, context) in rows.zip(context.chunks_exact(padded)) {
             write(query, &context[..width]);
@@ -272,18 +272,18 @@ fn one_head(
     });
 }
 
-compiled! {
-    fn take_queries(
+multiversion! {
+    fn load_queries(
         queries: &Queries<'_>,
         place: (usize, usize),
         width: usize,
         rows: Range<usize>,
         scaled: &mut [f32],
-    ) = take_queries_of
+    ) = load_queries_of
 }
 
 #[inline(always)]
-fn take_queries_of(
+fn load_queries_of(
     queries: &Queries<'_>,
     (sequence, head): (usize, usize),
     width: usize,
@@ -291,10 +291,10 @@ fn take_queries_of(
     scaled: &mut [f32],
 ) {
     for (query, scaled) in rows.zip(scaled.chunks_exact_mut(width)) {
-        let position = sequence * queries.new + query;
+        let position = sequence * queries.positions + query;
         let from = queries.heads.row(position, head, width);
         match queries.rotary {
-            Some(rotary) => rotary.turn(position, from, queries.scale, scaled),
+            Some(rotary) => rotary.apply(position, from, queries.scale, scaled),
             None => {
                 for (scaled, x) in scaled.iter_mut().zip(from) {
                     *scaled = x * queries.scale;
@@ -304,23 +304,23 @@ fn take_queries_of(
     }
 }
 
-compiled! {
+multiversion! {
     /// Scores to weights that add up to one.
-    fn weigh(bias: Option<&[f32]>, length: usize, scores: &mut [f32]) = weigh_of
+    fn softmax(bias: Option<&[f32]>, length: usize, scores: &mut [f32]) = softmax_of
 }
 
 #[inline(always)]
-fn weigh_of(bias: Option<&[f32]>, length: usize, scores: &mut [f32]) {
+fn softmax_of(bias: Option<&[f32]>, length: usize, scores: &mut [f32]) {
     if let Some(bias) = bias {
         for (score, bias) in scores.iter_mut().zip(bias) {
             *score += bias;
         }
     }
-    // Columns beyond the last position hold products with old memory.
+    // ColumnPtrs beyond the last position hold products with old memory.
     scores[length..].fill(f32::NEG_INFINITY);
-    let most = largest(scores);
+    let max = max_or_nan(scores);
     for score in scores.iter_mut() {
-        *score = math::exp(*score - most);
+        *score = math::exp(*score - max);
     }
     let factor = 1.0 / sum_of(scores, |weight| weight);
     for score in scores.iter_mut() {

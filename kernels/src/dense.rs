@@ -9,42 +9,42 @@ use std::ops::Range;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use crate::compiled::compiled;
-use crate::disjoint::Disjoint;
+use crate::aligned_buffer::AlignedBuffer;
 use crate::error::ShapeError;
+use crate::gemm_f32::{COLUMNS, GemmArgs, Prefetcher};
 use crate::isa::Isa;
 use crate::layout::check_length;
-use crate::matmul::{Epilogue, Target};
-use crate::parts::{Parts, TASKS_PER_THREAD};
-use crate::pool::Pool;
-use crate::scratch::Buffer;
-use crate::tile::{Ahead, COLUMNS, Tiles};
+use crate::multiversion::multiversion;
+use crate::quantized::{Epilogue, Target};
+use crate::shared_slice::SharedSliceMut;
+use crate::task_grid::{TASKS_PER_THREAD, TaskGrid};
+use crate::thread_pool::ThreadPool;
 
 /// Output columns of a task at most: whole pages of a row are read one after the
 /// other.
-const PANEL: usize = 512;
-/// Columns of a piece that stays in the first-level cache.
-const PIECE: usize = 64;
+const MAX_COLUMNS: usize = 512;
+/// ColumnPtrs of a panel that stays in the first-level cache.
+const PANEL_COLUMNS: usize = 64;
 /// Rows of the weights that are copied at a time.
-const CHUNK: usize = 128;
+const KC: usize = 128;
 /// Rows beyond this are another task, which copies the weights again.
-const MOST_ROWS: usize = 384;
+const MAX_ROWS: usize = 384;
 /// The most rows for which weights are used as they are read.
-const DIRECT_ROWS: usize = 3;
-/// Columns of a task for so few rows at most.
-const DIRECT_PANEL: usize = 2048;
+const GEMV_MAX_ROWS: usize = 3;
+/// ColumnPtrs of a task for so few rows at most.
+const GEMV_COLUMNS: usize = 2048;
 
 /// A borrowed matrix of `k` rows of `n` weights.
 #[derive(Clone, Copy, Debug)]
 pub struct DenseMatrix<'a> {
     k: usize,
     n: usize,
-    values: Values<'a>,
+    values: DenseValues<'a>,
 }
 
 /// Weights as they are stored, row after row.
 #[derive(Clone, Copy, Debug)]
-pub enum Values<'a> {
+pub enum DenseValues<'a> {
     /// Single precision.
     F32(&'a [f32]),
     /// Half precision.
@@ -53,7 +53,7 @@ pub enum Values<'a> {
 
 impl<'a> DenseMatrix<'a> {
     /// Takes the buffer as it is, if it has the length that the shape needs.
-    pub fn new(k: usize, n: usize, values: Values<'a>) -> Result<Self, ShapeError> {
+    pub fn new(k: usize, n: usize, values: DenseValues<'a>) -> Result<Self, ShapeError> {
         for (what, size) in [("k", k), ("n", n)] {
             if size == 0 {
                 return Err(ShapeError::Zero { what });
@@ -61,8 +61,8 @@ impl<'a> DenseMatrix<'a> {
         }
         let count = k.checked_mul(n).ok_or(ShapeError::Overflow)?;
         let length = match values {
-            Values::F32(values) => values.len(),
-            Values::F16(values) => values.len(),
+            DenseValues::F32(values) => values.len(),
+            DenseValues::F16(values) => values.len(),
         };
         check_length("weights", count, length)?;
         Ok(Self { k, n, values })
@@ -84,15 +84,15 @@ impl<'a> DenseMatrix<'a> {
     #[must_use]
     pub fn bytes(&self) -> usize {
         match self.values {
-            Values::F32(values) => size_of_val(values),
-            Values::F16(values) => size_of_val(values),
+            DenseValues::F32(values) => size_of_val(values),
+            DenseValues::F16(values) => size_of_val(values),
         }
     }
 }
 
 /// `out = x * weights + epilogue` for `x` of `M` rows; `M` follows from its length.
 pub fn matmul_dense(
-    pool: &Pool,
+    pool: &ThreadPool,
     x: &[f32],
     weights: &DenseMatrix<'_>,
     epilogue: Epilogue<'_>,
@@ -106,59 +106,64 @@ pub fn matmul_dense(
     epilogue.check(outputs, n)?;
     thread_local! {
         /// Kept from call to call: fresh memory costs as much as filling it.
-        static ARRANGED: RefCell<Buffer<f32>> = const { RefCell::new(Buffer::new()) };
+        static BLOCKED: RefCell<AlignedBuffer<f32>> = const { RefCell::new(AlignedBuffer::new()) };
     }
-    ARRANGED.with_borrow_mut(|arranged| {
-        let x = if m <= DIRECT_ROWS || k <= CHUNK {
+    BLOCKED.with_borrow_mut(|blocked| {
+        let x = if m <= GEMV_MAX_ROWS || k <= KC {
             x
         } else {
-            arranged.grow(x.len());
-            let arranged = &mut arranged.values()[..x.len()];
-            arrange(pool, x, k, arranged);
-            arranged
+            blocked.grow(x.len());
+            let blocked = &mut blocked.as_mut_slice()[..x.len()];
+            block_columns(pool, x, k, blocked);
+            blocked
         };
-        multiply(pool, x, m, weights, epilogue, &Disjoint::new(out));
+        multiply(pool, x, m, weights, epilogue, &SharedSliceMut::new(out));
     });
     Ok(())
 }
 
-/// Chunk after chunk of [`CHUNK`] columns, the rows of each one after the other: rows
+/// Chunk after chunk of [`KC`] columns, the rows of each one after the other: rows
 /// that lie far apart would be in each other's way in the first-level cache.
-fn arrange(pool: &Pool, x: &[f32], k: usize, arranged: &mut [f32]) {
+fn block_columns(pool: &ThreadPool, x: &[f32], k: usize, blocked: &mut [f32]) {
     let m = x.len() / k;
     let rows = m.div_ceil(pool.threads() * TASKS_PER_THREAD);
-    let arranged = Disjoint::new(arranged);
+    let blocked = SharedSliceMut::new(blocked);
     pool.run(m.div_ceil(rows), |task| {
         for row in task * rows..m.min((task + 1) * rows) {
-            for (chunk, values) in x[row * k..][..k].chunks(CHUNK).enumerate() {
-                let at = chunk * CHUNK * m + row * values.len();
+            for (chunk, values) in x[row * k..][..k].chunks(KC).enumerate() {
+                let at = chunk * KC * m + row * values.len();
                 // SAFETY: every row of a chunk has a place of its own, and every row
                 // belongs to one task.
-                unsafe { arranged.part(at..at + values.len()) }.copy_from_slice(values);
+                unsafe { blocked.slice_mut(at..at + values.len()) }.copy_from_slice(values);
             }
         }
     });
 }
 
-/// The product of arranged activations, or of a few that lie as they were given.
+/// The product of blocked activations, or of a few that lie as they were given.
 fn multiply(
-    pool: &Pool,
+    pool: &ThreadPool,
     x: &[f32],
     m: usize,
     weights: &DenseMatrix<'_>,
     epilogue: Epilogue<'_>,
-    out: &Disjoint<'_, f32>,
+    out: &SharedSliceMut<'_, f32>,
 ) {
     let n = weights.n;
-    let (most_rows, most_columns) = if m <= DIRECT_ROWS {
-        (DIRECT_ROWS, DIRECT_PANEL)
+    let (most_rows, most_columns) = if m <= GEMV_MAX_ROWS {
+        (GEMV_MAX_ROWS, GEMV_COLUMNS)
     } else {
-        (MOST_ROWS, PANEL)
+        (MAX_ROWS, MAX_COLUMNS)
     };
-    let parts = Parts::new((m, most_rows), (n, most_columns), PIECE, pool.threads());
+    let grid = TaskGrid::new(
+        (m, most_rows),
+        (n, most_columns),
+        PANEL_COLUMNS,
+        pool.threads(),
+    );
     let isa = pool.isa();
-    pool.run(parts.tasks(), |task| {
-        let (rows, columns) = parts.of(task);
+    pool.run(grid.tasks(), |task| {
+        let (rows, columns) = grid.tile(task);
         let target = Target {
             out,
             n,
@@ -174,15 +179,15 @@ fn multiply(
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch {
-        piece: Buffer::new(),
-        sums: Buffer::new(),
+        panel: AlignedBuffer::new(),
+        sums: AlignedBuffer::new(),
     }) };
 }
 
 struct Scratch {
-    /// A piece of the weights, or a few whole rows of a task.
-    piece: Buffer<f32>,
-    sums: Buffer<f32>,
+    /// A panel of the weights, or a few whole rows of a task.
+    panel: AlignedBuffer<f32>,
+    sums: AlignedBuffer<f32>,
 }
 
 fn with_sums(
@@ -197,14 +202,14 @@ fn with_sums(
     SCRATCH.with_borrow_mut(|scratch| {
         let width = columns.len().next_multiple_of(COLUMNS);
         scratch.sums.grow(rows.len() * width);
-        scratch.piece.grow(CHUNK * PIECE);
-        let sums = &mut scratch.sums.values()[..rows.len() * width];
-        let piece = scratch.piece.values();
-        if m <= DIRECT_ROWS {
+        scratch.panel.grow(KC * PANEL_COLUMNS);
+        let sums = &mut scratch.sums.as_mut_slice()[..rows.len() * width];
+        let panel = scratch.panel.as_mut_slice();
+        if m <= GEMV_MAX_ROWS {
             let x = &x[rows.start * weights.k..rows.end * weights.k];
-            direct(isa, x, weights, columns, piece, width, sums);
+            gemv(isa, x, weights, columns, panel, width, sums);
         } else {
-            packed(isa, x, m, rows.clone(), weights, columns, piece, sums);
+            packed(isa, x, m, rows.clone(), weights, columns, panel, sums);
         }
         write(rows, sums, width);
     });
@@ -218,36 +223,37 @@ fn packed(
     rows: Range<usize>,
     weights: &DenseMatrix<'_>,
     columns: Range<usize>,
-    piece: &mut [f32],
+    panel: &mut [f32],
     sums: &mut [f32],
 ) {
     let k = weights.k;
     let width = sums.len() / rows.len();
-    for start in (0..k).step_by(CHUNK) {
-        let chunk = start..k.min(start + CHUNK);
+    for start in (0..k).step_by(KC) {
+        let chunk = start..k.min(start + KC);
         let inner = chunk.len();
         let x = &x[start * m + rows.start * inner..][..rows.len() * inner];
-        for column in (0..width).step_by(PIECE) {
+        for column in (0..width).step_by(PANEL_COLUMNS) {
             let first = columns.start + column;
-            let of_piece = first..columns.end.min(first + PIECE);
-            pack(isa, weights, chunk.clone(), of_piece.clone(), piece);
-            let tiles = Tiles {
+            let of_piece = first..columns.end.min(first + PANEL_COLUMNS);
+            pack(isa, weights, chunk.clone(), of_piece.clone(), panel);
+            let tiles = GemmArgs {
                 rows: rows.len(),
                 inner,
-                columns: PIECE.min(width - column),
+                columns: PANEL_COLUMNS.min(width - column),
                 x: x.as_ptr(),
                 x_stride: inner,
-                w: piece.as_ptr(),
-                w_stride: PIECE,
+                w: panel.as_ptr(),
+                w_stride: PANEL_COLUMNS,
                 out: sums[column..].as_mut_ptr(),
                 out_stride: width,
-                goes_on: start > 0,
+                accumulate: start > 0,
             };
-            let mut ahead = ahead(weights, chunk.end, of_piece, columns.len(), rows.len());
+            let mut prefetcher =
+                prefetcher(weights, chunk.end, of_piece, columns.len(), rows.len());
             // SAFETY: the instruction set is a pool's, hence available. The chunk of
-            // `x` holds these rows of `inner` values, the piece has room for as many
-            // rows of `PIECE`, and the sums for all rows of `width`.
-            unsafe { tiles.multiply(isa, &mut ahead) };
+            // `x` holds these rows of `inner` values, the panel has room for as many
+            // rows of `PANEL_COLUMNS`, and the sums for all rows of `width`.
+            unsafe { tiles.multiply(isa, &mut prefetcher) };
         }
     }
 }
@@ -255,39 +261,39 @@ fn packed(
 /// What is copied after the other pieces of a task: the same columns in the rows from
 /// `row`, or the first rows of the columns that follow, which are probably this
 /// thread's next task.
-fn ahead(
+fn prefetcher(
     weights: &DenseMatrix<'_>,
     row: usize,
-    piece: Range<usize>,
+    panel: Range<usize>,
     task: usize,
     x_rows: usize,
-) -> Ahead {
+) -> Prefetcher {
     let (k, n) = (weights.k, weights.n);
     let (row, column) = if row < k {
-        (row, piece.start)
+        (row, panel.start)
     } else {
-        (0, piece.start + task)
+        (0, panel.start + task)
     };
     if column >= n {
-        return Ahead::nothing();
+        return Prefetcher::none();
     }
-    let rows = CHUNK.min(k - row);
-    let count = PIECE.min(n - column);
+    let rows = KC.min(k - row);
+    let count = PANEL_COLUMNS.min(n - column);
     let at = row * n + column;
     let (from, size) = match weights.values {
-        Values::F32(values) => (values[at..].as_ptr().cast(), size_of::<f32>()),
-        Values::F16(values) => (values[at..].as_ptr().cast(), size_of::<f16>()),
+        DenseValues::F32(values) => (values[at..].as_ptr().cast(), size_of::<f32>()),
+        DenseValues::F16(values) => (values[at..].as_ptr().cast(), size_of::<f16>()),
     };
-    Ahead::new(from, count * size, n * size, rows, x_rows)
+    Prefetcher::new(from, count * size, n * size, rows, x_rows)
 }
 
-compiled! {
-    /// Copies the columns of some rows of the weights, row after row of [`PIECE`].
+multiversion! {
+    /// Copies the columns of some rows of the weights, row after row of [`PANEL_COLUMNS`].
     fn pack(
         weights: &DenseMatrix<'_>,
         rows: Range<usize>,
         columns: Range<usize>,
-        piece: &mut [f32],
+        panel: &mut [f32],
     ) = pack_of
 }
 
@@ -296,60 +302,60 @@ fn pack_of(
     weights: &DenseMatrix<'_>,
     rows: Range<usize>,
     columns: Range<usize>,
-    piece: &mut [f32],
+    panel: &mut [f32],
 ) {
-    for (row, to) in rows.zip(piece.as_chunks_mut::<PIECE>().0) {
+    for (row, to) in rows.zip(panel.as_chunks_mut::<PANEL_COLUMNS>().0) {
         let at = row * weights.n + columns.start..row * weights.n + columns.end;
         match weights.values {
-            Values::F32(values) => match values[at.clone()].first_chunk() {
+            DenseValues::F32(values) => match values[at.clone()].first_chunk() {
                 // Of a known length: a few moves and no call.
                 Some(values) => *to = *values,
                 None => to[..at.len()].copy_from_slice(&values[at]),
             },
-            Values::F16(values) => {
+            DenseValues::F16(values) => {
                 values[at.clone()].convert_to_f32_slice(&mut to[..at.len()]);
             }
         }
     }
 }
 
-compiled! {
+multiversion! {
     /// The sums of a few rows, while the weights are read once, in their order.
-    fn direct(
+    fn gemv(
         x: &[f32],
         weights: &DenseMatrix<'_>,
         columns: Range<usize>,
-        wide: &mut [f32],
+        widened: &mut [f32],
         width: usize,
         sums: &mut [f32],
-    ) = direct_of
+    ) = gemv_of
 }
 
 #[inline(always)]
-fn direct_of(
+fn gemv_of(
     x: &[f32],
     weights: &DenseMatrix<'_>,
     columns: Range<usize>,
-    wide: &mut [f32],
+    widened: &mut [f32],
     width: usize,
     sums: &mut [f32],
 ) {
     /// Rows of the weights that are added before the sums are stored.
     const GROUP: usize = 4;
-    const { assert!(GROUP * DIRECT_PANEL <= CHUNK * PIECE) };
+    const { assert!(GROUP * GEMV_COLUMNS <= KC * PANEL_COLUMNS) };
     let (k, n, count) = (weights.k, weights.n, columns.len());
     sums.fill(0.0);
     for start in (0..k).step_by(GROUP) {
         let group = GROUP.min(k - start);
         let at = |i: usize| (start + i) * n + columns.start;
-        if let Values::F16(values) = weights.values {
-            for (i, wide) in wide.chunks_exact_mut(count).take(group).enumerate() {
-                values[at(i)..][..count].convert_to_f32_slice(wide);
+        if let DenseValues::F16(values) = weights.values {
+            for (i, widened) in widened.chunks_exact_mut(count).take(group).enumerate() {
+                values[at(i)..][..count].convert_to_f32_slice(widened);
             }
         }
         let row = |i: usize| match weights.values {
-            Values::F32(values) => &values[at(i)..][..count],
-            Values::F16(_) => &wide[i * count..][..count],
+            DenseValues::F32(values) => &values[at(i)..][..count],
+            DenseValues::F16(_) => &widened[i * count..][..count],
         };
         for (x, sums) in x.chunks_exact(k).zip(sums.chunks_exact_mut(width)) {
             let (x, sums) = (&x[start..start + group], &mut sums[..count]);

@@ -58,7 +58,7 @@ pub enum IsaError {
 /// A thread pool could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum PoolError {
+pub enum ThreadPoolError {
     /// A pool needs at least the caller's own thread.
     #[error("a pool needs at least one thread")]
     NoThreads,

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use crate::error::IsaError;
 
 /// The environment variable that overrules the choice, for debugging.
-pub const ISA_VARIABLE: &str = "DELTAVLM_ISA";
+pub const ISA_ENV_VAR: &str = "DELTAVLM_ISA";
 
 /// An instruction set for which there is a kernel.
 ///
@@ -58,10 +58,10 @@ impl Isa {
             .collect()
     }
 
-    /// The one that the environment variable [`ISA_VARIABLE`] names, or the
+    /// The one that the environment variable [`ISA_ENV_VAR`] names, or the
     /// fastest if it is not set.
-    pub fn from_environment() -> Result<Self, IsaError> {
-        match std::env::var_os(ISA_VARIABLE) {
+    pub fn from_env() -> Result<Self, IsaError> {
+        match std::env::var_os(ISA_ENV_VAR) {
             None => Ok(Self::detect()),
             Some(name) => name.to_string_lossy().parse::<Self>()?.checked(),
         }
@@ -98,7 +98,7 @@ impl Isa {
         }
     }
 
-    /// The name that [`ISA_VARIABLE`] and the benches use.
+    /// The name that [`ISA_ENV_VAR`] and the benches use.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

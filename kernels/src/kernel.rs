@@ -1,4 +1,4 @@
-//! What an instruction set has to provide, and how its steps are put together.
+//! What an instruction set has to provide, and how its backend are put together.
 //!
 //! Every vector kernel has the same shape, with one output column per vector
 //! lane:
@@ -6,68 +6,68 @@
 //! * `direct` is for a few rows, where reading the weights is what costs: they
 //!   are unpacked in registers and used at once;
 //! * for more rows, `pack` unpacks a panel of weights into scratch memory that
-//!   stays in the first-level cache, lane by lane, and `tiles` multiplies all
+//!   stays in the first-level cache, lane by lane, and `gemm` multiplies all
 //!   rows with it.
 
 use std::cell::RefCell;
 use std::ops::Range;
 
-use crate::columns::prefetch;
+use crate::aligned_buffer::AlignedBuffer;
+use crate::column_ptrs::prefetch;
 use crate::isa::Isa;
 use crate::layout::{BLOCK, QuantizedMatrix};
-use crate::limits::Peak;
-use crate::parts::Parts;
-use crate::quantize::Rows;
-use crate::scalar;
-use crate::scratch::Buffer;
+use crate::portable;
+use crate::quantize_activations::RowsView;
+use crate::roofline::Peak;
+use crate::task_grid::TaskGrid;
 
-/// Rows beyond this are another task, which unpacks the weights again.
-const MOST_ROWS: usize = 384;
+/// RowsView beyond this are another task, which unpacks the weights again.
+const MAX_ROWS: usize = 384;
 /// Panels of a task at most: they share what is read of the rows.
-const PANELS: usize = 8;
+const MAX_PANELS: usize = 8;
 /// Tasks per thread for a few rows, of as many panels at most.
-const DIRECT_TASKS: usize = 4;
-const DIRECT_PANELS: usize = 8;
+const GEMV_TASKS_PER_THREAD: usize = 4;
+const GEMV_MAX_PANELS: usize = 8;
 
-/// The steps of one instruction set, and the sizes they work on.
+/// The backend of one instruction set, and the sizes they work on.
 pub(crate) struct Kernel {
     /// Output columns per vector.
     pub(crate) lanes: usize,
     /// Output columns per packed panel, a multiple of `lanes`.
     pub(crate) panel: usize,
-    /// Rows that are multiplied together.
+    /// RowsView that are multiplied together.
     pub(crate) tile_rows: usize,
     /// The most rows for which `direct` is used.
-    pub(crate) direct_rows: usize,
+    pub(crate) gemv_max_rows: usize,
     /// How fast it could be; unknown for the portable one.
     pub(crate) peak: Option<Peak>,
-    steps: Steps,
+    backend: Backend,
 }
 
-enum Steps {
+enum Backend {
     Portable,
     #[cfg_attr(
         not(any(target_arch = "x86_64", target_arch = "aarch64")),
         allow(dead_code)
     )]
-    Vector(Vector),
+    Simd(MicrokernelFns),
 }
 
 /// The functions of a vector kernel. All of them need the instruction set to
 /// be available, and indices that are inside the rows and the matrix.
-pub(crate) struct Vector {
+pub(crate) struct MicrokernelFns {
     /// Blocks per chunk, such that a chunk of a panel stays in the cache.
     pub(crate) chunk: usize,
-    pub(crate) direct: Direct,
+    pub(crate) gemv: Gemv,
     pub(crate) pack: Pack,
-    pub(crate) tiles: Tiles,
+    pub(crate) gemm: Gemm,
 }
 
-/// Computes the sums of `rows_range` (at most `direct_rows`) with the columns
+/// Computes the sums of `rows_range` (at most `gemv_max_rows`) with the columns
 /// `column .. column + lanes`, those beyond the matrix excepted, and writes
 /// `lanes` values per row to `sums`, rows `width` apart.
-pub(crate) type Direct = unsafe fn(
-    rows: &Rows<'_>,
+pub(crate) type Gemv = unsafe fn(
+    rows: &RowsView<'_>,
     rows_range: Range<usize>,
     matrix: &QuantizedMatrix<'_>,
     column: usize,
@@ -91,8 +91,8 @@ pub(crate) type Pack = unsafe fn(
 /// Continues the sums of `rows_range` with the `blocks` of a packed panel of
 /// `groups` times `lanes` columns, or starts them if the blocks begin at zero.
 /// `sums` has `width` values per row.
-pub(crate) type Tiles = unsafe fn(
-    rows: &Rows<'_>,
+pub(crate) type Gemm = unsafe fn(
+    rows: &RowsView<'_>,
     rows_range: Range<usize>,
     blocks: Range<usize>,
     panel: &Panel<'_>,
@@ -112,9 +112,9 @@ static PORTABLE: Kernel = Kernel {
     lanes: 1,
     panel: 32,
     tile_rows: 1,
-    direct_rows: 0,
+    gemv_max_rows: 0,
     peak: None,
-    steps: Steps::Portable,
+    backend: Backend::Portable,
 };
 
 impl Kernel {
@@ -128,42 +128,42 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni => &crate::x86::avx512::KERNEL,
             #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
-            Isa::NeonDotprod => &crate::arm::dotprod::KERNEL,
+            Isa::NeonDotprod => &crate::neon::dotprod::KERNEL,
             #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
-            Isa::NeonI8mm => &crate::arm::i8mm::KERNEL,
+            Isa::NeonI8mm => &crate::neon::i8mm::KERNEL,
             _ => &PORTABLE,
         }
     }
 
     /// How a product of `m` rows and `n` columns is cut into tasks.
-    pub(crate) fn parts(&self, m: usize, n: usize, threads: usize) -> Parts {
-        if m <= self.direct_rows {
+    pub(crate) fn task_grid(&self, m: usize, n: usize, threads: usize) -> TaskGrid {
+        if m <= self.gemv_max_rows {
             // Each column is read once: long runs, but enough of them.
             let most = n
-                .div_ceil(threads * DIRECT_TASKS)
+                .div_ceil(threads * GEMV_TASKS_PER_THREAD)
                 .next_multiple_of(self.lanes);
-            let most = most.min(DIRECT_PANELS * self.panel);
-            return Parts::new((m, self.direct_rows), (n, most), self.lanes, threads);
+            let most = most.min(GEMV_MAX_PANELS * self.panel);
+            return TaskGrid::new((m, self.gemv_max_rows), (n, most), self.lanes, threads);
         }
-        let most = PANELS * self.panel;
-        Parts::new((m, MOST_ROWS), (n, most), self.panel, threads)
+        let most = MAX_PANELS * self.panel;
+        TaskGrid::new((m, MAX_ROWS), (n, most), self.panel, threads)
     }
 
-    pub(crate) const fn vector(
+    pub(crate) const fn simd(
         lanes: usize,
         groups: usize,
         tile_rows: usize,
-        direct_rows: usize,
+        gemv_max_rows: usize,
         peak: Peak,
-        vector: Vector,
+        fns: MicrokernelFns,
     ) -> Self {
         Self {
             lanes,
             panel: lanes * groups,
             tile_rows,
-            direct_rows,
+            gemv_max_rows,
             peak: Some(peak),
-            steps: Steps::Vector(vector),
+            backend: Backend::Simd(fns),
         }
     }
 }
@@ -174,7 +174,7 @@ impl Kernel {
 /// `kernel` must be one of [`Kernel::of`] for an available instruction set.
 pub(crate) fn with_sums(
     kernel: &Kernel,
-    rows: &Rows<'_>,
+    rows: &RowsView<'_>,
     rows_range: Range<usize>,
     matrix: &QuantizedMatrix<'_>,
     columns: Range<usize>,
@@ -185,10 +185,10 @@ pub(crate) fn with_sums(
     SCRATCH.with_borrow_mut(|scratch| {
         let width = columns.len().next_multiple_of(kernel.lanes);
         scratch.sums.grow(rows_range.len() * width);
-        match &kernel.steps {
-            Steps::Portable => {
-                let sums = scratch.sums.values();
-                scalar::sums(
+        match &kernel.backend {
+            Backend::Portable => {
+                let sums = scratch.sums.as_mut_slice();
+                portable::sums(
                     rows,
                     rows_range.clone(),
                     matrix,
@@ -198,15 +198,15 @@ pub(crate) fn with_sums(
                 );
                 write(rows_range, sums, width);
             }
-            Steps::Vector(vector) if rows_range.len() <= kernel.direct_rows => {
-                let sums = scratch.sums.values();
+            Backend::Simd(fns) if rows_range.len() <= kernel.gemv_max_rows => {
+                let sums = scratch.sums.as_mut_slice();
                 for offset in (0..width).step_by(kernel.lanes) {
                     let column = columns.start + offset;
                     // SAFETY: the kernel's instruction set is available, rows
                     // and column are inside by the assertions above, and the
                     // sums have room for whole lanes.
                     unsafe {
-                        (vector.direct)(
+                        (fns.gemv)(
                             rows,
                             rows_range.clone(),
                             matrix,
@@ -218,9 +218,9 @@ pub(crate) fn with_sums(
                 }
                 write(rows_range, sums, width);
             }
-            Steps::Vector(vector) => {
+            Backend::Simd(fns) => {
                 let task = (rows_range, columns.clone());
-                packed(kernel, vector, rows, matrix, task, scratch, write);
+                packed(kernel, fns, rows, matrix, task, scratch, write);
             }
         }
     });
@@ -228,8 +228,8 @@ pub(crate) fn with_sums(
 
 fn packed(
     kernel: &Kernel,
-    vector: &Vector,
-    rows: &Rows<'_>,
+    fns: &MicrokernelFns,
+    rows: &RowsView<'_>,
     matrix: &QuantizedMatrix<'_>,
     (rows_range, columns): (Range<usize>, Range<usize>),
     scratch: &mut Scratch,
@@ -242,13 +242,13 @@ fn packed(
         scales,
         sums,
     } = scratch;
-    let chunk = chunk_size(rows.blocks, vector.chunk);
+    let chunk = chunk_size(rows.blocks, fns.chunk);
     quants.grow(panel * BLOCK * chunk);
     scales.grow(panel * chunk);
-    let sums = &mut sums.values()[..rows_range.len() * width];
+    let sums = &mut sums.as_mut_slice()[..rows_range.len() * width];
     let batch = rows_range
         .len()
-        .div_ceil(BATCHES)
+        .div_ceil(PREFETCH_BATCHES)
         .next_multiple_of(kernel.tile_rows);
     // All panels of a task meet a chunk of the rows while it is near.
     for start in (0..rows.blocks).step_by(chunk) {
@@ -256,7 +256,7 @@ fn packed(
         for offset in (0..width).step_by(panel) {
             let groups = (width - offset).min(panel) / lanes;
             let first = columns.start + offset;
-            let (quants, scales) = (quants.values(), scales.values());
+            let (quants, scales) = (quants.as_mut_slice(), scales.as_mut_slice());
             let (group_quants, group_scales) = (lanes * BLOCK * blocks.len(), lanes * blocks.len());
             for group in 0..groups {
                 // SAFETY: the kernel's instruction set is available; the caller
@@ -264,7 +264,7 @@ fn packed(
                 // one group, and begin on lines since a group's size is a
                 // multiple of one.
                 unsafe {
-                    (vector.pack)(
+                    (fns.pack)(
                         matrix,
                         first + group * lanes,
                         blocks.clone(),
@@ -279,16 +279,16 @@ fn packed(
                 quants: &quants[..groups * group_quants],
                 scales: &scales[..groups * group_scales],
             };
-            let next = Next::after(matrix, &columns, first + panel, &blocks, chunk, panel);
+            let next = PanelPrefetch::after(matrix, &columns, first + panel, &blocks, chunk, panel);
             let complete = blocks.end == rows.blocks && offset + panel >= width;
             for (index, first) in rows_range.clone().step_by(batch).enumerate() {
                 let batch = first..rows_range.end.min(first + batch);
                 let sums = &mut sums[(first - rows_range.start) * width..][..batch.len() * width];
-                next.fetch(index);
+                next.issue(index);
                 // SAFETY: as above; the panel holds these blocks of these columns,
                 // and the sums have `width` values for every row of the batch.
                 unsafe {
-                    (vector.tiles)(
+                    (fns.gemm)(
                         rows,
                         batch.clone(),
                         blocks.clone(),
@@ -314,17 +314,17 @@ fn chunk_size(blocks: usize, most: usize) -> usize {
 }
 
 /// How many times the next weights are asked for while one panel is used.
-const BATCHES: usize = 8;
+const PREFETCH_BATCHES: usize = 8;
 
 /// The weights that are packed next, fetched while the present ones are used.
-struct Next<'a> {
+struct PanelPrefetch<'a> {
     quants: &'a [u8],
     columns: Range<usize>,
     column_bytes: usize,
     blocks: Range<usize>,
 }
 
-impl<'a> Next<'a> {
+impl<'a> PanelPrefetch<'a> {
     /// The columns from `next` of a task's columns, or their next chunk of blocks, or
     /// the first blocks of the columns that follow, which are probably this thread's
     /// next task. `chunk` is the size of the next chunk.
@@ -358,8 +358,8 @@ impl<'a> Next<'a> {
     }
 
     /// Asks for one part of as many as there are batches.
-    fn fetch(&self, batch: usize) {
-        for column in self.columns.clone().skip(batch).step_by(BATCHES) {
+    fn issue(&self, batch: usize) {
+        for column in self.columns.clone().skip(batch).step_by(PREFETCH_BATCHES) {
             let start = column * self.column_bytes;
             let bytes = &self.quants[start + self.blocks.start..start + self.blocks.end];
             for line in bytes.chunks(64) {
@@ -372,14 +372,14 @@ impl<'a> Next<'a> {
 thread_local! {
     /// Kept from call to call, so that a product allocates nothing here.
     static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch {
-        quants: Buffer::new(),
-        scales: Buffer::new(),
-        sums: Buffer::new(),
+        quants: AlignedBuffer::new(),
+        scales: AlignedBuffer::new(),
+        sums: AlignedBuffer::new(),
     }) };
 }
 
 struct Scratch {
-    quants: Buffer<u8>,
-    scales: Buffer<f32>,
-    sums: Buffer<f32>,
+    quants: AlignedBuffer<u8>,
+    scales: AlignedBuffer<f32>,
+    sums: AlignedBuffer<f32>,
 }

@@ -15,9 +15,9 @@
 //! * turn an activation that is NaN or infinite into a finite output.
 //!
 //! ```
-//! use deltavlm_kernels::{Bits, Epilogue, Pool, matmul, quantize};
+//! use deltavlm_kernels::{Bits, Epilogue, ThreadPool, matmul, quantize};
 //!
-//! let pool = Pool::new(2)?;
+//! let pool = ThreadPool::new(2)?;
 //! let (n, k) = (3, 64);
 //! let weights = quantize(Bits::Eight, n, k, &vec![0.25; n * k])?;
 //! let x = vec![1.0; k];
@@ -29,45 +29,45 @@
 
 #![deny(missing_docs, unsafe_op_in_unsafe_fn)]
 
-#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
-mod arm;
+mod aligned_buffer;
 mod attention;
-mod columns;
-mod compiled;
+mod column_ptrs;
 mod dense;
-mod disjoint;
+mod elementwise;
 mod error;
-mod exact;
+mod gemm_f32;
 mod isa;
 mod kernel;
-mod key_values;
+mod kv_cache;
 mod layout;
-pub mod limits;
 mod math;
-mod matmul;
-mod parts;
-mod pool;
-mod quantize;
-mod scalar;
-mod scratch;
-mod search;
-mod tile;
-mod values;
-mod vector;
-mod weights;
+mod multiversion;
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod neon;
+mod portable;
+mod quantize_activations;
+mod quantize_weights;
+mod quantized;
+mod reference;
+pub mod roofline;
+mod scale_search;
+mod shared_slice;
+mod simd_f32;
+mod task_grid;
+mod thread_pool;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use attention::{Bias, Heads, Queries, Rotary, attend};
-pub use dense::{DenseMatrix, Values, matmul_dense};
-pub use error::{IsaError, PoolError, ShapeError};
-pub use exact::matmul_f32;
-pub use isa::{ISA_VARIABLE, Isa};
-pub use key_values::KeyValues;
+pub use attention::{AttentionBias, Heads, Queries, Rotary, attend};
+pub use dense::{DenseMatrix, DenseValues, matmul_dense};
+pub use elementwise::{Activation, GluKind, Norm, glu, normalize};
+pub use error::{IsaError, ShapeError, ThreadPoolError};
+pub use isa::{ISA_ENV_VAR, Isa};
+pub use kv_cache::KvCache;
 pub use layout::{BLOCK, Bits, QuantizedMatrix, Scales};
-pub use matmul::{Epilogue, matmul};
-pub use pool::Pool;
-pub use quantize::TINY;
-pub use search::quantize_best;
-pub use values::{Activation, Gate, Norm, gated, normalise};
-pub use weights::{OwnedMatrix, dequantize, quantize};
+pub use quantize_activations::MIN_BLOCK_MAGNITUDE;
+pub use quantize_weights::{OwnedMatrix, dequantize, quantize};
+pub use quantized::{Epilogue, matmul};
+pub use reference::matmul_f32;
+pub use scale_search::quantize_mse;
+pub use thread_pool::ThreadPool;

@@ -5,21 +5,25 @@
 //! ordinary numbers.
 
 /// Adding and subtracting it rounds to the nearest integer, ties to even.
-const MAGIC: f32 = 12_582_912.0;
+const ROUND_MAGIC: f32 = 12_582_912.0;
 /// Results below the smallest normal number are zero.
-const LEAST: f32 = -87.336_54;
+const EXP_UNDERFLOW: f32 = -87.336_54;
 /// Results beyond the largest number are infinite.
-const MOST: f32 = 88.722_83;
+const EXP_OVERFLOW: f32 = 88.722_83;
 const LN2_HIGH: f32 = 355.0 / 512.0;
 const LN2_LOW: f32 = -2.121_944_4e-4;
 
 /// `e^x`, with a relative error below 2e-7.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
-    let clamped = if x > MOST { MOST } else { x };
-    let clamped = if clamped < LEAST { LEAST } else { clamped };
-    let shifted = clamped.mul_add(std::f32::consts::LOG2_E, MAGIC);
-    let n = shifted - MAGIC;
+    let clamped = if x > EXP_OVERFLOW { EXP_OVERFLOW } else { x };
+    let clamped = if clamped < EXP_UNDERFLOW {
+        EXP_UNDERFLOW
+    } else {
+        clamped
+    };
+    let shifted = clamped.mul_add(std::f32::consts::LOG2_E, ROUND_MAGIC);
+    let n = shifted - ROUND_MAGIC;
     let r = n.mul_add(-LN2_HIGH, clamped);
     let r = n.mul_add(-LN2_LOW, r);
     let p = 1.987_569_1e-4_f32
@@ -30,12 +34,12 @@ pub(crate) fn exp(x: f32) -> f32 {
         .mul_add(r, 5e-1);
     let p = p.mul_add(r * r, r) + 1.0;
     // Two factors, as 2^128 is no number, though its product with `p` may be one.
-    let n = shifted.to_bits().wrapping_sub(MAGIC.to_bits()) as i32;
+    let n = shifted.to_bits().wrapping_sub(ROUND_MAGIC.to_bits()) as i32;
     let half = n >> 1;
     let power = |n: i32| f32::from_bits((n.wrapping_add(127) as u32) << 23);
     let y = p * power(half) * power(n.wrapping_sub(half));
-    let y = if x < LEAST { 0.0 } else { y };
-    if x > MOST { f32::INFINITY } else { y }
+    let y = if x < EXP_UNDERFLOW { 0.0 } else { y };
+    if x > EXP_OVERFLOW { f32::INFINITY } else { y }
 }
 
 /// `1 / (1 + e^-x)`.

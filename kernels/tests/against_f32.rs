@@ -2,7 +2,7 @@
 //! weights that the quantised ones stand for.
 
 use deltavlm_kernels::{
-    Bits, DenseMatrix, Epilogue, Isa, Pool, QuantizedMatrix, Scales, ShapeError, Values,
+    Bits, DenseMatrix, DenseValues, Epilogue, Isa, QuantizedMatrix, Scales, ShapeError, ThreadPool,
     dequantize, matmul, matmul_dense, quantize,
 };
 
@@ -58,7 +58,7 @@ fn eight_bits_against_the_original_weights() {
     let (x, weights) = (gaussian(m * k, 1), gaussian(n * k, 2));
     let quantized = quantize(Bits::Eight, n, k, &weights).unwrap();
     let mut out = vec![0.0; m * n];
-    let pool = Pool::new(2).unwrap();
+    let pool = ThreadPool::new(2).unwrap();
     matmul(&pool, &x, &quantized.view(), Epilogue::default(), &mut out).unwrap();
     let cosine = cosine(&out, &reference(&x, &weights, k));
     assert!(cosine >= 0.9999, "cosine {cosine}");
@@ -68,7 +68,7 @@ fn eight_bits_against_the_original_weights() {
 fn both_widths_against_the_dequantised_weights() {
     let (m, n, k) = (20, 64, 1408);
     let (x, weights) = (gaussian(m * k, 3), gaussian(n * k, 4));
-    let pool = Pool::new(2).unwrap();
+    let pool = ThreadPool::new(2).unwrap();
     for bits in [Bits::Four, Bits::Eight] {
         let quantized = quantize(bits, n, k, &weights).unwrap();
         let mut out = vec![0.0; m * n];
@@ -81,7 +81,7 @@ fn both_widths_against_the_dequantised_weights() {
 
 #[test]
 fn bias_and_residual_are_added() {
-    let pool = Pool::new(2).unwrap();
+    let pool = ThreadPool::new(2).unwrap();
     let weights = quantize(Bits::Eight, 3, 32, &[1.0; 96]).unwrap();
     let x = [1.0; 64];
     let (bias, residual) = ([1.0, 2.0, 3.0], [10.0, 20.0, 30.0, 40.0, 50.0, 60.0]);
@@ -97,9 +97,9 @@ fn bias_and_residual_are_added() {
 
 #[test]
 fn no_rows_are_no_work() {
-    let pool = Pool::new(2).unwrap();
+    let pool = ThreadPool::new(2).unwrap();
     let weights = quantize(Bits::Four, 3, 32, &[1.0; 96]).unwrap();
-    let dense = DenseMatrix::new(32, 3, Values::F32(&[1.0; 96])).unwrap();
+    let dense = DenseMatrix::new(32, 3, DenseValues::F32(&[1.0; 96])).unwrap();
     for isa in Isa::available() {
         let pool = pool.with_isa(isa).unwrap();
         matmul(&pool, &[], &weights.view(), Epilogue::default(), &mut []).unwrap();
@@ -109,7 +109,7 @@ fn no_rows_are_no_work() {
 
 #[test]
 fn wrong_sizes_are_refused_and_nothing_is_written() {
-    let pool = Pool::new(1).unwrap();
+    let pool = ThreadPool::new(1).unwrap();
     let (quants, scales) = ([0; 32], [1.0; 2]);
     let weights = QuantizedMatrix::new(Bits::Four, 2, 32, &quants, Scales::F32(&scales)).unwrap();
     let mut out = [9.0; 3];

@@ -1,7 +1,7 @@
 //! Every instruction set of this machine against the portable code, which is
 //! the specification: bit for bit, on random and on adversarial inputs.
 
-use deltavlm_kernels::{Bits, Epilogue, Isa, Pool, QuantizedMatrix, Scales, matmul};
+use deltavlm_kernels::{Bits, Epilogue, Isa, QuantizedMatrix, Scales, ThreadPool, matmul};
 use half::f16;
 use proptest::prelude::*;
 
@@ -90,13 +90,13 @@ impl Case {
         }
     }
 
-    fn run(&self, pool: &Pool) -> Vec<f32> {
+    fn run(&self, pool: &ThreadPool) -> Vec<f32> {
         let mut out = vec![f32::NAN; self.m * self.n];
         matmul(pool, &self.x, &self.matrix(), self.epilogue(), &mut out).unwrap();
         out
     }
 
-    fn check(&self, pool: &Pool) {
+    fn check(&self, pool: &ThreadPool) {
         let expected = self.run(&pool.with_isa(Isa::Scalar).unwrap());
         for isa in Isa::available() {
             let actual = self.run(&pool.with_isa(isa).unwrap());
@@ -117,8 +117,8 @@ fn assert_same(actual: &[f32], expected: &[f32], n: usize, isa: Isa) {
     }
 }
 
-fn pool() -> Pool {
-    Pool::new(2).unwrap()
+fn pool() -> ThreadPool {
+    ThreadPool::new(2).unwrap()
 }
 
 /// Where a machine or an emulator is meant to have certain instruction sets,
@@ -301,9 +301,9 @@ fn neither_threads_nor_neighbours_change_a_result() {
     for bits in BOTH {
         let case = Case::new(bits, 200, 130, 160, 11);
         for isa in Isa::available() {
-            let expected = case.run(&Pool::new(1).unwrap().with_isa(isa).unwrap());
+            let expected = case.run(&ThreadPool::new(1).unwrap().with_isa(isa).unwrap());
             for threads in [2, 3, 8] {
-                let pool = Pool::new(threads).unwrap().with_isa(isa).unwrap();
+                let pool = ThreadPool::new(threads).unwrap().with_isa(isa).unwrap();
                 assert_same(&case.run(&pool), &expected, case.n, isa);
             }
             // Each row alone.

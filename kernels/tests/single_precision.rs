@@ -2,14 +2,14 @@
 //! of the portable code, and those are near what double precision gives.
 
 use deltavlm_kernels::{
-    Activation, Bias, DenseMatrix, Epilogue, Gate, Heads, Isa, KeyValues, Norm, Pool, Queries,
-    Rotary, Values, attend, gated, matmul_dense, normalise,
+    Activation, AttentionBias, DenseMatrix, DenseValues, Epilogue, GluKind, Heads, Isa, KvCache,
+    Norm, Queries, Rotary, ThreadPool, attend, glu, matmul_dense, normalize,
 };
 use half::f16;
 
 /// Pools of every instruction set, the portable one first.
-fn pools() -> Vec<Pool> {
-    let pool = Pool::new(3).unwrap();
+fn pools() -> Vec<ThreadPool> {
+    let pool = ThreadPool::new(3).unwrap();
     let available = Isa::available();
     available
         .into_iter()
@@ -27,7 +27,7 @@ fn numbers(count: usize, seed: u32) -> Vec<f32> {
 }
 
 /// Runs `work` on every instruction set; all bits must be those of the portable one.
-fn same_bits(what: &str, work: impl Fn(&Pool) -> Vec<f32>) -> Vec<f32> {
+fn same_bits(what: &str, work: impl Fn(&ThreadPool) -> Vec<f32>) -> Vec<f32> {
     let pools = pools();
     let expected = work(&pools[0]);
     for pool in &pools[1..] {
@@ -80,9 +80,9 @@ fn dense_products() {
         let halves: Vec<f16> = w.iter().map(|w| f16::from_f32(*w)).collect();
         for half in [false, true] {
             let values = if half {
-                Values::F16(&halves)
+                DenseValues::F16(&halves)
             } else {
-                Values::F32(&w)
+                DenseValues::F32(&w)
             };
             let stored = |at: usize| {
                 if half {
@@ -132,7 +132,7 @@ fn a_broken_number_is_never_hidden() {
             activation: Activation::Gelu,
             ..Epilogue::default()
         };
-        let matrix = DenseMatrix::new(32, 20, Values::F32(&w)).unwrap();
+        let matrix = DenseMatrix::new(32, 20, DenseValues::F32(&w)).unwrap();
         matmul_dense(pool, &x, &matrix, epilogue, &mut out).unwrap();
         out
     });
@@ -194,13 +194,13 @@ impl Case {
         ];
         starts.map(|first| Heads {
             values,
-            first,
+            offset: first,
             stride: self.stride(),
         })
     }
 
-    fn run(&self, pool: &Pool) -> Vec<f32> {
-        let mut kept = KeyValues::default();
+    fn run(&self, pool: &ThreadPool) -> Vec<f32> {
+        let mut kept = KvCache::default();
         kept.reset(self.sequences, self.kv_heads, self.width);
         let mut out = vec![f32::NAN; self.sequences * self.new * self.heads * self.width];
         for (from, count, seed) in [(0, self.past, 5), (self.past, self.new, 6)] {
@@ -215,17 +215,17 @@ impl Case {
             if from == self.past && count == self.new {
                 let queries = Queries {
                     heads: q,
-                    count: self.heads,
+                    num_heads: self.heads,
                     sequences: self.sequences,
-                    new: count,
+                    positions: count,
                     scale: 0.25,
                     rotary,
                 };
                 let bias = self.bias();
-                let bias = Bias {
+                let bias = AttentionBias {
                     values: &bias,
-                    by_sequence: true,
-                    by_query: true,
+                    per_sequence: true,
+                    per_query: true,
                 };
                 out.fill(f32::NAN);
                 attend(pool, &queries, &kept, Some(bias), &mut out).unwrap();
@@ -244,8 +244,8 @@ impl Case {
         let vector = |kind: usize, sequence: usize, position: usize, head: usize| -> Vec<f64> {
             let (from, count, rows) = &pieces[usize::from(position >= self.past)];
             let row = sequence * count + position - from;
-            let x =
-                &rows[row * self.stride() + self.parts(rows)[kind].first + head * width..][..width];
+            let x = &rows[row * self.stride() + self.parts(rows)[kind].offset + head * width..]
+                [..width];
             if kind == 2 || !self.rotary {
                 return x.iter().map(|x| f64::from(*x)).collect();
             }
@@ -315,7 +315,7 @@ fn attention() {
 
 #[test]
 fn chosen_sequences_are_kept_and_grow() {
-    let pool = Pool::new(2).unwrap();
+    let pool = ThreadPool::new(2).unwrap();
     let case = Case {
         sequences: 3,
         heads: 2,
@@ -327,22 +327,22 @@ fn chosen_sequences_are_kept_and_grow() {
     };
     let rows = case.rows(20, 5);
     let [_, k, v] = case.parts(&rows);
-    let mut kept = KeyValues::default();
+    let mut kept = KvCache::default();
     kept.reset(3, 2, 16);
     kept.append(&pool, 20, k, v, None).unwrap();
-    let ask = |kept: &KeyValues, sequences: usize| {
+    let ask = |kept: &KvCache, sequences: usize| {
         let query = numbers(case.stride(), 9).repeat(sequences);
         let mut out = vec![0.0; sequences * 32];
         let heads = Heads {
             values: &query,
-            first: 0,
+            offset: 0,
             stride: case.stride(),
         };
         let queries = Queries {
             heads,
-            count: 2,
+            num_heads: 2,
             sequences,
-            new: 1,
+            positions: 1,
             scale: 1.0,
             rotary: None,
         };
@@ -351,7 +351,7 @@ fn chosen_sequences_are_kept_and_grow() {
     };
     let before = ask(&kept, 3);
     kept.select(&[2, 0, 2, 1]);
-    assert_eq!(kept.length(), 20);
+    assert_eq!(kept.len(), 20);
     let after = ask(&kept, 4);
     for (to, from) in [2, 0, 2, 1].into_iter().enumerate() {
         assert_eq!(after[to * 32..][..32], before[from * 32..][..32]);
@@ -360,13 +360,13 @@ fn chosen_sequences_are_kept_and_grow() {
 
 #[test]
 fn one_sequence_of_keys_serves_all_queries() {
-    let pool = Pool::new(2).unwrap();
+    let pool = ThreadPool::new(2).unwrap();
     let (keys, query) = (numbers(10 * 64, 1), numbers(2 * 3 * 32, 2));
-    let mut kept = KeyValues::default();
+    let mut kept = KvCache::default();
     kept.reset(1, 2, 16);
     let part = |first| Heads {
         values: &keys,
-        first,
+        offset: first,
         stride: 64,
     };
     kept.append(&pool, 10, part(0), part(32), None).unwrap();
@@ -374,14 +374,14 @@ fn one_sequence_of_keys_serves_all_queries() {
         let mut out = vec![0.0; values.len()];
         let heads = Heads {
             values,
-            first: 0,
+            offset: 0,
             stride: 32,
         };
         let queries = Queries {
             heads,
-            count: 2,
+            num_heads: 2,
             sequences,
-            new: 3,
+            positions: 3,
             scale: 1.0,
             rotary: None,
         };
@@ -395,21 +395,21 @@ fn one_sequence_of_keys_serves_all_queries() {
 
 #[test]
 fn wrong_sizes_are_refused() {
-    let pool = Pool::new(1).unwrap();
+    let pool = ThreadPool::new(1).unwrap();
     let values = vec![0.0; 64];
-    let mut kept = KeyValues::default();
+    let mut kept = KvCache::default();
     kept.reset(1, 2, 16);
     let heads = Heads {
         values: &values,
-        first: 0,
+        offset: 0,
         stride: 32,
     };
     let mut out = vec![0.0; 64];
     let mut queries = Queries {
         heads,
-        count: 2,
+        num_heads: 2,
         sequences: 1,
-        new: 2,
+        positions: 2,
         scale: 1.0,
         rotary: None,
     };
@@ -422,18 +422,18 @@ fn wrong_sizes_are_refused() {
         "rows are missing"
     );
     assert!(
-        kept.append(&pool, 2, heads, Heads { first: 1, ..heads }, None)
+        kept.append(&pool, 2, heads, Heads { offset: 1, ..heads }, None)
             .is_err()
     );
     kept.append(&pool, 2, heads, heads, None).unwrap();
     attend(&pool, &queries, &kept, None, &mut out).unwrap();
-    let bias = Bias {
+    let bias = AttentionBias {
         values: &values[..3],
-        by_sequence: false,
-        by_query: true,
+        per_sequence: false,
+        per_query: true,
     };
     assert!(attend(&pool, &queries, &kept, Some(bias), &mut out).is_err());
-    queries.count = 3;
+    queries.num_heads = 3;
     assert!(attend(&pool, &queries, &kept, None, &mut out).is_err());
 }
 
@@ -453,7 +453,7 @@ fn norms() {
             };
             let found = same_bits("norm", |pool| {
                 let mut out = vec![f32::NAN; x.len()];
-                normalise(pool, &x, &norm, &mut out).unwrap();
+                normalize(pool, &x, &norm, &mut out).unwrap();
                 out
             });
             let exact: Vec<f64> = x
@@ -492,10 +492,10 @@ fn gates() {
         .iter()
         .map(|x| x * 9.0)
         .collect();
-    for gate in [Gate::Silu, Gate::Tanh] {
+    for gate in [GluKind::SwiGlu, GluKind::GatedTanh] {
         let found = same_bits("gate", |pool| {
             let mut out = vec![f32::NAN; width * rows];
-            gated(pool, gate, &x, width, &mut out).unwrap();
+            glu(pool, gate, &x, width, &mut out).unwrap();
             out
         });
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
@@ -508,7 +508,7 @@ fn gates() {
                     .zip(second)
                     .map(|(a, b)| (f64::from(*a), f64::from(*b)));
                 both.map(|(a, b)| match gate {
-                    Gate::Silu => a * sigmoid(a) * b,
+                    GluKind::SwiGlu => a * sigmoid(a) * b,
                     _ => sigmoid(b) * a.tanh(),
                 })
                 .collect::<Vec<_>>()

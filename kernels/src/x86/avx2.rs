@@ -13,53 +13,53 @@ use std::ops::Range;
 use half::f16;
 
 use super::dots::{Bytes, Dots, Nibbles, Vnni};
-use crate::columns::{Columns, prefetch};
-use crate::kernel::{Kernel, Panel, Vector};
+use crate::column_ptrs::{ColumnPtrs, prefetch};
+use crate::kernel::{Kernel, MicrokernelFns, Panel};
 use crate::layout::{Bits, QuantizedMatrix, Scales};
-use crate::limits::Peak;
-use crate::quantize::Rows;
+use crate::quantize_activations::RowsView;
+use crate::roofline::Peak;
 
 const LANES: usize = 8;
 /// Bytes of a packed block.
 const PACKED: usize = LANES * 32;
 const GROUPS: usize = 2;
 const TILE_ROWS: usize = 4;
-const DIRECT_ROWS: usize = 4;
+const GEMV_MAX_ROWS: usize = 4;
 const CHUNK: usize = 32;
 
 /// AVX2 only.
-pub(crate) static PLAIN: Kernel = Kernel::vector(
+pub(crate) static PLAIN: Kernel = Kernel::simd(
     LANES,
     GROUPS,
     TILE_ROWS,
-    DIRECT_ROWS,
+    GEMV_MAX_ROWS,
     Peak {
         run: peak::<Nibbles>,
         products: 10 * 32,
     },
-    Vector {
+    MicrokernelFns {
         chunk: CHUNK,
-        direct: direct::<Nibbles, Bytes>,
+        gemv: gemv::<Nibbles, Bytes>,
         pack: pack::<Nibbles, Bytes>,
-        tiles: tiles::<Nibbles, Bytes>,
+        gemm: gemm::<Nibbles, Bytes>,
     },
 );
 
 /// With AVX-VNNI.
-pub(crate) static VNNI: Kernel = Kernel::vector(
+pub(crate) static VNNI: Kernel = Kernel::simd(
     LANES,
     GROUPS,
     TILE_ROWS,
-    DIRECT_ROWS,
+    GEMV_MAX_ROWS,
     Peak {
         run: peak::<Vnni>,
         products: 10 * 32,
     },
-    Vector {
+    MicrokernelFns {
         chunk: CHUNK,
-        direct: direct::<Vnni, Vnni>,
+        gemv: gemv::<Vnni, Vnni>,
         pack: pack::<Vnni, Vnni>,
-        tiles: tiles::<Vnni, Vnni>,
+        gemm: gemm::<Vnni, Vnni>,
     },
 );
 
@@ -70,7 +70,7 @@ pub(crate) static VNNI: Kernel = Kernel::vector(
 /// Every column must have 16 bytes at `offset`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn turned<T>(columns: &Columns<T, LANES>, offset: usize) -> [__m256i; 4] {
+unsafe fn load_transposed<T>(columns: &ColumnPtrs<T, LANES>, offset: usize) -> [__m256i; 4] {
     // SAFETY: the caller promises 16 readable bytes at the offset; the loads
     // ask for no alignment.
     let load =
@@ -93,13 +93,13 @@ unsafe fn turned<T>(columns: &Columns<T, LANES>, offset: usize) -> [__m256i; 4] 
 /// `block` must be inside the columns.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn unpacked<const FOUR: bool, const SIGNED: bool>(
-    columns: &Columns<u8, LANES>,
+unsafe fn unpack_block<const FOUR: bool, const SIGNED: bool>(
+    columns: &ColumnPtrs<u8, LANES>,
     block: usize,
 ) -> [__m256i; 8] {
     let (low, high) = if FOUR {
         // SAFETY: a block of 4-bit weights is 16 bytes.
-        let words = unsafe { turned(columns, block * 16) };
+        let words = unsafe { load_transposed(columns, block * 16) };
         let mask = _mm256_set1_epi8(0x0f);
         (
             words.map(|word| _mm256_and_si256(word, mask)),
@@ -109,8 +109,8 @@ unsafe fn unpacked<const FOUR: bool, const SIGNED: bool>(
         // SAFETY: a block of 8-bit weights is 32 bytes.
         unsafe {
             (
-                turned(columns, block * 32),
-                turned(columns, block * 32 + 16),
+                load_transposed(columns, block * 32),
+                load_transposed(columns, block * 32 + 16),
             )
         }
     };
@@ -127,15 +127,15 @@ unsafe fn unpacked<const FOUR: bool, const SIGNED: bool>(
 
 /// The scales of 8 columns.
 enum ColumnScales {
-    F32(Columns<f32, LANES>),
-    F16(Columns<f16, LANES>),
+    F32(ColumnPtrs<f32, LANES>),
+    F16(ColumnPtrs<f16, LANES>),
 }
 
 impl ColumnScales {
     fn new(scales: Scales<'_>, n: usize, column: usize) -> Self {
         match scales {
-            Scales::F32(scales) => Self::F32(Columns::new(scales, n, column)),
-            Scales::F16(scales) => Self::F16(Columns::new(scales, n, column)),
+            Scales::F32(scales) => Self::F32(ColumnPtrs::new(scales, n, column)),
+            Scales::F16(scales) => Self::F16(ColumnPtrs::new(scales, n, column)),
         }
     }
 
@@ -145,11 +145,11 @@ impl ColumnScales {
     /// The blocks must be inside the columns.
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn up_to_four(&self, block: usize, count: usize) -> [__m256; 4] {
+    unsafe fn load_partial(&self, block: usize, count: usize) -> [__m256; 4] {
         match self {
             // SAFETY: four scales of four bytes.
             Self::F32(columns) if count == 4 => unsafe {
-                turned(columns, block * 4).map(|word| _mm256_castsi256_ps(word))
+                load_transposed(columns, block * 4).map(|word| _mm256_castsi256_ps(word))
             },
             Self::F32(columns) => {
                 let mut scales = [[0.0_f32; LANES]; 4];
@@ -180,9 +180,9 @@ impl ColumnScales {
 }
 
 /// # Safety
-/// As [`crate::kernel::Direct`].
-unsafe fn direct<Four: Dots, Eight: Dots>(
-    rows: &Rows<'_>,
+/// As [`crate::kernel::Gemv`].
+unsafe fn gemv<Four: Dots, Eight: Dots>(
+    rows: &RowsView<'_>,
     rows_range: Range<usize>,
     matrix: &QuantizedMatrix<'_>,
     column: usize,
@@ -193,23 +193,23 @@ unsafe fn direct<Four: Dots, Eight: Dots>(
     // SAFETY: the caller's promises are passed on.
     unsafe {
         match (matrix.bits(), rows_range.len()) {
-            (Bits::Four, 1) => direct_rows::<Four, true, 1>(rows, row, matrix, column, sums, width),
-            (Bits::Four, 2) => direct_rows::<Four, true, 2>(rows, row, matrix, column, sums, width),
-            (Bits::Four, 3) => direct_rows::<Four, true, 3>(rows, row, matrix, column, sums, width),
-            (Bits::Four, _) => direct_rows::<Four, true, 4>(rows, row, matrix, column, sums, width),
-            (_, 1) => direct_rows::<Eight, false, 1>(rows, row, matrix, column, sums, width),
-            (_, 2) => direct_rows::<Eight, false, 2>(rows, row, matrix, column, sums, width),
-            (_, 3) => direct_rows::<Eight, false, 3>(rows, row, matrix, column, sums, width),
-            (_, _) => direct_rows::<Eight, false, 4>(rows, row, matrix, column, sums, width),
+            (Bits::Four, 1) => gemv_rows::<Four, true, 1>(rows, row, matrix, column, sums, width),
+            (Bits::Four, 2) => gemv_rows::<Four, true, 2>(rows, row, matrix, column, sums, width),
+            (Bits::Four, 3) => gemv_rows::<Four, true, 3>(rows, row, matrix, column, sums, width),
+            (Bits::Four, _) => gemv_rows::<Four, true, 4>(rows, row, matrix, column, sums, width),
+            (_, 1) => gemv_rows::<Eight, false, 1>(rows, row, matrix, column, sums, width),
+            (_, 2) => gemv_rows::<Eight, false, 2>(rows, row, matrix, column, sums, width),
+            (_, 3) => gemv_rows::<Eight, false, 3>(rows, row, matrix, column, sums, width),
+            (_, _) => gemv_rows::<Eight, false, 4>(rows, row, matrix, column, sums, width),
         }
     }
 }
 
 /// # Safety
-/// As [`crate::kernel::Direct`], for exactly `R` rows from `row`.
+/// As [`crate::kernel::Gemv`], for exactly `R` rows from `row`.
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn direct_rows<D: Dots, const FOUR: bool, const R: usize>(
-    rows: &Rows<'_>,
+unsafe fn gemv_rows<D: Dots, const FOUR: bool, const R: usize>(
+    rows: &RowsView<'_>,
     row: usize,
     matrix: &QuantizedMatrix<'_>,
     column: usize,
@@ -217,14 +217,14 @@ unsafe fn direct_rows<D: Dots, const FOUR: bool, const R: usize>(
     width: usize,
 ) {
     let blocks = rows.blocks;
-    let columns = Columns::new(matrix.quants(), matrix.n(), column);
+    let columns = ColumnPtrs::new(matrix.quants(), matrix.n(), column);
     let scales = ColumnScales::new(matrix.scales(), matrix.n(), column);
     let ahead = columns.next_group(matrix);
     let mut totals = [_mm256_setzero_ps(); R];
     for start in (0..blocks).step_by(4) {
         let count = (blocks - start).min(4);
         // SAFETY: these blocks are inside the columns.
-        let scales = unsafe { scales.up_to_four(start, count) };
+        let scales = unsafe { scales.load_partial(start, count) };
         for (block, scale) in (start..start + count).zip(scales) {
             if FOUR {
                 prefetch::<2, true>(ahead.wrapping_add(block * 128));
@@ -235,12 +235,12 @@ unsafe fn direct_rows<D: Dots, const FOUR: bool, const R: usize>(
             // promise, and AVX2 and what `D` needs are enabled.
             unsafe {
                 if FOUR {
-                    let weights = unpacked::<true, false>(&columns, block);
+                    let weights = unpack_block::<true, false>(&columns, block);
                     add_block::<D, R>(rows, row, block, &weights, scale, &mut totals);
                 } else {
                     let weights = match D::SIGNED {
-                        true => unpacked::<false, true>(&columns, block),
-                        false => unpacked::<false, false>(&columns, block),
+                        true => unpack_block::<false, true>(&columns, block),
+                        false => unpack_block::<false, false>(&columns, block),
                     };
                     add_block::<D, R>(rows, row, block, &weights, scale, &mut totals);
                 }
@@ -259,7 +259,7 @@ unsafe fn direct_rows<D: Dots, const FOUR: bool, const R: usize>(
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn add_block<D: Dots, const R: usize>(
-    rows: &Rows<'_>,
+    rows: &RowsView<'_>,
     row: usize,
     block: usize,
     weights: &[__m256i; 8],
@@ -274,13 +274,13 @@ unsafe fn add_block<D: Dots, const R: usize>(
                 .quants
                 .as_ptr()
                 .add((row + r) * rows.stride + block * 32);
-            let correction = *rows.corrections.get_unchecked(of_block);
-            let mut dots = D::start(correction);
+            let compensation = *rows.compensation.get_unchecked(of_block);
+            let mut dots = D::start(compensation);
             for (s, weights) in weights.iter().enumerate() {
                 let x = _mm256_set1_epi32(x.add(s * 4).cast::<i32>().read_unaligned());
                 dots = D::step(dots, *weights, x);
             }
-            let dots = _mm256_cvtepi32_ps(D::finish(dots, correction));
+            let dots = _mm256_cvtepi32_ps(D::finish(dots, compensation));
             let x_scale = _mm256_set1_ps(*rows.scales.get_unchecked(of_block));
             *total = _mm256_fmadd_ps(dots, _mm256_mul_ps(x_scale, scale), *total);
         }
@@ -297,15 +297,15 @@ unsafe fn pack<Four: Dots, Eight: Dots>(
     quants: &mut [u8],
     scales: &mut [f32],
 ) {
-    let columns = Columns::new(matrix.quants(), matrix.n(), column);
+    let columns = ColumnPtrs::new(matrix.quants(), matrix.n(), column);
     let (packed, _) = quants.as_chunks_mut::<PACKED>();
     for (packed, block) in packed.iter_mut().zip(blocks.clone()) {
         // SAFETY: the block is inside the columns.
         let vectors = unsafe {
             match (matrix.bits(), Eight::SIGNED) {
-                (Bits::Four, _) => unpacked::<true, false>(&columns, block),
-                (Bits::Eight, true) => unpacked::<false, true>(&columns, block),
-                (Bits::Eight, false) => unpacked::<false, false>(&columns, block),
+                (Bits::Four, _) => unpack_block::<true, false>(&columns, block),
+                (Bits::Eight, true) => unpack_block::<false, true>(&columns, block),
+                (Bits::Eight, false) => unpack_block::<false, false>(&columns, block),
             }
         };
         for (vector, packed) in vectors.into_iter().zip(packed.chunks_exact_mut(32)) {
@@ -318,7 +318,7 @@ unsafe fn pack<Four: Dots, Eight: Dots>(
     for packed in scales.chunks_mut(4 * LANES) {
         let count = packed.len() / LANES;
         // SAFETY: these blocks are inside the columns.
-        let vectors = unsafe { columns.up_to_four(block, count) };
+        let vectors = unsafe { columns.load_partial(block, count) };
         for (vector, packed) in vectors.into_iter().zip(packed.chunks_exact_mut(LANES)) {
             // SAFETY: 8 values of four bytes.
             unsafe { _mm256_storeu_ps(packed.as_mut_ptr(), vector) };
@@ -328,9 +328,9 @@ unsafe fn pack<Four: Dots, Eight: Dots>(
 }
 
 /// # Safety
-/// As [`crate::kernel::Tiles`].
-unsafe fn tiles<Four: Dots, Eight: Dots>(
-    rows: &Rows<'_>,
+/// As [`crate::kernel::Gemm`].
+unsafe fn gemm<Four: Dots, Eight: Dots>(
+    rows: &RowsView<'_>,
     rows_range: Range<usize>,
     blocks: Range<usize>,
     panel: &Panel<'_>,
@@ -340,17 +340,17 @@ unsafe fn tiles<Four: Dots, Eight: Dots>(
     // SAFETY: the caller's promises are passed on.
     unsafe {
         match panel.bits {
-            Bits::Four => tiles_of::<Four>(rows, rows_range, blocks, panel, sums, width),
-            Bits::Eight => tiles_of::<Eight>(rows, rows_range, blocks, panel, sums, width),
+            Bits::Four => gemm_of::<Four>(rows, rows_range, blocks, panel, sums, width),
+            Bits::Eight => gemm_of::<Eight>(rows, rows_range, blocks, panel, sums, width),
         }
     }
 }
 
 /// # Safety
-/// As [`crate::kernel::Tiles`].
+/// As [`crate::kernel::Gemm`].
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn tiles_of<D: Dots>(
-    rows: &Rows<'_>,
+unsafe fn gemm_of<D: Dots>(
+    rows: &RowsView<'_>,
     rows_range: Range<usize>,
     blocks: Range<usize>,
     panel: &Panel<'_>,
@@ -386,7 +386,7 @@ unsafe fn tiles_of<D: Dots>(
 }
 
 struct Tile<'a> {
-    rows: &'a Rows<'a>,
+    rows: &'a RowsView<'a>,
     row: usize,
     blocks: Range<usize>,
     panel: &'a Panel<'a>,
@@ -420,11 +420,11 @@ impl Tile<'_> {
                 .add(self.row * rows.stride + first * 32);
             let of_row = self.row * rows.blocks + first;
             let x_scales = rows.scales.as_ptr().add(of_row);
-            let corrections = rows.corrections.as_ptr().add(of_row);
+            let compensation = rows.compensation.as_ptr().add(of_row);
             for block in 0..count {
                 let mut dots = [[_mm256_setzero_si256(); G]; R];
                 for (r, dots) in dots.iter_mut().enumerate() {
-                    *dots = [D::start(*corrections.add(r * rows.blocks + block)); G];
+                    *dots = [D::start(*compensation.add(r * rows.blocks + block)); G];
                 }
                 for s in 0..8 {
                     let mut weights = [_mm256_setzero_si256(); G];
@@ -446,7 +446,7 @@ impl Tile<'_> {
                     let at = r * rows.blocks + block;
                     let x_scale = _mm256_set1_ps(*x_scales.add(at));
                     for (g, dots) in dots.iter().enumerate() {
-                        let dots = _mm256_cvtepi32_ps(D::finish(*dots, *corrections.add(at)));
+                        let dots = _mm256_cvtepi32_ps(D::finish(*dots, *compensation.add(at)));
                         let scale = _mm256_loadu_ps(scales.add((g * count + block) * LANES));
                         let sums = sums.as_mut_ptr().add(r * self.width + g * LANES);
                         let scale = _mm256_mul_ps(x_scale, scale);

@@ -13,13 +13,13 @@ pub(super) unsafe trait Dots {
     const SIGNED: bool;
 
     /// Before the first step.
-    unsafe fn start(correction: i32) -> __m256i;
+    unsafe fn start(compensation: i32) -> __m256i;
 
     /// Adds the products of four values per lane.
     unsafe fn step(dots: __m256i, weights: __m256i, x: __m256i) -> __m256i;
 
     /// After the eighth step.
-    unsafe fn finish(dots: __m256i, correction: i32) -> __m256i;
+    unsafe fn finish(dots: __m256i, compensation: i32) -> __m256i;
 }
 
 /// Unsigned weights of either width with `vpdpbusd`; needs AVX-VNNI.
@@ -31,8 +31,8 @@ unsafe impl Dots for Vnni {
 
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn start(correction: i32) -> __m256i {
-        _mm256_set1_epi32(correction)
+    unsafe fn start(compensation: i32) -> __m256i {
+        _mm256_set1_epi32(compensation)
     }
 
     #[inline]
@@ -82,9 +82,9 @@ unsafe impl Dots for Nibbles {
 
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn finish(dots: __m256i, correction: i32) -> __m256i {
+    unsafe fn finish(dots: __m256i, compensation: i32) -> __m256i {
         let dots = _mm256_madd_epi16(dots, _mm256_set1_epi16(1));
-        _mm256_add_epi32(dots, _mm256_set1_epi32(correction))
+        _mm256_add_epi32(dots, _mm256_set1_epi32(compensation))
     }
 }
 

@@ -3,24 +3,28 @@
 use std::arch::x86_64::*;
 
 use crate::layout::{BLOCK, Bits};
-use crate::quantize::{Row, scale_and_inverse};
+use crate::quantize_activations::{QuantizedRow, scale_and_inverse};
 
-/// As [`crate::quantize::portable`] for weights of 4 or 8 bits, with the same bits.
+/// As [`crate::quantize_activations::portable`] for weights of 4 or 8 bits, with the same bits.
 #[target_feature(enable = "avx2")]
-pub(crate) fn row<const FOUR: bool>(x: &[f32], row: Row<'_>) {
+pub(crate) fn row<const FOUR: bool>(x: &[f32], row: QuantizedRow<'_>) {
     let bits = if FOUR { Bits::Four } else { Bits::Eight };
     let (blocks, _) = x.as_chunks::<BLOCK>();
     let (quantized, _) = row.values.as_chunks_mut::<BLOCK>();
-    let numbers = row.scales.iter_mut().zip(row.corrections);
-    for ((x, quantized), (scale, correction)) in blocks.iter().zip(quantized).zip(numbers) {
+    let numbers = row.scales.iter_mut().zip(row.compensation);
+    for ((x, quantized), (scale, compensation)) in blocks.iter().zip(quantized).zip(numbers) {
         // SAFETY: a block is four times eight values.
         let x: [__m256; 4] =
             std::array::from_fn(|i| unsafe { _mm256_loadu_ps(x.as_ptr().add(8 * i)) });
         let inverse;
-        (*scale, inverse) = scale_and_inverse(largest_bits(x));
+        (*scale, inverse) = scale_and_inverse(max_abs_bits(x));
         let values = rounded(x, inverse);
-        *correction = -bits.zero_point() * sum(values);
-        let values = if FOUR { pairs_apart(values) } else { values };
+        *compensation = -bits.zero_point() * sum(values);
+        let values = if FOUR {
+            deinterleave_pairs(values)
+        } else {
+            values
+        };
         // SAFETY: 32 bytes.
         unsafe { _mm256_storeu_si256(quantized.as_mut_ptr().cast(), values) };
     }
@@ -29,7 +33,7 @@ pub(crate) fn row<const FOUR: bool>(x: &[f32], row: Row<'_>) {
 /// The bits of the largest magnitude; those of a NaN are larger than all.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn largest_bits(x: [__m256; 4]) -> i32 {
+fn max_abs_bits(x: [__m256; 4]) -> i32 {
     let mask = _mm256_set1_epi32(0x7fff_ffff);
     let [a, b, c, d] = x.map(|x| _mm256_and_si256(_mm256_castps_si256(x), mask));
     let eight = _mm256_max_epi32(_mm256_max_epi32(a, b), _mm256_max_epi32(c, d));
@@ -73,7 +77,7 @@ fn sum(values: __m256i) -> i32 {
 /// The even values, then the odd ones.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn pairs_apart(values: __m256i) -> __m256i {
+fn deinterleave_pairs(values: __m256i) -> __m256i {
     let in_half = _mm256_broadcastsi128_si256(_mm_setr_epi8(
         0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15,
     ));

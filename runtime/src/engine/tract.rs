@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use deltavlm_bundle::{Segment, SegmentRecord};
-use deltavlm_kernels::Pool;
+use deltavlm_kernels::ThreadPool;
 use prost::Message;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::tract_hir::internal::*;
@@ -38,8 +38,9 @@ impl TractEngine {
         let manifest = &bundle.manifest;
         MemoryEstimate::of(manifest, false).check(manifest, options)?;
         let threads = options.thread_count();
-        let pool =
-            Arc::new(Pool::new(threads).map_err(|error| fault(format!("no threads: {error}")))?);
+        let pool = Arc::new(
+            ThreadPool::new(threads).map_err(|error| fault(format!("no threads: {error}")))?,
+        );
         let mut plans = BTreeMap::new();
         for (&segment, record) in &manifest.segments {
             let plan = Plan::load(&bundle.directory, record, &pool).map_err(|problem| {
@@ -244,7 +245,11 @@ fn floats(tensor: &Tensor) -> TractResult<Vec<f32>> {
 }
 
 impl Plan {
-    fn load(directory: &Path, record: &SegmentRecord, pool: &Arc<Pool>) -> Result<Self, String> {
+    fn load(
+        directory: &Path,
+        record: &SegmentRecord,
+        pool: &Arc<ThreadPool>,
+    ) -> Result<Self, String> {
         let text = |error: Error| error.to_string();
         let graph_file = Map::open(&directory.join(&record.graph)).map_err(text)?;
         let weights = Arc::new(Map::open(&directory.join(&record.weights)).map_err(text)?);

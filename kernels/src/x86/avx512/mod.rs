@@ -6,41 +6,41 @@
 //! lanes. The zero point is accounted for by starting from the correction
 //! that the activations bring along.
 
-mod direct;
+mod gemv;
 mod scales;
 
 use std::arch::x86_64::*;
 use std::hint::black_box;
 use std::ops::Range;
 
-use self::direct::direct;
+use self::gemv::gemv;
 use self::scales::ColumnScales;
-use crate::columns::Columns;
-use crate::kernel::{Kernel, Panel, Vector};
+use crate::column_ptrs::ColumnPtrs;
+use crate::kernel::{Kernel, MicrokernelFns, Panel};
 use crate::layout::{Bits, QuantizedMatrix};
-use crate::limits::Peak;
-use crate::quantize::Rows;
+use crate::quantize_activations::RowsView;
+use crate::roofline::Peak;
 
 const LANES: usize = 16;
 /// Bytes of a packed block.
 const PACKED: usize = LANES * 32;
 const TILE_ROWS: usize = 6;
-const DIRECT_ROWS: usize = 4;
+const GEMV_MAX_ROWS: usize = 4;
 
-pub(crate) static KERNEL: Kernel = Kernel::vector(
+pub(crate) static KERNEL: Kernel = Kernel::simd(
     LANES,
     2,
     TILE_ROWS,
-    DIRECT_ROWS,
+    GEMV_MAX_ROWS,
     Peak {
         run: peak,
         products: 12 * 64,
     },
-    Vector {
+    MicrokernelFns {
         chunk: 32,
-        direct,
+        gemv,
         pack,
-        tiles,
+        gemm,
     },
 );
 
@@ -48,7 +48,7 @@ pub(crate) static KERNEL: Kernel = Kernel::vector(
 /// `4 i + j`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn gathered(load: impl Fn(usize) -> __m128i) -> [__m512i; 4] {
+fn load_columns(load: impl Fn(usize) -> __m128i) -> [__m512i; 4] {
     let four = |j: usize| {
         let low = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(load(j)), load(j + 4));
         let high = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(load(j + 8)), load(j + 12));
@@ -61,8 +61,8 @@ fn gathered(load: impl Fn(usize) -> __m128i) -> [__m512i; 4] {
 /// column `j` in lane `j`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn turned_words(load: impl Fn(usize) -> __m128i) -> [__m512i; 4] {
-    let [a, b, c, d] = gathered(load);
+fn transpose_words(load: impl Fn(usize) -> __m128i) -> [__m512i; 4] {
+    let [a, b, c, d] = load_columns(load);
     let (ab_low, ab_high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
     let (cd_low, cd_high) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
     [
@@ -79,14 +79,17 @@ fn turned_words(load: impl Fn(usize) -> __m128i) -> [__m512i; 4] {
 /// `block` must be inside the columns.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn unpacked<const FOUR: bool>(columns: &Columns<u8, LANES>, block: usize) -> [__m512i; 8] {
+unsafe fn unpack_block<const FOUR: bool>(
+    columns: &ColumnPtrs<u8, LANES>,
+    block: usize,
+) -> [__m512i; 8] {
     // SAFETY: the offsets used are those of a block.
     let load = |lane: usize, offset: usize| unsafe {
         _mm_loadu_si128(columns.first[lane].add(offset).cast())
     };
     let (low, high) = if FOUR {
         // 16 bytes, with two weights in each.
-        let words = turned_words(|lane| load(lane, block * 16));
+        let words = transpose_words(|lane| load(lane, block * 16));
         let mask = _mm512_set1_epi8(0x0f);
         (
             words.map(|word| _mm512_and_si512(word, mask)),
@@ -95,8 +98,8 @@ unsafe fn unpacked<const FOUR: bool>(columns: &Columns<u8, LANES>, block: usize)
     } else {
         // 32 bytes.
         (
-            turned_words(|lane| load(lane, block * 32)),
-            turned_words(|lane| load(lane, block * 32 + 16)),
+            transpose_words(|lane| load(lane, block * 32)),
+            transpose_words(|lane| load(lane, block * 32 + 16)),
         )
     };
     [
@@ -114,14 +117,14 @@ unsafe fn pack(
     quants: &mut [u8],
     scales: &mut [f32],
 ) {
-    let columns = Columns::new(matrix.quants(), matrix.n(), column);
+    let columns = ColumnPtrs::new(matrix.quants(), matrix.n(), column);
     let (packed, _) = quants.as_chunks_mut::<PACKED>();
     for (packed, block) in packed.iter_mut().zip(blocks.clone()) {
         // SAFETY: the block is inside the columns.
         let vectors = unsafe {
             match matrix.bits() {
-                Bits::Four => unpacked::<true>(&columns, block),
-                Bits::Eight => unpacked::<false>(&columns, block),
+                Bits::Four => unpack_block::<true>(&columns, block),
+                Bits::Eight => unpack_block::<false>(&columns, block),
             }
         };
         for (vector, packed) in vectors.into_iter().zip(packed.chunks_exact_mut(64)) {
@@ -144,10 +147,10 @@ unsafe fn pack(
 }
 
 /// # Safety
-/// As [`crate::kernel::Tiles`].
+/// As [`crate::kernel::Gemm`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn tiles(
-    rows: &Rows<'_>,
+unsafe fn gemm(
+    rows: &RowsView<'_>,
     rows_range: Range<usize>,
     blocks: Range<usize>,
     panel: &Panel<'_>,
@@ -187,7 +190,7 @@ unsafe fn tiles(
 }
 
 struct Tile<'a> {
-    rows: &'a Rows<'a>,
+    rows: &'a RowsView<'a>,
     row: usize,
     blocks: Range<usize>,
     panel: &'a Panel<'a>,
@@ -216,7 +219,7 @@ impl Tile<'_> {
                 .add(self.row * rows.stride + first * 32);
             let of_row = self.row * rows.blocks + first;
             let x_scales = rows.scales.as_ptr().add(of_row);
-            let corrections = rows.corrections.as_ptr().add(of_row);
+            let compensation = rows.compensation.as_ptr().add(of_row);
             let sum = |r: usize, g: usize| r * self.width + g * LANES;
             let mut totals = [[_mm512_setzero_ps(); G]; R];
             if first > 0 {
@@ -229,7 +232,7 @@ impl Tile<'_> {
             for block in 0..count {
                 let mut dots = [[_mm512_setzero_si512(); G]; R];
                 for (r, dots) in dots.iter_mut().enumerate() {
-                    let start = _mm512_set1_epi32(*corrections.add(r * rows.blocks + block));
+                    let start = _mm512_set1_epi32(*compensation.add(r * rows.blocks + block));
                     *dots = [start; G];
                 }
                 for s in 0..8 {
@@ -240,7 +243,9 @@ impl Tile<'_> {
                     }
                     for (r, dots) in dots.iter_mut().enumerate() {
                         let at = r * rows.stride + block * 32 + s * 4;
-                        let x = once(_mm512_set1_epi32(x.add(at).cast::<i32>().read_unaligned()));
+                        let x = pin_register(_mm512_set1_epi32(
+                            x.add(at).cast::<i32>().read_unaligned(),
+                        ));
                         for (dots, weights) in dots.iter_mut().zip(weights) {
                             *dots = _mm512_dpbusd_epi32(*dots, weights, x);
                         }
@@ -273,7 +278,7 @@ impl Tile<'_> {
 /// for the one before.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn once(mut x: __m512i) -> __m512i {
+fn pin_register(mut x: __m512i) -> __m512i {
     // SAFETY: no instruction.
     unsafe {
         std::arch::asm!("/* {0} */", inout(zmm_reg) x, options(nomem, nostack, preserves_flags));

@@ -4,8 +4,8 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
-use super::{LANES, gathered, turned_words};
-use crate::columns::Columns;
+use super::{LANES, load_columns, transpose_words};
+use crate::column_ptrs::ColumnPtrs;
 use crate::layout::Scales;
 
 /// Blocks whose scales are read together.
@@ -13,15 +13,15 @@ pub(super) const BLOCKS: usize = 8;
 
 /// The scales of 16 columns where they lie.
 pub(super) enum ColumnScales {
-    F32(Columns<f32, LANES>),
-    F16(Columns<f16, LANES>),
+    F32(ColumnPtrs<f32, LANES>),
+    F16(ColumnPtrs<f16, LANES>),
 }
 
 impl ColumnScales {
     pub(super) fn new(scales: Scales<'_>, n: usize, column: usize) -> Self {
         match scales {
-            Scales::F32(scales) => Self::F32(Columns::new(scales, n, column)),
-            Scales::F16(scales) => Self::F16(Columns::new(scales, n, column)),
+            Scales::F32(scales) => Self::F32(ColumnPtrs::new(scales, n, column)),
+            Scales::F16(scales) => Self::F16(ColumnPtrs::new(scales, n, column)),
         }
     }
 
@@ -59,12 +59,16 @@ impl ColumnScales {
 /// These must be inside the columns.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn four_singles(columns: &Columns<f32, LANES>, block: usize, mask: __mmask8) -> [__m512; 4] {
+unsafe fn four_singles(
+    columns: &ColumnPtrs<f32, LANES>,
+    block: usize,
+    mask: __mmask8,
+) -> [__m512; 4] {
     // SAFETY: what the mask leaves out is not read.
     let load = |lane: usize| unsafe {
         _mm_maskz_loadu_epi32(mask, columns.first[lane].wrapping_add(block).cast())
     };
-    turned_words(load).map(|words| _mm512_castsi512_ps(words))
+    transpose_words(load).map(|words| _mm512_castsi512_ps(words))
 }
 
 /// The scales of the eight blocks from `block` that the mask names.
@@ -74,7 +78,7 @@ unsafe fn four_singles(columns: &Columns<f32, LANES>, block: usize, mask: __mmas
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn eight_halves(
-    columns: &Columns<f16, LANES>,
+    columns: &ColumnPtrs<f16, LANES>,
     block: usize,
     mask: __mmask8,
 ) -> [__m512; BLOCKS] {
@@ -82,7 +86,7 @@ unsafe fn eight_halves(
     let load = |lane: usize| unsafe {
         _mm_maskz_loadu_epi16(mask, columns.first[lane].wrapping_add(block).cast())
     };
-    let [a, b, c, d] = gathered(load);
+    let [a, b, c, d] = load_columns(load);
     let (ab_low, ab_high) = (_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b));
     let (cd_low, cd_high) = (_mm512_unpacklo_epi16(c, d), _mm512_unpackhi_epi16(c, d));
     // Each quarter of these holds one block of four columns, then the next block.

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use clap::Args;
 use deltavlm_bundle::{Instruction, Manifest, Segment};
-use deltavlm_kernels::Pool;
-use deltavlm_kernels::limits::Limits;
+use deltavlm_kernels::ThreadPool;
+use deltavlm_kernels::roofline::Roofline;
 use deltavlm_runtime::engine::{Input, Step};
 use deltavlm_runtime::{Error, Image, Model, Request, available_bytes};
 use serde_json::{Value, json};
@@ -322,7 +322,9 @@ fn operators(
         return Ok(Value::Null);
     }
     let threads = model.engine().threads;
-    let limits = Pool::new(threads).ok().map(|pool| Limits::measure(&pool));
+    let limits = ThreadPool::new(threads)
+        .ok()
+        .map(|pool| Roofline::measure(&pool));
     let mut stages = Vec::new();
     for segment in [Segment::Vision, Segment::Difference, Segment::Qformer] {
         stateless(model, manifest, segment, 1)?;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use deltavlm_kernels::{Bias, Heads, KeyValues, Pool, Queries, Rotary, attend};
+use deltavlm_kernels::{AttentionBias, Heads, KvCache, Queries, Rotary, ThreadPool, attend};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
@@ -21,7 +21,7 @@ struct Attention {
     bias: bool,
     rotary: bool,
     /// Keys and values; those of earlier calls stay only if the decoder holds the cache.
-    kept: Arc<Mutex<KeyValues>>,
+    kept: Arc<Mutex<KvCache>>,
     keeps: bool,
 }
 
@@ -30,11 +30,11 @@ impl Step for Attention {
         "Attention"
     }
 
-    fn run(&self, pool: &Pool, inputs: &[TValue], output: &mut [f32]) -> TractResult<()> {
+    fn run(&self, pool: &ThreadPool, inputs: &[TValue], output: &mut [f32]) -> TractResult<()> {
         let heads = |input: usize| -> TractResult<Heads<'_>> {
             Ok(Heads {
                 values: floats(&inputs[input])?,
-                first: self.firsts[input],
+                offset: self.firsts[input],
                 stride: row(&inputs[input]),
             })
         };
@@ -56,14 +56,14 @@ impl Step for Attention {
         kept.append(pool, key_count, heads(1)?, heads(2)?, rotary)?;
         let queries = Queries {
             heads: heads(0)?,
-            count: self.heads,
+            num_heads: self.heads,
             sequences,
-            new,
+            positions: new,
             scale: self.scale,
             rotary,
         };
         let bias = bias
-            .map(|bias| bias_of(bias, sequences, new, kept.length()))
+            .map(|bias| bias_of(bias, sequences, new, kept.len()))
             .transpose()?;
         attend(pool, &queries, &kept, bias, output)?;
         Ok(())
@@ -72,7 +72,7 @@ impl Step for Attention {
     fn operations(&self, inputs: &[TValue]) -> f64 {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let queries = inputs[0].len() / row(&inputs[0]).max(1);
-        4.0 * (queries * self.heads * self.width * kept.length()) as f64
+        4.0 * (queries * self.heads * self.width * kept.len()) as f64
     }
 }
 
@@ -85,13 +85,18 @@ fn sizes(value: &TValue) -> TractResult<(usize, usize)> {
 }
 
 /// The bias `[sequences or 1, 1, queries or 1, positions]` as the kernel takes it.
-fn bias_of(value: &TValue, sequences: usize, new: usize, length: usize) -> TractResult<Bias<'_>> {
+fn bias_of(
+    value: &TValue,
+    sequences: usize,
+    new: usize,
+    length: usize,
+) -> TractResult<AttentionBias<'_>> {
     match value.shape() {
         [a, 1, b, c] if (*a == 1 || *a == sequences) && (*b == 1 || *b == new) && *c == length => {
-            Ok(Bias {
+            Ok(AttentionBias {
                 values: floats(value)?,
-                by_sequence: *a == sequences,
-                by_query: *b == new,
+                per_sequence: *a == sequences,
+                per_query: *b == new,
             })
         }
         other => bail!(
@@ -158,7 +163,7 @@ type Found = (usize, Attention, Vec<String>, Vec<(String, String)>);
 fn recognise(
     graph: &Graph<'_>,
     softmax: &NodeProto,
-    scratch: &Arc<Mutex<KeyValues>>,
+    scratch: &Arc<Mutex<KvCache>>,
 ) -> Option<Found> {
     if attribute(softmax, "axis", -1) != -1 {
         return None;

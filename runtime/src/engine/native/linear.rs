@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use deltavlm_kernels::{
-    Activation, Bits, DenseMatrix, Epilogue, Pool, QuantizedMatrix, Scales, Values, matmul,
-    matmul_dense,
+    Activation, Bits, DenseMatrix, DenseValues, Epilogue, QuantizedMatrix, Scales, ThreadPool,
+    matmul, matmul_dense,
 };
 use half::f16;
 use tract_onnx::pb::NodeProto;
@@ -68,9 +68,9 @@ impl Linear {
             }
             Weights::Dense(stored) => {
                 let values = if stored.half {
-                    Values::F16(halves(&stored.place)?)
+                    DenseValues::F16(halves(&stored.place)?)
                 } else {
-                    Values::F32(singles(&stored.place)?)
+                    DenseValues::F32(singles(&stored.place)?)
                 };
                 DenseMatrix::new(k, n, values).map(Matrix::Dense)
             }
@@ -97,7 +97,7 @@ impl Step for Linear {
         }
     }
 
-    fn run(&self, pool: &Pool, inputs: &[TValue], output: &mut [f32]) -> TractResult<()> {
+    fn run(&self, pool: &ThreadPool, inputs: &[TValue], output: &mut [f32]) -> TractResult<()> {
         let epilogue = Epilogue {
             bias: self.bias.as_deref(),
             activation: self.activation,

@@ -16,7 +16,7 @@ mod spare;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
-use deltavlm_kernels::{KeyValues, Pool};
+use deltavlm_kernels::{KvCache, ThreadPool};
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::{GraphProto, NodeProto};
 use tract_onnx::tract_hir::internal::*;
@@ -35,7 +35,7 @@ pub(super) trait Step: Debug + Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Computes the output, every value of it: what is in it has no meaning.
-    fn run(&self, pool: &Pool, inputs: &[TValue], output: &mut [f32]) -> TractResult<()>;
+    fn run(&self, pool: &ThreadPool, inputs: &[TValue], output: &mut [f32]) -> TractResult<()>;
 
     /// Multiplications and additions for these inputs, each counted.
     fn operations(&self, inputs: &[TValue]) -> f64;
@@ -49,7 +49,7 @@ pub(super) trait Step: Debug + Send + Sync {
 /// What a graph has become.
 pub(super) struct Replaced {
     steps: Vec<Arc<dyn Step>>,
-    pool: Arc<Pool>,
+    pool: Arc<ThreadPool>,
     spare: Arc<Spare>,
     /// Keys and values of the attentions that keep theirs, in the order of layers.
     pub(super) caches: Vec<Cache>,
@@ -58,7 +58,7 @@ pub(super) struct Replaced {
 /// Keys and values of one attention, shared between its step and the decoder.
 #[derive(Clone, Debug)]
 pub(super) struct Cache {
-    pub(super) kept: Arc<Mutex<KeyValues>>,
+    pub(super) kept: Arc<Mutex<KvCache>>,
     pub(super) heads: usize,
     pub(super) width: usize,
 }
@@ -67,7 +67,7 @@ pub(super) struct Cache {
 pub(super) fn replace(
     graph: &mut GraphProto,
     map: &Arc<Map>,
-    pool: &Arc<Pool>,
+    pool: &Arc<ThreadPool>,
 ) -> Result<Replaced, String> {
     let mut graph = Graph::new(graph, map);
     let mut replaced = Replaced {
@@ -150,7 +150,7 @@ pub(super) struct Native {
 #[derive(Debug, Clone)]
 struct Attached {
     step: Arc<dyn Step>,
-    pool: Arc<Pool>,
+    pool: Arc<ThreadPool>,
     spare: Arc<Spare>,
 }
 

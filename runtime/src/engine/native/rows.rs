@@ -1,6 +1,6 @@
 //! Norms and gates: what is done to each row by itself.
 
-use deltavlm_kernels::{Gate, Norm, Pool, gated, normalise};
+use deltavlm_kernels::{self as kernels, GluKind, Norm, ThreadPool};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
@@ -19,13 +19,18 @@ impl Step for Normalise {
         "Norm"
     }
 
-    fn run(&self, pool: &Pool, inputs: &[TValue], output: &mut [f32]) -> TractResult<()> {
+    fn run(&self, pool: &ThreadPool, inputs: &[TValue], output: &mut [f32]) -> TractResult<()> {
         let norm = Norm {
             scale: &self.scale,
             shift: self.shift.as_deref(),
             epsilon: self.epsilon,
         };
-        Ok(normalise(pool, floats(&inputs[0])?, &norm, output)?)
+        Ok(kernels::normalize(
+            pool,
+            floats(&inputs[0])?,
+            &norm,
+            output,
+        )?)
     }
 
     fn operations(&self, inputs: &[TValue]) -> f64 {
@@ -35,20 +40,20 @@ impl Step for Normalise {
 }
 
 #[derive(Debug)]
-struct Gated {
-    gate: Gate,
+struct Glu {
+    kind: GluKind,
     width: usize,
 }
 
-impl Step for Gated {
+impl Step for Glu {
     fn name(&self) -> &'static str {
         "Gate"
     }
 
-    fn run(&self, pool: &Pool, inputs: &[TValue], output: &mut [f32]) -> TractResult<()> {
-        Ok(gated(
+    fn run(&self, pool: &ThreadPool, inputs: &[TValue], output: &mut [f32]) -> TractResult<()> {
+        Ok(kernels::glu(
             pool,
-            self.gate,
+            self.kind,
             floats(&inputs[0])?,
             self.width,
             output,
@@ -74,8 +79,8 @@ pub(super) fn replace(graph: &mut Graph<'_>, replaced: &mut Replaced) -> Result<
                 }
             }
             "Mul" => {
-                if let Some((gate, width, input)) = gate(graph, &node) {
-                    let node = replaced.node(Gated { gate, width }, width, &node, vec![input]);
+                if let Some((kind, width, input)) = gate(graph, &node) {
+                    let node = replaced.node(Glu { kind, width }, width, &node, vec![input]);
                     graph.put(index, node);
                 }
             }
@@ -113,7 +118,7 @@ fn norm(graph: &Graph<'_>, node: &NodeProto) -> Result<Option<Normalise>, String
 }
 
 /// The gate that a product closes, the width of its result, and what it reads.
-fn gate(graph: &Graph<'_>, node: &NodeProto) -> Option<(Gate, usize, String)> {
+fn gate(graph: &Graph<'_>, node: &NodeProto) -> Option<(GluKind, usize, String)> {
     let (a, b) = (&node.input[0], &node.input[1]);
     // (gate * sigmoid(gate)) * value
     if let Some(silu) = graph.producer(a, "Mul")
@@ -121,13 +126,13 @@ fn gate(graph: &Graph<'_>, node: &NodeProto) -> Option<(Gate, usize, String)> {
         && sigmoid.input[0] == silu.input[0]
     {
         let (width, input) = halves(graph, &silu.input[0], b)?;
-        return Some((Gate::Silu, width, input));
+        return Some((GluKind::SwiGlu, width, input));
     }
     // sigmoid(gate) * tanh(value)
     let sigmoid = graph.producer(a, "Sigmoid")?;
     let tanh = graph.producer(b, "Tanh")?;
     let (width, input) = halves(graph, &tanh.input[0], &sigmoid.input[0])?;
-    Some((Gate::Tanh, width, input))
+    Some((GluKind::GatedTanh, width, input))
 }
 
 /// The width of two values that are the halves of the rows of a third, and its name.

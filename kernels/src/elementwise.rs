@@ -1,15 +1,15 @@
 //! Steps between products: norms, gates and activations, row by row.
 
-use crate::compiled::compiled;
 use crate::error::ShapeError;
 use crate::layout::check_length;
 use crate::math;
-use crate::pool::Pool;
+use crate::multiversion::multiversion;
+use crate::thread_pool::ThreadPool;
 
 /// Values whose sum is kept in one lane each.
 const LANES: usize = 16;
 /// Fewer values than this are not worth waking a worker.
-const PARALLEL: usize = 1 << 14;
+const VALUES_PER_TASK: usize = 1 << 14;
 
 /// What is done to every value of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -51,8 +51,8 @@ pub struct Norm<'a> {
 ///
 /// # Errors
 /// If the lengths do not fit.
-pub fn normalise(
-    pool: &Pool,
+pub fn normalize(
+    pool: &ThreadPool,
     x: &[f32],
     norm: &Norm<'_>,
     out: &mut [f32],
@@ -67,23 +67,23 @@ pub fn normalise(
     check_length("output", x.len(), out.len())?;
     check_length("input", x.len() / width * width, x.len())?;
     let isa = pool.isa();
-    pool.for_each_piece(out, rows_per_piece(width) * width, |piece, out| {
-        let x = &x[piece * rows_per_piece(width) * width..][..out.len()];
-        normalise_rows(isa, x, norm, out);
+    pool.for_each_chunk(out, rows_per_chunk(width) * width, |chunk, out| {
+        let x = &x[chunk * rows_per_chunk(width) * width..][..out.len()];
+        norm_rows(isa, x, norm, out);
     });
     Ok(())
 }
 
-fn rows_per_piece(width: usize) -> usize {
-    PARALLEL.div_ceil(width)
+fn rows_per_chunk(width: usize) -> usize {
+    VALUES_PER_TASK.div_ceil(width)
 }
 
-compiled! {
-    fn normalise_rows(x: &[f32], norm: &Norm<'_>, out: &mut [f32]) = normalise_rows_of
+multiversion! {
+    fn norm_rows(x: &[f32], norm: &Norm<'_>, out: &mut [f32]) = norm_rows_of
 }
 
 #[inline(always)]
-fn normalise_rows_of(x: &[f32], norm: &Norm<'_>, out: &mut [f32]) {
+fn norm_rows_of(x: &[f32], norm: &Norm<'_>, out: &mut [f32]) {
     let width = norm.scale.len();
     for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
         let count = width as f32;
@@ -129,41 +129,41 @@ pub(crate) fn sum_of(values: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     sums[0]
 }
 
-/// The largest value, or NaN if one is NaN.
+/// The max_or_nan value, or NaN if one is NaN.
 #[inline(always)]
-pub(crate) fn largest(values: &[f32]) -> f32 {
+pub(crate) fn max_or_nan(values: &[f32]) -> f32 {
     let greater = |a: f32, b: f32| if a > b || a.is_nan() { a } else { b };
-    let mut most = [f32::NEG_INFINITY; LANES];
+    let mut max = [f32::NEG_INFINITY; LANES];
     let (whole, rest) = values.as_chunks::<LANES>();
     for values in whole {
-        for (most, value) in most.iter_mut().zip(values) {
-            *most = greater(*value, *most);
+        for (max, value) in max.iter_mut().zip(values) {
+            *max = greater(*value, *max);
         }
     }
-    for (most, value) in most.iter_mut().zip(rest) {
-        *most = greater(*value, *most);
+    for (max, value) in max.iter_mut().zip(rest) {
+        *max = greater(*value, *max);
     }
-    most.into_iter()
+    max.into_iter()
         .fold(f32::NEG_INFINITY, |a, b| greater(b, a))
 }
 
-/// The function that opens a gate.
+/// A gated linear unit (GLU) variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Gate {
+pub enum GluKind {
     /// `gate * sigmoid(gate) * value`; the gate is the first half of a row.
-    Silu,
+    SwiGlu,
     /// `sigmoid(gate) * tanh(value)`; the gate is the second half of a row.
-    Tanh,
+    GatedTanh,
 }
 
 /// Rows of `2 * width` values to rows of `width`.
 ///
 /// # Errors
 /// If the lengths do not fit.
-pub fn gated(
-    pool: &Pool,
-    gate: Gate,
+pub fn glu(
+    pool: &ThreadPool,
+    kind: GluKind,
     x: &[f32],
     width: usize,
     out: &mut [f32],
@@ -174,12 +174,12 @@ pub fn gated(
     check_length("output", x.len() / (2 * width) * width, out.len())?;
     check_length("input", 2 * out.len(), x.len())?;
     let isa = pool.isa();
-    let rows = rows_per_piece(width);
-    pool.for_each_piece(out, rows * width, |piece, out| {
-        gate_rows(
+    let rows = rows_per_chunk(width);
+    pool.for_each_chunk(out, rows * width, |chunk, out| {
+        glu_rows(
             isa,
-            gate,
-            &x[2 * piece * rows * width..][..2 * out.len()],
+            kind,
+            &x[2 * chunk * rows * width..][..2 * out.len()],
             width,
             out,
         );
@@ -187,22 +187,22 @@ pub fn gated(
     Ok(())
 }
 
-compiled! {
-    fn gate_rows(gate: Gate, x: &[f32], width: usize, out: &mut [f32]) = gate_rows_of
+multiversion! {
+    fn glu_rows(kind: GluKind, x: &[f32], width: usize, out: &mut [f32]) = glu_rows_of
 }
 
 #[inline(always)]
-fn gate_rows_of(gate: Gate, x: &[f32], width: usize, out: &mut [f32]) {
+fn glu_rows_of(kind: GluKind, x: &[f32], width: usize, out: &mut [f32]) {
     for (x, out) in x.chunks_exact(2 * width).zip(out.chunks_exact_mut(width)) {
         let (first, second) = x.split_at(width);
-        match gate {
-            Gate::Silu => {
+        match kind {
+            GluKind::SwiGlu => {
                 for (out, (gate, value)) in out.iter_mut().zip(first.iter().zip(second)) {
                     *out = math::silu(*gate) * value;
                 }
             }
             // One exponential per loop: the compiler makes vectors of no more.
-            Gate::Tanh => {
+            GluKind::GatedTanh => {
                 for (out, value) in out.iter_mut().zip(first) {
                     *out = math::tanh(*value);
                 }

@@ -4,7 +4,7 @@
 //! value `x` becomes `x * (127 / a)`, rounded to the nearest integer, ties to
 //! even. Two cases are special:
 //!
-//! * below [`TINY`], where `127 / a` is near overflow, the block counts as zero;
+//! * below [`MIN_BLOCK_MAGNITUDE`], where `127 / a` is near overflow, the block counts as zero;
 //! * a block that holds a NaN or an infinity gets the scale NaN and zeros for
 //!   values, so that every output that depends on it is NaN. A broken
 //!   activation is never turned into a finite answer.
@@ -13,16 +13,16 @@
 //! correctly rounded, so the versions for other instruction sets give the same
 //! bits.
 
-use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::layout::{BLOCK, Bits};
-use crate::pool::Pool;
+use crate::shared_slice::SharedSliceMut;
+use crate::thread_pool::ThreadPool;
 
 /// Blocks whose largest magnitude is below this count as zero: 2^-110.
-pub const TINY: f32 = f32::from_bits((127 - 110) << 23);
+pub const MIN_BLOCK_MAGNITUDE: f32 = f32::from_bits((127 - 110) << 23);
 
 /// Quantising fewer values than this is not worth waking a worker.
-const PARALLEL: usize = 1 << 15;
+const VALUES_PER_TASK: usize = 1 << 15;
 
 /// Activations that have been quantised for weights of one width.
 #[derive(Debug)]
@@ -32,36 +32,36 @@ pub(crate) struct QuantizedRows {
     /// `m` rows of whole lines. For 8-bit weights the values of a row are in the order
     /// of `k`; for 4-bit ones each block has first its 16 values of even `k`, then
     /// those of odd `k`: the order in which the weights come apart.
-    lines: Vec<Line>,
+    lines: Vec<CacheLine>,
     /// `[m, k / 32]`
     scales: Vec<f32>,
     /// `[m, k / 32]`: what must be added to a dot product with the stored
     /// unsigned weights of a block to account for their zero point.
-    corrections: Vec<i32>,
+    compensation: Vec<i32>,
 }
 
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug)]
-struct Line([i8; LINE]);
+struct CacheLine([i8; CACHE_LINE]);
 
-const LINE: usize = 64;
+const CACHE_LINE: usize = 64;
 
 /// The quantised values as the kernels take them, which step through them with
 /// vector loads.
 #[derive(Clone, Copy)]
-pub(crate) struct Rows<'a> {
+pub(crate) struct RowsView<'a> {
     /// The number of rows.
     pub(crate) m: usize,
     /// The number of blocks in a row.
     pub(crate) blocks: usize,
-    /// Row `i` begins at `i * stride` and holds `blocks * 32` values.
+    /// QuantizedRow `i` begins at `i * stride` and holds `blocks * 32` values.
     pub(crate) quants: &'a [i8],
     /// The distance of two rows in `quants`.
     pub(crate) stride: usize,
     /// `[m, blocks]`
     pub(crate) scales: &'a [f32],
     /// `[m, blocks]`: minus the zero point times the sum of the block.
-    pub(crate) corrections: &'a [i32],
+    pub(crate) compensation: &'a [i32],
 }
 
 impl QuantizedRows {
@@ -72,25 +72,25 @@ impl QuantizedRows {
             k: 0,
             lines: Vec::new(),
             scales: Vec::new(),
-            corrections: Vec::new(),
+            compensation: Vec::new(),
         }
     }
 
     /// Quantises rows of `k` values each, at least one, for weights of this width, in
     /// the memory of those before. `k` is a multiple of the block size.
-    pub(crate) fn fill(&mut self, pool: &Pool, x: &[f32], k: usize, bits: Bits) {
+    pub(crate) fn fill(&mut self, pool: &ThreadPool, x: &[f32], k: usize, bits: Bits) {
         let (m, blocks) = (x.len() / k, k / BLOCK);
         debug_assert!(m > 0 && x.len() == m * k && k.is_multiple_of(BLOCK));
         let lines = lines_per_row(k);
         (self.m, self.k) = (m, k);
-        self.lines.resize(m * lines, Line([0; LINE]));
+        self.lines.resize(m * lines, CacheLine([0; CACHE_LINE]));
         self.scales.resize(m * blocks, 0.0);
-        self.corrections.resize(m * blocks, 0);
-        let scales = Disjoint::new(&mut self.scales);
-        let corrections = Disjoint::new(&mut self.corrections);
-        let values = Disjoint::new(&mut self.lines);
+        self.compensation.resize(m * blocks, 0);
+        let scales = SharedSliceMut::new(&mut self.scales);
+        let compensation = SharedSliceMut::new(&mut self.compensation);
+        let values = SharedSliceMut::new(&mut self.lines);
         let isa = pool.isa();
-        let tasks = (m * k).div_ceil(PARALLEL).min(m);
+        let tasks = (m * k).div_ceil(VALUES_PER_TASK).min(m);
         let rows_per_task = m.div_ceil(tasks);
         pool.run(m.div_ceil(rows_per_task), |task| {
             for row in task * rows_per_task..m.min((task + 1) * rows_per_task) {
@@ -98,10 +98,10 @@ impl QuantizedRows {
                 // SAFETY: every row belongs to one task, and the parts of
                 // different rows do not overlap.
                 let target = unsafe {
-                    Row {
-                        values: as_values(values.part(row * lines..(row + 1) * lines)),
-                        corrections: corrections.part(by_block.clone()),
-                        scales: scales.part(by_block),
+                    QuantizedRow {
+                        values: as_i8_slice(values.slice_mut(row * lines..(row + 1) * lines)),
+                        compensation: compensation.slice_mut(by_block.clone()),
+                        scales: scales.slice_mut(by_block),
                     }
                 };
                 quantize_row(isa, bits, &x[row * k..(row + 1) * k], target);
@@ -110,41 +110,44 @@ impl QuantizedRows {
     }
 
     /// The rows as the kernels take them.
-    pub(crate) fn rows(&self) -> Rows<'_> {
-        Rows {
+    pub(crate) fn rows(&self) -> RowsView<'_> {
+        RowsView {
             m: self.m,
             blocks: self.k / BLOCK,
-            // SAFETY: a `Line` is 64 values without padding, and `i8` asks for no
+            // SAFETY: a `CacheLine` is 64 values without padding, and `i8` asks for no
             // alignment.
             quants: unsafe {
-                std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.lines.len() * LINE)
+                std::slice::from_raw_parts(
+                    self.lines.as_ptr().cast(),
+                    self.lines.len() * CACHE_LINE,
+                )
             },
-            stride: lines_per_row(self.k) * LINE,
+            stride: lines_per_row(self.k) * CACHE_LINE,
             scales: &self.scales,
-            corrections: &self.corrections,
+            compensation: &self.compensation,
         }
     }
 }
 
-fn as_values(lines: &mut [Line]) -> &mut [i8] {
+fn as_i8_slice(lines: &mut [CacheLine]) -> &mut [i8] {
     // SAFETY: as in `QuantizedRows::rows`; the borrow stays exclusive.
-    unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * LINE) }
+    unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * CACHE_LINE) }
 }
 
 /// An odd number of lines, so that the same column of consecutive rows never
 /// falls on the same cache set.
 fn lines_per_row(k: usize) -> usize {
-    k.div_ceil(LINE) | 1
+    k.div_ceil(CACHE_LINE) | 1
 }
 
 /// Where one quantised row goes.
-pub(crate) struct Row<'a> {
+pub(crate) struct QuantizedRow<'a> {
     pub(crate) values: &'a mut [i8],
-    pub(crate) corrections: &'a mut [i32],
+    pub(crate) compensation: &'a mut [i32],
     pub(crate) scales: &'a mut [f32],
 }
 
-fn quantize_row(isa: Isa, bits: Bits, x: &[f32], row: Row<'_>) {
+fn quantize_row(isa: Isa, bits: Bits, x: &[f32], row: QuantizedRow<'_>) {
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => {
@@ -162,11 +165,11 @@ fn quantize_row(isa: Isa, bits: Bits, x: &[f32], row: Row<'_>) {
 }
 
 /// The specification.
-fn portable(x: &[f32], bits: Bits, row: Row<'_>) {
+fn portable(x: &[f32], bits: Bits, row: QuantizedRow<'_>) {
     let (blocks, _) = x.as_chunks::<BLOCK>();
     let (quantized, _) = row.values.as_chunks_mut::<BLOCK>();
     for (i, (x, quantized)) in blocks.iter().zip(quantized).enumerate() {
-        let (scale, inverse) = scale_and_inverse(largest_bits(x));
+        let (scale, inverse) = scale_and_inverse(max_abs_bits(x));
         let values = round_block(x, inverse);
         match bits {
             Bits::Eight => *quantized = values.map(|value| value as i8),
@@ -178,13 +181,13 @@ fn portable(x: &[f32], bits: Bits, row: Row<'_>) {
             }
         }
         row.scales[i] = scale;
-        row.corrections[i] = -bits.zero_point() * values.iter().sum::<i32>();
+        row.compensation[i] = -bits.zero_point() * values.iter().sum::<i32>();
     }
 }
 
 /// The bits of the largest magnitude. As integers, the bits of magnitudes are
 /// ordered: finite numbers, infinity, NaN.
-fn largest_bits(x: &[f32; BLOCK]) -> i32 {
+fn max_abs_bits(x: &[f32; BLOCK]) -> i32 {
     x.iter()
         .map(|v| (v.to_bits() & 0x7fff_ffff) as i32)
         .fold(0, i32::max)
@@ -192,11 +195,11 @@ fn largest_bits(x: &[f32; BLOCK]) -> i32 {
 
 /// The scale of a block, and what its values are multiplied with.
 #[inline]
-pub(crate) fn scale_and_inverse(largest_bits: i32) -> (f32, f32) {
-    let largest = f32::from_bits(largest_bits as u32);
+pub(crate) fn scale_and_inverse(max_abs_bits: i32) -> (f32, f32) {
+    let largest = f32::from_bits(max_abs_bits as u32);
     if !largest.is_finite() {
         (f32::NAN, 0.0)
-    } else if largest < TINY {
+    } else if largest < MIN_BLOCK_MAGNITUDE {
         (0.0, 0.0)
     } else {
         (largest / 127.0, 127.0 / largest)
@@ -222,7 +225,7 @@ mod tests {
     use super::*;
 
     fn quantize(isa: Isa, x: &[f32], k: usize, bits: Bits) -> QuantizedRows {
-        let pool = Pool::new(2).unwrap().with_isa(isa).unwrap();
+        let pool = ThreadPool::new(2).unwrap().with_isa(isa).unwrap();
         let mut rows = QuantizedRows::empty();
         rows.fill(&pool, x, k, bits);
         rows
@@ -259,8 +262,8 @@ mod tests {
                 assert_eq!(of_four[16 + j], of_eight[2 * j + 1]);
             }
             let sum: i32 = of_eight.iter().map(|v| i32::from(*v)).sum();
-            assert_eq!(paired.corrections[block], -8 * sum);
-            assert_eq!(natural.corrections[block], -128 * sum);
+            assert_eq!(paired.compensation[block], -8 * sum);
+            assert_eq!(natural.compensation[block], -128 * sum);
         }
     }
 
@@ -283,7 +286,7 @@ mod tests {
         assert_eq!(values, [127; 32]);
         let (scales, values) = one_row(&[f32::MIN_POSITIVE / 2.0; 32]);
         assert_eq!((scales[0], &values[..]), (0.0, &[0; 32][..]));
-        let (scales, values) = one_row(&[-TINY; 32]);
+        let (scales, values) = one_row(&[-MIN_BLOCK_MAGNITUDE; 32]);
         assert!(scales[0].is_normal());
         assert_eq!(values, [-127; 32]);
     }
@@ -307,7 +310,7 @@ mod tests {
                 };
                 assert_eq!(of_scales(&rows), of_scales(&expected), "{isa}");
                 assert_eq!(rows.rows().quants, expected.rows().quants, "{isa}");
-                assert_eq!(rows.corrections, expected.corrections, "{isa}");
+                assert_eq!(rows.compensation, expected.compensation, "{isa}");
             }
         }
     }

@@ -4,18 +4,18 @@
 //! ascending from zero. Lanes are columns `j`, so no instruction set sums in
 //! another order than the portable code, and all give the same bits.
 
-use crate::columns::prefetch;
+use crate::column_ptrs::prefetch;
 use crate::isa::Isa;
-use crate::vector::{Portable, Vector};
+use crate::simd_f32::{PortableF32, SimdF32};
 
-/// Columns are computed in whole multiples of this.
+/// ColumnPtrs are computed in whole multiples of this.
 pub(crate) const COLUMNS: usize = 16;
 /// Rows that are computed together at most.
 const TILE_ROWS: usize = 6;
 
 /// Matrices in memory; a stride is the distance of two rows.
 #[derive(Clone, Copy)]
-pub(crate) struct Tiles {
+pub(crate) struct GemmArgs {
     pub(crate) rows: usize,
     pub(crate) inner: usize,
     /// A multiple of [`COLUMNS`].
@@ -27,12 +27,12 @@ pub(crate) struct Tiles {
     pub(crate) out: *mut f32,
     pub(crate) out_stride: usize,
     /// Whether `out` holds sums to go on from.
-    pub(crate) goes_on: bool,
+    pub(crate) accumulate: bool,
 }
 
 /// Memory that is asked for while a product is computed: a little with every tile,
 /// as many requests at once would hold up the loads of the product.
-pub(crate) struct Ahead {
+pub(crate) struct Prefetcher {
     from: *const u8,
     /// Bytes of a row.
     bytes: usize,
@@ -42,8 +42,8 @@ pub(crate) struct Ahead {
     rows_per_tile: usize,
 }
 
-impl Ahead {
-    pub(crate) fn nothing() -> Self {
+impl Prefetcher {
+    pub(crate) fn none() -> Self {
         Self::new(std::ptr::null(), 0, 0, 0, 1)
     }
 
@@ -65,7 +65,7 @@ impl Ahead {
     }
 
     #[inline(always)]
-    fn some(&mut self) {
+    fn issue(&mut self) {
         for _ in 0..self.rows_per_tile.min(self.rows) {
             for at in (0..self.bytes).step_by(64) {
                 prefetch::<1, false>(self.from.wrapping_add(at));
@@ -76,54 +76,59 @@ impl Ahead {
     }
 }
 
-impl Tiles {
+impl GemmArgs {
     /// Computes the product.
     ///
     /// # Safety
     /// The instruction set must be available; all of `x` (`rows` of `inner`), `w`
     /// (`inner` of `columns`) and `out` (`rows` of `columns`) must be readable, and
     /// `out` writable and not part of the others.
-    pub(crate) unsafe fn multiply(self, isa: Isa, ahead: &mut Ahead) {
+    pub(crate) unsafe fn multiply(self, isa: Isa, prefetcher: &mut Prefetcher) {
         debug_assert!(self.columns.is_multiple_of(COLUMNS));
         #[cfg(target_arch = "x86_64")]
         {
             use std::arch::x86_64::{__m256, __m512};
 
             #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-            unsafe fn avx512(tiles: Tiles, ahead: &mut Ahead) {
+            unsafe fn avx512(args: GemmArgs, prefetcher: &mut Prefetcher) {
                 // SAFETY: the caller's promises.
-                unsafe { tiles.all::<__m512, TILE_ROWS, 4>(ahead) }
+                unsafe { args.loop_columns::<__m512, TILE_ROWS, 4>(prefetcher) }
             }
             #[target_feature(enable = "avx2,fma,f16c")]
-            unsafe fn avx2(tiles: Tiles, ahead: &mut Ahead) {
+            unsafe fn avx2(args: GemmArgs, prefetcher: &mut Prefetcher) {
                 // SAFETY: the caller's promises.
-                unsafe { tiles.all::<__m256, TILE_ROWS, 2>(ahead) }
+                unsafe { args.loop_columns::<__m256, TILE_ROWS, 2>(prefetcher) }
             }
             match isa {
                 // SAFETY: the caller's promises.
-                Isa::Avx512Vnni => return unsafe { avx512(self, ahead) },
+                Isa::Avx512Vnni => return unsafe { avx512(self, prefetcher) },
                 // SAFETY: the caller's promises.
-                Isa::Avx2 | Isa::AvxVnni => return unsafe { avx2(self, ahead) },
+                Isa::Avx2 | Isa::AvxVnni => return unsafe { avx2(self, prefetcher) },
                 _ => {}
             }
         }
         #[cfg(target_arch = "aarch64")]
         if isa != Isa::Scalar {
             // SAFETY: the caller's promises; NEON is part of the architecture.
-            return unsafe { self.all::<std::arch::aarch64::float32x4_t, TILE_ROWS, 4>(ahead) };
+            return unsafe {
+                self.loop_columns::<std::arch::aarch64::float32x4_t, TILE_ROWS, 4>(prefetcher)
+            };
         }
         let _ = isa;
         // SAFETY: the caller's promises.
-        unsafe { self.all::<Portable, 4, 1>(ahead) }
+        unsafe { self.loop_columns::<PortableF32, 4, 1>(prefetcher) }
     }
 
     /// Column by column, so that a few columns of `w` stay near while all rows
     /// meet them. `R` rows and `G` registers are computed together.
     ///
     /// # Safety
-    /// As [`Tiles::multiply`].
+    /// As [`GemmArgs::multiply`].
     #[inline(always)]
-    unsafe fn all<V: Vector, const R: usize, const G: usize>(self, ahead: &mut Ahead) {
+    unsafe fn loop_columns<V: SimdF32, const R: usize, const G: usize>(
+        self,
+        prefetcher: &mut Prefetcher,
+    ) {
         let mut column = 0;
         while column < self.columns {
             let left = (self.columns - column) / V::LANES;
@@ -131,13 +136,13 @@ impl Tiles {
             column += V::LANES
                 * unsafe {
                     if left >= G {
-                        self.rows_of::<V, R, G>(column, ahead);
+                        self.loop_rows::<V, R, G>(column, prefetcher);
                         G
                     } else if left >= 2 {
-                        self.rows_of::<V, R, 2>(column, ahead);
+                        self.loop_rows::<V, R, 2>(column, prefetcher);
                         2
                     } else {
-                        self.rows_of::<V, R, 1>(column, ahead);
+                        self.loop_rows::<V, R, 1>(column, prefetcher);
                         1
                     }
                 };
@@ -145,17 +150,17 @@ impl Tiles {
     }
 
     /// # Safety
-    /// As [`Tiles::multiply`]; `G` registers from `column` are inside.
+    /// As [`GemmArgs::multiply`]; `G` registers from `column` are inside.
     #[inline(always)]
-    unsafe fn rows_of<V: Vector, const R: usize, const G: usize>(
+    unsafe fn loop_rows<V: SimdF32, const R: usize, const G: usize>(
         self,
         column: usize,
-        ahead: &mut Ahead,
+        prefetcher: &mut Prefetcher,
     ) {
         let mut row = 0;
         while row < self.rows {
             let left = self.rows - row;
-            ahead.some();
+            prefetcher.issue();
             // SAFETY: these rows are inside.
             row += unsafe {
                 if left >= R {
@@ -176,16 +181,16 @@ impl Tiles {
     }
 
     /// # Safety
-    /// As [`Tiles::multiply`]; `R` rows from `row` and `G` registers from `column`
+    /// As [`GemmArgs::multiply`]; `R` rows from `row` and `G` registers from `column`
     /// are inside.
     #[inline(always)]
-    unsafe fn tile<V: Vector, const R: usize, const G: usize>(self, row: usize, column: usize) {
+    unsafe fn tile<V: SimdF32, const R: usize, const G: usize>(self, row: usize, column: usize) {
         // SAFETY: inside by the caller's promise.
         unsafe {
             let out = self.out.add(row * self.out_stride + column);
             let place = |r: usize, g: usize| r * self.out_stride + g * V::LANES;
             let mut sums = [[V::zero(); G]; R];
-            if self.goes_on {
+            if self.accumulate {
                 for (r, sums) in sums.iter_mut().enumerate() {
                     for (g, sum) in sums.iter_mut().enumerate() {
                         *sum = V::load(out.add(place(r, g)));
@@ -202,7 +207,7 @@ impl Tiles {
                 for (r, sums) in sums.iter_mut().enumerate() {
                     let x = V::splat(x.add(r * self.x_stride + k));
                     for (sum, weights) in sums.iter_mut().zip(weights) {
-                        *sum = sum.plus(x, weights);
+                        *sum = sum.mul_add(x, weights);
                     }
                 }
                 w = w.wrapping_add(self.w_stride);
@@ -220,7 +225,7 @@ impl Tiles {
 /// there are in a round.
 pub(crate) fn peak(isa: Isa, rounds: usize) -> usize {
     #[inline(always)]
-    unsafe fn run<V: Vector>(rounds: usize) -> usize {
+    unsafe fn run<V: SimdF32>(rounds: usize) -> usize {
         const REGISTERS: usize = 12;
         let x = std::hint::black_box([0.5_f32; 16]);
         // SAFETY: the caller has the instruction set, and no register holds more
@@ -230,7 +235,7 @@ pub(crate) fn peak(isa: Isa, rounds: usize) -> usize {
             let mut sums = [weights; REGISTERS];
             for _ in 0..rounds {
                 for sum in &mut sums {
-                    *sum = sum.plus(weights, weights);
+                    *sum = sum.mul_add(weights, weights);
                 }
             }
             let mut out = [0.0; 16];
@@ -270,5 +275,5 @@ pub(crate) fn peak(isa: Isa, rounds: usize) -> usize {
     }
     let _ = isa;
     // SAFETY: portable code.
-    unsafe { run::<Portable>(rounds) }
+    unsafe { run::<PortableF32>(rounds) }
 }

@@ -7,13 +7,13 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use crate::gemm_f32;
 use crate::kernel::Kernel;
-use crate::pool::Pool;
-use crate::tile;
+use crate::thread_pool::ThreadPool;
 
 /// The limits of one machine for one number of threads.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct Roofline {
     /// 8-bit multiplications and additions per second, counted as two
     /// operations; zero where the instruction set is the portable one.
     pub int8_ops: f64,
@@ -24,18 +24,18 @@ pub struct Limits {
 }
 
 /// Larger than the last-level cache of the boards, and of most servers.
-const BUFFER: usize = 512 << 20;
+const BUFFER_BYTES: usize = 512 << 20;
 /// Places that a thread reads from at a time.
 const STREAMS: usize = 4;
 /// What is read at a time: long enough for a clock, short enough to find a
 /// moment without interruption.
-const WINDOW: usize = 32 << 20;
+const WINDOW_BYTES: usize = 32 << 20;
 
-impl Limits {
+impl Roofline {
     /// Measures the limits with the threads and the instruction set of a pool.
     /// Takes about two seconds and half a gibibyte.
     #[must_use]
-    pub fn measure(pool: &Pool) -> Self {
+    pub fn measure(pool: &ThreadPool) -> Self {
         Self {
             int8_ops: int8_ops(pool),
             f32_ops: f32_ops(pool),
@@ -44,7 +44,7 @@ impl Limits {
     }
 }
 
-fn int8_ops(pool: &Pool) -> f64 {
+fn int8_ops(pool: &ThreadPool) -> f64 {
     // Short runs and many of them: one that nothing interrupts is enough.
     const ROUNDS: usize = 50_000;
     let Some(peak) = Kernel::of(pool.isa()).peak else {
@@ -60,22 +60,24 @@ fn int8_ops(pool: &Pool) -> f64 {
     (2 * peak.products * ROUNDS * threads) as f64 / best.as_secs_f64()
 }
 
-fn f32_ops(pool: &Pool) -> f64 {
+fn f32_ops(pool: &ThreadPool) -> f64 {
     const ROUNDS: usize = 50_000;
     let (threads, isa) = (pool.threads(), pool.isa());
-    let lanes = tile::peak(isa, 1);
+    let lanes = gemm_f32::peak(isa, 1);
     let best = best_of(1000, |_| {
         pool.run(threads, |_| {
-            black_box(tile::peak(isa, ROUNDS));
+            black_box(gemm_f32::peak(isa, ROUNDS));
         });
     });
     (2 * lanes * ROUNDS * threads) as f64 / best.as_secs_f64()
 }
 
-fn read_bytes(pool: &Pool) -> f64 {
+fn read_bytes(pool: &ThreadPool) -> f64 {
     // Written, so that every page is a page of its own.
-    let buffer = vec![1_u64; BUFFER / size_of::<u64>()];
-    let windows: Vec<&[u64]> = buffer.chunks_exact(WINDOW / size_of::<u64>()).collect();
+    let buffer = vec![1_u64; BUFFER_BYTES / size_of::<u64>()];
+    let windows: Vec<&[u64]> = buffer
+        .chunks_exact(WINDOW_BYTES / size_of::<u64>())
+        .collect();
     let pieces = 8 * pool.threads();
     let best = best_of(4 * windows.len(), |run| {
         let window = windows[run % windows.len()];
@@ -97,7 +99,7 @@ fn read_bytes(pool: &Pool) -> f64 {
             black_box(sums);
         });
     });
-    WINDOW as f64 / best.as_secs_f64()
+    WINDOW_BYTES as f64 / best.as_secs_f64()
 }
 
 /// The shortest of several runs.

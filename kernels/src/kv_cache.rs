@@ -1,22 +1,22 @@
-//! The keys and values that an attention has seen, kept in the order it reads them.
+//! The keys and values that an attention has seen, cached in the order it reads them.
 
 use std::cell::RefCell;
 use std::ops::Range;
 
+use crate::aligned_buffer::AlignedBuffer;
 use crate::attention::{Heads, Rotary};
-use crate::compiled::compiled;
-use crate::disjoint::Disjoint;
 use crate::error::ShapeError;
-use crate::pool::Pool;
-use crate::scratch::Buffer;
-use crate::tile::COLUMNS;
+use crate::gemm_f32::COLUMNS;
+use crate::multiversion::multiversion;
+use crate::shared_slice::SharedSliceMut;
+use crate::thread_pool::ThreadPool;
 
 /// Keys and values of some sequences, in the order in which [`attend`](crate::attend) reads them.
 ///
 /// It grows at its end and is never copied to be read; room for more is taken
 /// ahead.
 #[derive(Debug, Default)]
-pub struct KeyValues {
+pub struct KvCache {
     pub(crate) sequences: usize,
     pub(crate) heads: usize,
     pub(crate) width: usize,
@@ -28,8 +28,8 @@ pub struct KeyValues {
     pub(crate) values: Vec<f32>,
 }
 
-impl KeyValues {
-    /// Forgets everything and takes another shape; memory is kept.
+impl KvCache {
+    /// Forgets everything and takes another shape; memory is cached.
     pub fn reset(&mut self, sequences: usize, heads: usize, width: usize) {
         if (sequences, heads, width) != (self.sequences, self.heads, self.width) {
             *self = Self {
@@ -46,11 +46,17 @@ impl KeyValues {
 
     /// Positions of each sequence.
     #[must_use]
-    pub fn length(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.length
     }
 
-    /// The width of a kept value, whole columns.
+    /// Whether no position is cached.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// The width of a cached value, whole columns.
     pub(crate) fn padded(&self) -> usize {
         self.width.next_multiple_of(COLUMNS)
     }
@@ -58,7 +64,7 @@ impl KeyValues {
     /// Appends `new` positions to every sequence.
     pub fn append(
         &mut self,
-        pool: &Pool,
+        pool: &ThreadPool,
         new: usize,
         keys: Heads<'_>,
         values: Heads<'_>,
@@ -74,21 +80,21 @@ impl KeyValues {
         self.reserve(new);
         let (length, capacity) = (self.length, self.capacity);
         let (key_size, value_size) = (width * capacity, capacity * padded);
-        let kept_keys = Disjoint::new(&mut self.keys);
-        let kept_values = Disjoint::new(&mut self.values);
+        let cached_keys = SharedSliceMut::new(&mut self.keys);
+        let cached_values = SharedSliceMut::new(&mut self.values);
         let isa = pool.isa();
         pool.run(self.sequences * heads, |index| {
             let (sequence, head) = (index / heads, index % heads);
             // SAFETY: every sequence and head is given to one call only.
             let (key_part, value_part) = unsafe {
                 (
-                    kept_keys.part(index * key_size..(index + 1) * key_size),
-                    kept_values.part(index * value_size..(index + 1) * value_size),
+                    cached_keys.slice_mut(index * key_size..(index + 1) * key_size),
+                    cached_values.slice_mut(index * value_size..(index + 1) * value_size),
                 )
             };
             let from = sequence * new..(sequence + 1) * new;
             let place = (head, width);
-            keep_keys(
+            store_keys(
                 isa,
                 keys,
                 rotary,
@@ -98,8 +104,8 @@ impl KeyValues {
                 key_part,
             );
             let value_part = &mut value_part[length * padded..];
-            for (position, kept) in from.zip(value_part.chunks_exact_mut(padded)) {
-                kept[..width].copy_from_slice(values.row(position, head, width));
+            for (position, cached) in from.zip(value_part.chunks_exact_mut(padded)) {
+                cached[..width].copy_from_slice(values.row(position, head, width));
             }
         });
         self.length += new;
@@ -151,50 +157,50 @@ impl KeyValues {
 }
 
 thread_local! {
-    /// Keys that have been turned.
-    static TURNED: RefCell<Buffer<f32>> = const { RefCell::new(Buffer::new()) };
+    /// Keys that have been rotated.
+    static ROTATED: RefCell<AlignedBuffer<f32>> = const { RefCell::new(AlignedBuffer::new()) };
 }
 
-compiled! {
+multiversion! {
     /// Writes keys as columns, from `length` on.
-    fn keep_keys(
+    fn store_keys(
         keys: Heads<'_>,
         rotary: Option<Rotary<'_>>,
         positions: Range<usize>,
         place: (usize, usize),
         size: (usize, usize),
-        kept: &mut [f32],
-    ) = keep_keys_of
+        cached: &mut [f32],
+    ) = store_keys_of
 }
 
 #[inline(always)]
-fn keep_keys_of(
+fn store_keys_of(
     keys: Heads<'_>,
     rotary: Option<Rotary<'_>>,
     positions: Range<usize>,
     (head, width): (usize, usize),
     (length, capacity): (usize, usize),
-    kept: &mut [f32],
+    cached: &mut [f32],
 ) {
-    /// Positions that are turned at once: a line of the cache.
+    /// Positions that are rotated at once: a line of the cache.
     const GROUP: usize = 16;
-    TURNED.with_borrow_mut(|turned| {
-        turned.grow(GROUP * width);
-        let turned = turned.values();
+    ROTATED.with_borrow_mut(|rotated| {
+        rotated.grow(GROUP * width);
+        let rotated = rotated.as_mut_slice();
         let mut column = length;
         let mut first = positions.start;
         while first < positions.end {
             let group = first..positions.end.min(first + GROUP);
-            for (position, turned) in group.clone().zip(turned.chunks_exact_mut(width)) {
+            for (position, rotated) in group.clone().zip(rotated.chunks_exact_mut(width)) {
                 let key = keys.row(position, head, width);
                 match rotary {
-                    Some(rotary) => rotary.turn(position, key, 1.0, turned),
-                    None => turned.copy_from_slice(key),
+                    Some(rotary) => rotary.apply(position, key, 1.0, rotated),
+                    None => rotated.copy_from_slice(key),
                 }
             }
-            for (e, kept) in kept.chunks_exact_mut(capacity).enumerate() {
-                for (i, kept) in kept[column..column + group.len()].iter_mut().enumerate() {
-                    *kept = turned[i * width + e];
+            for (e, cached) in cached.chunks_exact_mut(capacity).enumerate() {
+                for (i, cached) in cached[column..column + group.len()].iter_mut().enumerate() {
+                    *cached = rotated[i * width + e];
                 }
             }
             column += group.len();

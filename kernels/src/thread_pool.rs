@@ -1,13 +1,13 @@
-//! One set of threads for every product of a program.
+//! A thread pool with fork-join jobs, shared by all kernels of a program.
 //!
-//! A board has few cores, and a question takes thousands of small products: a
-//! thread per product would cost more than the product. The workers of a pool
-//! are started once. The thread that asks takes part, so a pool of one has no
-//! workers at all.
+//! Answering one question takes thousands of small matrix products; starting
+//! a thread for each would cost more than the product. Workers are started
+//! once. The calling thread takes part in its own job, so a pool of one
+//! thread has no workers at all.
 //!
-//! Tasks are taken from a counter, so a core that is busy elsewhere takes
-//! fewer. Which thread takes which task cannot be seen in the results, as long
-//! as every task writes only what is its own.
+//! Threads take task indices from an atomic counter, so a core that is busy
+//! with something else takes fewer. Results do not depend on which thread
+//! runs which task, as long as every task writes only its own output.
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
@@ -17,37 +17,38 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::disjoint::Disjoint;
-use crate::error::{IsaError, PoolError};
+use crate::error::{IsaError, ThreadPoolError};
 use crate::isa::Isa;
+use crate::shared_slice::SharedSliceMut;
 
-/// How long an idle worker looks for work before it sleeps. Longer than the
-/// pause between two products of a decoder layer, far shorter than the pause
-/// between two questions.
-const LINGER: Duration = Duration::from_micros(100);
+/// How long an idle worker spins before it sleeps: longer than the gap between
+/// two products of a decoder layer, far shorter than the gap between two
+/// questions.
+const SPIN_TIMEOUT: Duration = Duration::from_micros(100);
 
-/// Threads that share the work of one job at a time, and the instruction set
-/// that their kernels use.
+/// Worker threads that run one job at a time, and the instruction set that
+/// their kernels use.
 ///
-/// A clone is another handle to the same threads; they end with the last one.
+/// Cloning gives another handle to the same threads, which end when the last
+/// handle is dropped.
 #[derive(Clone)]
-pub struct Pool {
-    crew: Arc<Crew>,
+pub struct ThreadPool {
+    workers: Arc<Workers>,
     // Invariant: available on this processor.
     isa: Isa,
 }
 
-impl Pool {
+impl ThreadPool {
     /// A pool of `threads` threads, the caller's included, with the instruction
-    /// set of [`Isa::from_environment`].
-    pub fn new(threads: usize) -> Result<Self, PoolError> {
-        let isa = Isa::from_environment()?;
+    /// set of [`Isa::from_env`].
+    pub fn new(threads: usize) -> Result<Self, ThreadPoolError> {
+        let isa = Isa::from_env()?;
         if threads == 0 {
-            return Err(PoolError::NoThreads);
+            return Err(ThreadPoolError::NoThreads);
         }
         log::debug!("thread pool: {threads} threads, {isa}");
         Ok(Self {
-            crew: Arc::new(Crew::start(threads)?),
+            workers: Arc::new(Workers::start(threads)?),
             isa,
         })
     }
@@ -55,7 +56,7 @@ impl Pool {
     /// The same threads with another instruction set.
     pub fn with_isa(&self, isa: Isa) -> Result<Self, IsaError> {
         Ok(Self {
-            crew: Arc::clone(&self.crew),
+            workers: Arc::clone(&self.workers),
             isa: isa.checked()?,
         })
     }
@@ -63,7 +64,7 @@ impl Pool {
     /// The number of threads, the caller's included.
     #[must_use]
     pub fn threads(&self) -> usize {
-        self.crew.workers.len() + 1
+        self.workers.handles.len() + 1
     }
 
     /// The instruction set of the kernels; available on this processor.
@@ -81,52 +82,52 @@ impl Pool {
     /// # Panics
     /// If a task panics, with the payload of the first one.
     pub fn run<F: Fn(usize) + Sync>(&self, tasks: usize, task: F) {
-        self.crew.run(tasks, &task);
+        self.workers.run(tasks, &task);
     }
 
-    /// Cuts `values` into pieces of `piece` elements (the last one may be
+    /// Cuts `values` into chunks of `chunk` elements (the last one may be
     /// shorter) and calls `task` once with each and its number.
     ///
     /// # Panics
-    /// If `piece` is zero, or as [`Pool::run`].
-    pub fn for_each_piece<T, F>(&self, values: &mut [T], piece: usize, task: F)
+    /// If `chunk` is zero, or as [`ThreadPool::run`].
+    pub fn for_each_chunk<T, F>(&self, values: &mut [T], chunk: usize, task: F)
     where
         T: Send,
         F: Fn(usize, &mut [T]) + Sync,
     {
         let len = values.len();
-        let pieces = len.div_ceil(piece);
-        let values = Disjoint::new(values);
-        self.run(pieces, |index| {
-            let start = index * piece;
+        let chunks = len.div_ceil(chunk);
+        let values = SharedSliceMut::new(values);
+        self.run(chunks, |index| {
+            let start = index * chunk;
             // SAFETY: every index is given to one call only, and the ranges
             // of different indices do not overlap.
-            let part = unsafe { values.part(start..len.min(start + piece)) };
+            let part = unsafe { values.slice_mut(start..len.min(start + chunk)) };
             task(index, part);
         });
     }
 }
 
-impl std::fmt::Debug for Pool {
+impl std::fmt::Debug for ThreadPool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pool")
+        f.debug_struct("ThreadPool")
             .field("threads", &self.threads())
             .field("isa", &self.isa)
             .finish()
     }
 }
 
-/// The workers, and the desk where they find the job.
-struct Crew {
-    desk: Arc<Desk>,
-    /// Held by the thread whose job is on the desk.
-    turn: Mutex<()>,
-    workers: Vec<JoinHandle<()>>,
+/// The worker threads and the state they share with the calling thread.
+struct Workers {
+    shared: Arc<Shared>,
+    /// Held by the thread whose job is running.
+    job_lock: Mutex<()>,
+    handles: Vec<JoinHandle<()>>,
 }
 
 type Task<'a> = dyn Fn(usize) + Sync + 'a;
 
-/// What all threads of a crew share.
+/// State shared by the caller and all workers.
 ///
 /// `state` holds, from the top: a generation of 32 bits that grows with every
 /// job, one bit that says whether the job is open, and the number of workers
@@ -134,15 +135,15 @@ type Task<'a> = dyn Fn(usize) + Sync + 'a;
 /// closes the job, waits until nobody is inside, and only then may the job's
 /// closure die. A worker that wakes late finds the job closed and never
 /// touches it; nobody waits for a sleeper.
-struct Desk {
+struct Shared {
     state: AtomicU64,
     job: UnsafeCell<Option<Job>>,
     next: AtomicUsize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     closing: AtomicBool,
     sleepers: AtomicUsize,
-    bed: Mutex<()>,
-    bell: Condvar,
+    sleep_lock: Mutex<()>,
+    wakeup: Condvar,
 }
 
 #[derive(Clone, Copy)]
@@ -156,72 +157,72 @@ const GENERATION: u64 = 1 << 32;
 const INSIDE: u64 = OPEN - 1;
 
 // SAFETY: `job` is the only field that is not already safe to share. It is
-// written only by the holder of `Crew::turn` while the job is closed and
+// written only by the holder of `Workers::job_lock` while the job is closed and
 // nobody is inside, and read only by threads that are inside an open job; the
 // release store to `state` that opens it comes after the write, and the
 // acquire exchange by which a reader enters comes before the read. The closure
 // it points to is `Sync`.
-unsafe impl Sync for Desk {}
+unsafe impl Sync for Shared {}
 // SAFETY: the pointer in `job` is to a `Sync` closure and is only followed
 // under the protocol above.
-unsafe impl Send for Desk {}
+unsafe impl Send for Shared {}
 
 thread_local! {
     /// Whether this thread is inside a job; a job inside a job runs inline.
-    static BUSY: Cell<bool> = const { Cell::new(false) };
+    static IN_JOB: Cell<bool> = const { Cell::new(false) };
 }
 
-impl Crew {
-    fn start(threads: usize) -> Result<Self, PoolError> {
-        let desk = Arc::new(Desk {
+impl Workers {
+    fn start(threads: usize) -> Result<Self, ThreadPoolError> {
+        let shared = Arc::new(Shared {
             state: AtomicU64::new(0),
             job: UnsafeCell::new(None),
             next: AtomicUsize::new(0),
             panic: Mutex::new(None),
             closing: AtomicBool::new(false),
             sleepers: AtomicUsize::new(0),
-            bed: Mutex::new(()),
-            bell: Condvar::new(),
+            sleep_lock: Mutex::new(()),
+            wakeup: Condvar::new(),
         });
-        let mut crew = Self {
-            desk,
-            turn: Mutex::new(()),
-            workers: Vec::with_capacity(threads - 1),
+        let mut workers = Self {
+            shared,
+            job_lock: Mutex::new(()),
+            handles: Vec::with_capacity(threads - 1),
         };
         for index in 1..threads {
-            let desk = Arc::clone(&crew.desk);
+            let shared = Arc::clone(&workers.shared);
             let worker = std::thread::Builder::new()
                 .name(format!("kernel-{index}"))
-                .spawn(move || desk.work())
-                .map_err(PoolError::Spawn)?;
-            crew.workers.push(worker);
+                .spawn(move || shared.worker_loop())
+                .map_err(ThreadPoolError::Spawn)?;
+            workers.handles.push(worker);
         }
-        Ok(crew)
+        Ok(workers)
     }
 
     fn run(&self, tasks: usize, task: &Task<'_>) {
-        if tasks <= 1 || self.workers.is_empty() || BUSY.get() {
+        if tasks <= 1 || self.handles.is_empty() || IN_JOB.get() {
             (0..tasks).for_each(task);
             return;
         }
-        let Ok(turn) = self.turn.try_lock() else {
+        let Ok(job_lock) = self.job_lock.try_lock() else {
             (0..tasks).for_each(task);
             return;
         };
         let job = Job {
             // SAFETY: only the lifetime changes. The pointer is followed only
-            // inside the job, and `Closed::drop` below does not return before
+            // inside the job, and `CloseOnDrop::drop` below does not return before
             // the job is closed and everybody has left it, also when `take`
             // unwinds.
             task: unsafe { std::mem::transmute::<*const Task<'_>, *const Task<'static>>(task) },
             tasks,
         };
-        let closed = Closed(&self.desk);
-        self.desk.open(job);
-        self.desk.take(job);
+        let closed = CloseOnDrop(&self.shared);
+        self.shared.open_job(job);
+        self.shared.run_tasks(job);
         drop(closed);
-        let panic = lock(&self.desk.panic).take();
-        drop(turn);
+        let panic = lock(&self.shared.panic).take();
+        drop(job_lock);
         if let Some(panic) = panic {
             resume_unwind(panic);
         }
@@ -229,9 +230,9 @@ impl Crew {
 }
 
 /// Closes the job when it goes out of scope, and waits for those inside.
-struct Closed<'a>(&'a Desk);
+struct CloseOnDrop<'a>(&'a Shared);
 
-impl Drop for Closed<'_> {
+impl Drop for CloseOnDrop<'_> {
     fn drop(&mut self) {
         let state = &self.0.state;
         state.fetch_and(!OPEN, Ordering::AcqRel);
@@ -247,22 +248,22 @@ impl Drop for Closed<'_> {
     }
 }
 
-impl Drop for Crew {
+impl Drop for Workers {
     fn drop(&mut self) {
-        self.desk.closing.store(true, Ordering::SeqCst);
-        self.desk.ring();
-        for worker in self.workers.drain(..) {
+        self.shared.closing.store(true, Ordering::SeqCst);
+        self.shared.wake_all();
+        for worker in self.handles.drain(..) {
             // A worker catches the panics of its tasks, so it cannot fail.
             let _ = worker.join();
         }
     }
 }
 
-impl Desk {
-    /// Puts a job on the desk. The caller holds the turn, and nobody is inside.
-    fn open(&self, job: Job) {
+impl Shared {
+    /// Publishes a job. The caller holds `job_lock`, and no worker is inside a job.
+    fn open_job(&self, job: Job) {
         // SAFETY: the last job was closed and left by everybody before its
-        // owner gave up the turn, and no worker enters a closed job, so nobody
+        // owner released `job_lock`, and no worker enters a closed job, so nobody
         // reads the cell now.
         unsafe { *self.job.get() = Some(job) };
         self.next.store(0, Ordering::Relaxed);
@@ -270,18 +271,18 @@ impl Desk {
         self.state
             .store(generation.wrapping_add(GENERATION) | OPEN, Ordering::SeqCst);
         if self.sleepers.load(Ordering::SeqCst) > 0 {
-            self.ring();
+            self.wake_all();
         }
     }
 
-    fn ring(&self) {
-        drop(lock(&self.bed));
-        self.bell.notify_all();
+    fn wake_all(&self) {
+        drop(lock(&self.sleep_lock));
+        self.wakeup.notify_all();
     }
 
     /// Takes tasks until none is left. The caller is inside the job.
-    fn take(&self, job: Job) {
-        BUSY.set(true);
+    fn run_tasks(&self, job: Job) {
+        IN_JOB.set(true);
         loop {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             if index >= job.tasks {
@@ -294,13 +295,13 @@ impl Desk {
                 lock(&self.panic).get_or_insert(panic);
             }
         }
-        BUSY.set(false);
+        IN_JOB.set(false);
     }
 
     /// A worker's life.
-    fn work(&self) {
+    fn worker_loop(&self) {
         let mut last = 0;
-        while let Some(generation) = self.wait(last) {
+        while let Some(generation) = self.wait_for_job(last) {
             last = generation;
             if self.enter(generation) {
                 // SAFETY: this thread is inside an open job, so nobody writes
@@ -308,7 +309,7 @@ impl Desk {
                 // owner wrote before it opened the job.
                 let job = unsafe { *self.job.get() };
                 if let Some(job) = job {
-                    self.take(job);
+                    self.run_tasks(job);
                 }
                 self.state.fetch_sub(1, Ordering::Release);
             }
@@ -333,32 +334,35 @@ impl Desk {
     }
 
     /// The generation of a job that is open and is not `last`, or `None` when
-    /// the crew is dismissed.
-    fn wait(&self, last: u64) -> Option<u64> {
+    /// the pool is shutting down.
+    fn wait_for_job(&self, last: u64) -> Option<u64> {
         let since = Instant::now();
-        while since.elapsed() < LINGER {
+        while since.elapsed() < SPIN_TIMEOUT {
             for _ in 0..64 {
-                if let Some(answer) = self.look(last) {
+                if let Some(answer) = self.poll(last) {
                     return answer;
                 }
                 std::hint::spin_loop();
             }
         }
-        let mut bed = lock(&self.bed);
+        let mut sleep_lock = lock(&self.sleep_lock);
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         // Either this look sees a job that was opened meanwhile, or its owner
-        // sees the sleeper and rings once this thread has let go of the bed.
+        // sees the sleeper and rings once this thread has let go of the sleep_lock.
         let answer = loop {
-            if let Some(answer) = self.look(last) {
+            if let Some(answer) = self.poll(last) {
                 break answer;
             }
-            bed = self.bell.wait(bed).unwrap_or_else(PoisonError::into_inner);
+            sleep_lock = self
+                .wakeup
+                .wait(sleep_lock)
+                .unwrap_or_else(PoisonError::into_inner);
         };
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
         answer
     }
 
-    fn look(&self, last: u64) -> Option<Option<u64>> {
+    fn poll(&self, last: u64) -> Option<Option<u64>> {
         if self.closing.load(Ordering::SeqCst) {
             return Some(None);
         }

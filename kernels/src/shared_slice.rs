@@ -7,20 +7,20 @@ use std::ops::Range;
 ///
 /// It borrows the slice for its whole life, so nothing else can see the
 /// elements while tasks write them.
-pub(crate) struct Disjoint<'a, T> {
+pub(crate) struct SharedSliceMut<'a, T> {
     first: *mut T,
     len: usize,
     slice: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: it stands for an exclusive borrow of `[T]`; `part` obliges its
+// SAFETY: it stands for an exclusive borrow of `[T]`; `slice_mut` obliges its
 // callers to take disjoint ranges, which is what `split_at_mut` would give to
 // the threads, and that is allowed for any `T: Send`.
-unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
+unsafe impl<T: Send> Sync for SharedSliceMut<'_, T> {}
 // SAFETY: as above; an exclusive borrow of `[T]` can be sent if `T` can.
-unsafe impl<T: Send> Send for Disjoint<'_, T> {}
+unsafe impl<T: Send> Send for SharedSliceMut<'_, T> {}
 
-impl<'a, T> Disjoint<'a, T> {
+impl<'a, T> SharedSliceMut<'a, T> {
     pub(crate) fn new(slice: &'a mut [T]) -> Self {
         Self {
             first: slice.as_mut_ptr(),
@@ -41,7 +41,7 @@ impl<'a, T> Disjoint<'a, T> {
         clippy::mut_from_ref,
         reason = "the caller promises what the borrow would"
     )]
-    pub(crate) unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
+    pub(crate) unsafe fn slice_mut(&self, range: Range<usize>) -> &mut [T] {
         assert!(range.start <= range.end && range.end <= self.len);
         // SAFETY: the range was just checked, the slice is borrowed
         // exclusively for `'a`, and the caller promises that no other part
@@ -55,11 +55,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_the_slice() {
+    fn slices_cover_the_whole() {
         let mut values = [0; 6];
-        let parts = Disjoint::new(&mut values);
+        let parts = SharedSliceMut::new(&mut values);
         // SAFETY: the two ranges do not overlap.
-        let (low, high) = unsafe { (parts.part(0..2), parts.part(2..6)) };
+        let (low, high) = unsafe { (parts.slice_mut(0..2), parts.slice_mut(2..6)) };
         low.fill(1);
         high.fill(2);
         assert_eq!(values, [1, 1, 2, 2, 2, 2]);
@@ -69,8 +69,8 @@ mod tests {
     #[should_panic(expected = "range.end")]
     fn outside_is_refused() {
         let mut values = [0; 2];
-        let parts = Disjoint::new(&mut values);
+        let parts = SharedSliceMut::new(&mut values);
         // SAFETY: there is only one part.
-        let _ = unsafe { parts.part(1..3) };
+        let _ = unsafe { parts.slice_mut(1..3) };
     }
 }

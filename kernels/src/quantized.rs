@@ -2,15 +2,15 @@
 
 use std::cell::RefCell;
 
-use crate::compiled::compiled;
-use crate::disjoint::Disjoint;
+use crate::elementwise::{Activation, activate};
 use crate::error::ShapeError;
 use crate::isa::Isa;
 use crate::kernel::{self, Kernel};
 use crate::layout::{QuantizedMatrix, check_length};
-use crate::pool::Pool;
-use crate::quantize::{QuantizedRows, Rows};
-use crate::values::{Activation, activate};
+use crate::multiversion::multiversion;
+use crate::quantize_activations::{QuantizedRows, RowsView};
+use crate::shared_slice::SharedSliceMut;
+use crate::thread_pool::ThreadPool;
 
 /// What is done to a product before it is written:
 /// `activation(sum + bias) + residual`.
@@ -42,7 +42,7 @@ impl Epilogue<'_> {
 ///
 /// Nothing is written if any of the shapes does not fit.
 pub fn matmul(
-    pool: &Pool,
+    pool: &ThreadPool,
     x: &[f32],
     weights: &QuantizedMatrix<'_>,
     epilogue: Epilogue<'_>,
@@ -63,23 +63,29 @@ pub fn matmul(
     }
     ROWS.with_borrow_mut(|rows| {
         rows.fill(pool, x, k, weights.bits());
-        multiply(pool, &rows.rows(), weights, epilogue, &Disjoint::new(out));
+        multiply(
+            pool,
+            &rows.rows(),
+            weights,
+            epilogue,
+            &SharedSliceMut::new(out),
+        );
     });
     Ok(())
 }
 
 fn multiply(
-    pool: &Pool,
-    rows: &Rows<'_>,
+    pool: &ThreadPool,
+    rows: &RowsView<'_>,
     weights: &QuantizedMatrix<'_>,
     epilogue: Epilogue<'_>,
-    out: &Disjoint<'_, f32>,
+    out: &SharedSliceMut<'_, f32>,
 ) {
     let isa = pool.isa();
     let kernel = Kernel::of(isa);
-    let parts = kernel.parts(rows.m, weights.n(), pool.threads());
-    pool.run(parts.tasks(), |task| {
-        let (some_rows, columns) = parts.of(task);
+    let grid = kernel.task_grid(rows.m, weights.n(), pool.threads());
+    pool.run(grid.tasks(), |task| {
+        let (gemv_rows, columns) = grid.tile(task);
         let target = Target {
             out,
             n: weights.n(),
@@ -89,14 +95,14 @@ fn multiply(
         // SAFETY: the tasks cover disjoint rectangles of the output, and every row of
         // a rectangle is written once.
         let write = |rows, sums: &[f32], width| unsafe { target.finish(isa, rows, sums, width) };
-        kernel::with_sums(kernel, rows, some_rows, weights, columns, write);
+        kernel::with_sums(kernel, rows, gemv_rows, weights, columns, write);
     });
 }
 
 /// The columns of an output that a task writes.
 pub(crate) struct Target<'a> {
-    pub(crate) out: &'a Disjoint<'a, f32>,
-    /// Columns of the whole output.
+    pub(crate) out: &'a SharedSliceMut<'a, f32>,
+    /// ColumnPtrs of the whole output.
     pub(crate) n: usize,
     pub(crate) columns: std::ops::Range<usize>,
     pub(crate) epilogue: Epilogue<'a>,
@@ -118,7 +124,7 @@ impl Target<'_> {
     }
 }
 
-compiled! {
+multiversion! {
     fn finish(target: &Target<'_>, rows: std::ops::Range<usize>, sums: &[f32], width: usize) = finish_of
 }
 
@@ -129,7 +135,7 @@ fn finish_of(target: &Target<'_>, rows: std::ops::Range<usize>, sums: &[f32], wi
     for (row, sums) in rows.zip(sums.chunks(width)) {
         let at = row * target.n + columns.start..row * target.n + columns.end;
         // SAFETY: the promise of the only caller, `Target::finish`.
-        let out = unsafe { target.out.part(at.clone()) };
+        let out = unsafe { target.out.slice_mut(at.clone()) };
         match bias {
             None => out.copy_from_slice(&sums[..out.len()]),
             Some(bias) => {

@@ -2,8 +2,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
-fn pool(threads: usize) -> Pool {
-    Pool::new(threads).unwrap()
+fn pool(threads: usize) -> ThreadPool {
+    ThreadPool::new(threads).unwrap()
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn many_short_jobs_in_a_row() {
 fn sleeping_workers_wake_up() {
     let pool = pool(2);
     for _ in 0..20 {
-        std::thread::sleep(LINGER * 20);
+        std::thread::sleep(SPIN_TIMEOUT * 20);
         let ids = Mutex::new(std::collections::HashSet::new());
         pool.run(2, |_| {
             lock(&ids).insert(std::thread::current().id());
@@ -105,11 +105,14 @@ fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
 fn pieces_cover_the_slice() {
     let pool = pool(2);
     let mut values = vec![0; 10];
-    pool.for_each_piece(&mut values, 4, |index, part| part.fill(index + 1));
+    pool.for_each_chunk(&mut values, 4, |index, part| part.fill(index + 1));
     assert_eq!(values, [1, 1, 1, 1, 2, 2, 2, 2, 3, 3]);
 }
 
 #[test]
 fn no_threads_is_refused() {
-    assert!(matches!(Pool::new(0), Err(PoolError::NoThreads)));
+    assert!(matches!(
+        ThreadPool::new(0),
+        Err(ThreadPoolError::NoThreads)
+    ));
 }

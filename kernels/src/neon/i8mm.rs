@@ -13,11 +13,11 @@ use std::hint::black_box;
 use std::ops::Range;
 
 use super::dotprod;
-use crate::columns::Columns;
-use crate::kernel::{Kernel, Panel, Vector};
+use crate::column_ptrs::ColumnPtrs;
+use crate::kernel::{Kernel, MicrokernelFns, Panel};
 use crate::layout::{Bits, QuantizedMatrix};
-use crate::limits::Peak;
-use crate::quantize::Rows;
+use crate::quantize_activations::RowsView;
+use crate::roofline::Peak;
 
 const LANES: usize = 4;
 /// Bytes of a packed block.
@@ -25,20 +25,20 @@ const PACKED: usize = LANES * 32;
 const GROUPS: usize = 2;
 const TILE_ROWS: usize = 8;
 
-pub(crate) static KERNEL: Kernel = Kernel::vector(
+pub(crate) static KERNEL: Kernel = Kernel::simd(
     LANES,
     GROUPS,
     TILE_ROWS,
-    dotprod::DIRECT_ROWS,
+    dotprod::GEMV_MAX_ROWS,
     Peak {
         run: peak,
         products: 16 * 32,
     },
-    Vector {
+    MicrokernelFns {
         chunk: 32,
-        direct: dotprod::direct,
+        gemv: dotprod::gemv,
         pack,
-        tiles,
+        gemm,
     },
 );
 
@@ -81,7 +81,7 @@ unsafe fn pack(
     quants: &mut [u8],
     scales: &mut [f32],
 ) {
-    let columns = Columns::<u8, LANES>::new(matrix.quants(), matrix.n(), column);
+    let columns = ColumnPtrs::<u8, LANES>::new(matrix.quants(), matrix.n(), column);
     let size = matrix.bits().block_bytes();
     let (packed, _) = quants.as_chunks_mut::<PACKED>();
     for (packed, block) in packed.iter_mut().zip(blocks.clone()) {
@@ -120,10 +120,10 @@ unsafe fn pack(
 }
 
 /// # Safety
-/// As [`crate::kernel::Tiles`].
+/// As [`crate::kernel::Gemm`].
 #[target_feature(enable = "neon,dotprod,i8mm")]
-unsafe fn tiles(
-    rows: &Rows<'_>,
+unsafe fn gemm(
+    rows: &RowsView<'_>,
     rows_range: Range<usize>,
     blocks: Range<usize>,
     panel: &Panel<'_>,
@@ -152,7 +152,7 @@ unsafe fn tiles(
 }
 
 struct Tile<'a> {
-    rows: &'a Rows<'a>,
+    rows: &'a RowsView<'a>,
     row: usize,
     count: usize,
     blocks: Range<usize>,
@@ -225,9 +225,9 @@ impl Tile<'_> {
                 let mut dots = [[vdupq_n_s32(0); Q]; P];
                 if FOUR {
                     for (p, dots) in dots.iter_mut().enumerate() {
-                        let correction =
-                            |i: usize| vdup_n_s32(rows.corrections[of_block(p, i, block)]);
-                        *dots = [vcombine_s32(correction(0), correction(1)); Q];
+                        let compensation =
+                            |i: usize| vdup_n_s32(rows.compensation[of_block(p, i, block)]);
+                        *dots = [vcombine_s32(compensation(0), compensation(1)); Q];
                     }
                 }
                 for half in 0..2 {

@@ -1,6 +1,6 @@
 //! Weights to and from the stored layout: plain reference versions.
 //!
-//! [`quantize_best`](crate::quantize_best) searches for better scales than
+//! [`quantize_mse`](crate::quantize_mse) searches for better scales than
 //! [`quantize`] does; what it writes is read back by [`dequantize`] all the same.
 
 use crate::error::ShapeError;

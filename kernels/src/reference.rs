@@ -4,17 +4,17 @@
 //! without fused operations. The code is written once and compiled for each
 //! instruction set: the bits are the same everywhere.
 
-use crate::compiled::compiled;
 use crate::error::ShapeError;
 use crate::isa::Isa;
 use crate::layout::check_length;
+use crate::multiversion::multiversion;
 
 /// Partial sums of one output.
 const LANES: usize = 16;
 /// Rows of the left side and of the weights that are multiplied at once.
 const TILE: (usize, usize) = (4, 2);
 /// Weights that stay in the cache while all rows of the left side pass by.
-const CACHED: usize = 1 << 16;
+const CACHE_VALUES: usize = 1 << 16;
 
 /// `x` `[m, k]` times the transpose of `weights` `[n, k]`: `[m, n]`.
 pub fn matmul_f32(isa: Isa, x: &[f32], weights: &[f32], k: usize) -> Result<Vec<f32>, ShapeError> {
@@ -29,13 +29,13 @@ pub fn matmul_f32(isa: Isa, x: &[f32], weights: &[f32], k: usize) -> Result<Vec<
     Ok(out)
 }
 
-compiled!(fn product(x: &[f32], weights: &[f32], k: usize, out: &mut [f32]) = portable);
+multiversion!(fn product(x: &[f32], weights: &[f32], k: usize, out: &mut [f32]) = matmul_blocked);
 
 /// What is compiled.
 #[inline(always)]
-fn portable(x: &[f32], weights: &[f32], k: usize, out: &mut [f32]) {
+fn matmul_blocked(x: &[f32], weights: &[f32], k: usize, out: &mut [f32]) {
     let (m, n) = (x.len() / k, weights.len() / k);
-    let step = (CACHED / k).max(1).next_multiple_of(TILE.1);
+    let step = (CACHE_VALUES / k).max(1).next_multiple_of(TILE.1);
     for first in (0..n).step_by(step) {
         let last = n.min(first + step);
         for i in (0..m).step_by(TILE.0) {

@@ -7,11 +7,11 @@ use crate::layout::QuantizedMatrix;
     allow(dead_code)
 )]
 /// The columns of a group, one per vector lane: where each one begins.
-pub(crate) struct Columns<T, const LANES: usize> {
+pub(crate) struct ColumnPtrs<T, const LANES: usize> {
     pub(crate) first: [*const T; LANES],
 }
 
-impl<T, const LANES: usize> Columns<T, LANES> {
+impl<T, const LANES: usize> ColumnPtrs<T, LANES> {
     /// The columns from `column` of a matrix of `n`; lanes beyond it repeat
     /// the last one.
     pub(crate) fn new(values: &[T], n: usize, column: usize) -> Self {
@@ -24,7 +24,7 @@ impl<T, const LANES: usize> Columns<T, LANES> {
     }
 }
 
-impl<const LANES: usize> Columns<u8, LANES> {
+impl<const LANES: usize> ColumnPtrs<u8, LANES> {
     /// Where the next group of columns begins. It lies right behind this one,
     /// and is fetched in the order of addresses, which memory likes best. The
     /// address may be beyond the matrix.

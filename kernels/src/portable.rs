@@ -15,7 +15,7 @@
 //! threads, nor on which other rows are in the same call.
 
 use crate::layout::QuantizedMatrix;
-use crate::quantize::Rows;
+use crate::quantize_activations::RowsView;
 
 /// The most rows whose sums are kept while a column's weights are read.
 const ROWS: usize = 16;
@@ -23,7 +23,7 @@ const ROWS: usize = 16;
 /// Writes `sum` of each given row and column to `sums[row][column]`, rows
 /// `width` apart.
 pub(crate) fn sums(
-    rows: &Rows<'_>,
+    rows: &RowsView<'_>,
     rows_range: std::ops::Range<usize>,
     matrix: &QuantizedMatrix<'_>,
     columns: std::ops::Range<usize>,

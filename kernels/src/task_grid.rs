@@ -9,17 +9,17 @@ use std::ops::Range;
 /// every task reads all activations.
 pub(crate) const TASKS_PER_THREAD: usize = 2;
 
-/// Rows in equal parts, and columns in parts that differ by a piece at most.
+/// Rows in equal grid, and columns in grid that differ by a piece at most.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Parts {
+pub(crate) struct TaskGrid {
     rows: usize,
     columns: usize,
     piece: usize,
-    down: usize,
-    across: usize,
+    row_tasks: usize,
+    column_tasks: usize,
 }
 
-impl Parts {
+impl TaskGrid {
     /// Cuts rows and columns, each given with how many a task may have at most, columns
     /// at the ends of pieces.
     pub(crate) fn new(
@@ -29,7 +29,7 @@ impl Parts {
         threads: usize,
     ) -> Self {
         let pieces = columns.div_ceil(piece);
-        let across = pieces
+        let column_tasks = pieces
             .div_ceil(most_columns / piece)
             .next_multiple_of(threads)
             .max(threads * TASKS_PER_THREAD);
@@ -37,23 +37,23 @@ impl Parts {
             rows,
             columns,
             piece,
-            down: rows.div_ceil(most_rows),
-            across: across.min(pieces),
+            row_tasks: rows.div_ceil(most_rows),
+            column_tasks: column_tasks.min(pieces),
         }
     }
 
     pub(crate) fn tasks(&self) -> usize {
-        self.down * self.across
+        self.row_tasks * self.column_tasks
     }
 
     /// The rows and columns of a task. Tasks that share rows follow each other, as
     /// these rows are then warm.
-    pub(crate) fn of(&self, task: usize) -> (Range<usize>, Range<usize>) {
-        let (row, column) = (task / self.across, task % self.across);
-        let rows = |part: usize| part * self.rows / self.down;
+    pub(crate) fn tile(&self, task: usize) -> (Range<usize>, Range<usize>) {
+        let (row, column) = (task / self.column_tasks, task % self.column_tasks);
+        let rows = |part: usize| part * self.rows / self.row_tasks;
         let pieces = self.columns.div_ceil(self.piece);
         let columns = |part: usize| {
-            let pieces = part * pieces / self.across;
+            let pieces = part * pieces / self.column_tasks;
             self.columns.min(pieces * self.piece)
         };
         (
@@ -70,12 +70,12 @@ mod tests {
     #[test]
     fn every_output_has_one_task() {
         for (rows, columns, threads) in [(1, 1, 1), (0, 5, 2), (7, 100, 3), (257, 1408, 2)] {
-            let parts = Parts::new((rows, 50), (columns, 64), 16, threads);
+            let grid = TaskGrid::new((rows, 50), (columns, 64), 16, threads);
             let mut seen = vec![0; rows * columns];
-            for task in 0..parts.tasks() {
-                let (some_rows, some_columns) = parts.of(task);
-                assert!(some_rows.len() <= 50 && some_columns.len() <= 64);
-                for row in some_rows {
+            for task in 0..grid.tasks() {
+                let (gemv_rows, some_columns) = grid.tile(task);
+                assert!(gemv_rows.len() <= 50 && some_columns.len() <= 64);
+                for row in gemv_rows {
                     for column in some_columns.clone() {
                         seen[row * columns + column] += 1;
                     }

@@ -9,10 +9,10 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::scales::{self, ColumnScales};
-use super::{DIRECT_ROWS, LANES};
-use crate::columns::{Columns, prefetch};
+use super::{GEMV_MAX_ROWS, LANES};
+use crate::column_ptrs::{ColumnPtrs, prefetch};
 use crate::layout::{BLOCK, Bits, QuantizedMatrix};
-use crate::quantize::Rows;
+use crate::quantize_activations::RowsView;
 
 /// Blocks whose sums are turned together.
 const QUAD: usize = 4;
@@ -21,38 +21,38 @@ const QUAD: usize = 4;
 const AHEAD: usize = 6;
 
 /// # Safety
-/// As [`crate::kernel::Direct`].
+/// As [`crate::kernel::Gemv`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(super) unsafe fn direct(
-    rows: &Rows<'_>,
+pub(super) unsafe fn gemv(
+    rows: &RowsView<'_>,
     rows_range: Range<usize>,
     matrix: &QuantizedMatrix<'_>,
     column: usize,
     sums: &mut [f32],
     width: usize,
 ) {
-    const { assert!(DIRECT_ROWS == 4) };
+    const { assert!(GEMV_MAX_ROWS == 4) };
     let row = rows_range.start;
     // SAFETY: the caller's promises are passed on.
     unsafe {
         match (matrix.bits(), rows_range.len()) {
-            (Bits::Four, 1) => some_rows::<true, 1>(rows, row, matrix, column, sums, width),
-            (Bits::Four, 2) => some_rows::<true, 2>(rows, row, matrix, column, sums, width),
-            (Bits::Four, 3) => some_rows::<true, 3>(rows, row, matrix, column, sums, width),
-            (Bits::Four, _) => some_rows::<true, 4>(rows, row, matrix, column, sums, width),
-            (Bits::Eight, 1) => some_rows::<false, 1>(rows, row, matrix, column, sums, width),
-            (Bits::Eight, 2) => some_rows::<false, 2>(rows, row, matrix, column, sums, width),
-            (Bits::Eight, 3) => some_rows::<false, 3>(rows, row, matrix, column, sums, width),
-            (Bits::Eight, _) => some_rows::<false, 4>(rows, row, matrix, column, sums, width),
+            (Bits::Four, 1) => gemv_rows::<true, 1>(rows, row, matrix, column, sums, width),
+            (Bits::Four, 2) => gemv_rows::<true, 2>(rows, row, matrix, column, sums, width),
+            (Bits::Four, 3) => gemv_rows::<true, 3>(rows, row, matrix, column, sums, width),
+            (Bits::Four, _) => gemv_rows::<true, 4>(rows, row, matrix, column, sums, width),
+            (Bits::Eight, 1) => gemv_rows::<false, 1>(rows, row, matrix, column, sums, width),
+            (Bits::Eight, 2) => gemv_rows::<false, 2>(rows, row, matrix, column, sums, width),
+            (Bits::Eight, 3) => gemv_rows::<false, 3>(rows, row, matrix, column, sums, width),
+            (Bits::Eight, _) => gemv_rows::<false, 4>(rows, row, matrix, column, sums, width),
         }
     }
 }
 
 /// # Safety
-/// As [`crate::kernel::Direct`], for exactly `R` rows from `row`.
+/// As [`crate::kernel::Gemv`], for exactly `R` rows from `row`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn some_rows<const FOUR: bool, const R: usize>(
-    rows: &Rows<'_>,
+unsafe fn gemv_rows<const FOUR: bool, const R: usize>(
+    rows: &RowsView<'_>,
     row: usize,
     matrix: &QuantizedMatrix<'_>,
     column: usize,
@@ -60,7 +60,7 @@ unsafe fn some_rows<const FOUR: bool, const R: usize>(
     width: usize,
 ) {
     let blocks = rows.blocks;
-    let columns = Columns::new(matrix.quants(), matrix.n(), column);
+    let columns = ColumnPtrs::new(matrix.quants(), matrix.n(), column);
     let scales = ColumnScales::new(matrix.scales(), matrix.n(), column);
     let mut totals = [_mm512_setzero_ps(); R];
     for start in (0..blocks).step_by(scales::BLOCKS) {
@@ -84,7 +84,7 @@ unsafe fn some_rows<const FOUR: bool, const R: usize>(
                 for (r, (total, dots)) in totals.iter_mut().zip(dots).enumerate() {
                     for (i, (dot, scale)) in dots.iter().zip(scales).take(count).enumerate() {
                         let of_block = (row + r) * blocks + block + i;
-                        let start = _mm512_set1_epi32(*rows.corrections.get_unchecked(of_block));
+                        let start = _mm512_set1_epi32(*rows.compensation.get_unchecked(of_block));
                         let dot = _mm512_cvtepi32_ps(_mm512_add_epi32(*dot, start));
                         let x_scale = _mm512_set1_ps(*rows.scales.get_unchecked(of_block));
                         *total = _mm512_fmadd_ps(dot, _mm512_mul_ps(x_scale, *scale), *total);
@@ -108,9 +108,9 @@ unsafe fn some_rows<const FOUR: bool, const R: usize>(
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn dots<const FOUR: bool, const WHOLE: bool, const R: usize>(
-    rows: &Rows<'_>,
+    rows: &RowsView<'_>,
     matrix: &QuantizedMatrix<'_>,
-    columns: &Columns<u8, LANES>,
+    columns: &ColumnPtrs<u8, LANES>,
     (row, block, count): (usize, usize, usize),
 ) -> [[__m512i; QUAD]; R] {
     let x: [[__m512i; 2]; R] = std::array::from_fn(|r| {
@@ -120,7 +120,7 @@ unsafe fn dots<const FOUR: bool, const WHOLE: bool, const R: usize>(
             vectors::<WHOLE>(rows.quants.as_ptr().add(at).cast(), count * BLOCK)
         };
         if FOUR {
-            [evens(a, b), odds(a, b)]
+            [unzip_even(a, b), unzip_odd(a, b)]
         } else {
             [a, b]
         }
@@ -148,15 +148,15 @@ unsafe fn dots<const FOUR: bool, const WHOLE: bool, const R: usize>(
                 } else {
                     let low = _mm512_dpbusd_epi32(zero, weights[0], x[0]);
                     let high = _mm512_dpbusd_epi32(zero, weights[1], x[1]);
-                    _mm512_add_epi32(evens(low, high), odds(low, high))
+                    _mm512_add_epi32(unzip_even(low, high), unzip_odd(low, high))
                 };
             }
         }
         for (sums, of_column) in sums.iter_mut().zip(of_column) {
-            sums[group] = added(of_column);
+            sums[group] = hadd4(of_column);
         }
     }
-    sums.map(|sums| turned(sums))
+    sums.map(|sums| transpose_quarters(sums))
 }
 
 /// How far from a column's first byte the line lies that should be fetched when the
@@ -218,21 +218,21 @@ fn nibbles(bytes: __m512i) -> [__m512i; 2] {
 /// Quarters 0 and 2 of both.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn evens(a: __m512i, b: __m512i) -> __m512i {
+fn unzip_even(a: __m512i, b: __m512i) -> __m512i {
     _mm512_shuffle_i32x4::<0b10_00_10_00>(a, b)
 }
 
 /// Quarters 1 and 3 of both.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn odds(a: __m512i, b: __m512i) -> __m512i {
+fn unzip_odd(a: __m512i, b: __m512i) -> __m512i {
     _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b)
 }
 
 /// In each quarter the sums of four columns, from the four parts of each column.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn added([a, b, c, d]: [__m512i; QUAD]) -> __m512i {
+fn hadd4([a, b, c, d]: [__m512i; QUAD]) -> __m512i {
     let ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
     let cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
     _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd))
@@ -241,13 +241,13 @@ fn added([a, b, c, d]: [__m512i; QUAD]) -> __m512i {
 /// Quarter `i` of every vector, as vector `i`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn turned([a, b, c, d]: [__m512i; QUAD]) -> [__m512i; QUAD] {
-    let (ab_even, ab_odd) = (evens(a, b), odds(a, b));
-    let (cd_even, cd_odd) = (evens(c, d), odds(c, d));
+fn transpose_quarters([a, b, c, d]: [__m512i; QUAD]) -> [__m512i; QUAD] {
+    let (ab_even, ab_odd) = (unzip_even(a, b), unzip_odd(a, b));
+    let (cd_even, cd_odd) = (unzip_even(c, d), unzip_odd(c, d));
     [
-        evens(ab_even, cd_even),
-        evens(ab_odd, cd_odd),
-        odds(ab_even, cd_even),
-        odds(ab_odd, cd_odd),
+        unzip_even(ab_even, cd_even),
+        unzip_even(ab_odd, cd_odd),
+        unzip_odd(ab_even, cd_even),
+        unzip_odd(ab_odd, cd_odd),
     ]
 }

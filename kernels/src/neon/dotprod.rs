@@ -12,34 +12,34 @@ use std::arch::asm;
 use std::hint::black_box;
 use std::ops::Range;
 
-use super::{ColumnScales, turned};
-use crate::columns::{Columns, prefetch};
-use crate::kernel::{Kernel, Panel, Vector};
+use super::{ColumnScales, transpose4};
+use crate::column_ptrs::{ColumnPtrs, prefetch};
+use crate::kernel::{Kernel, MicrokernelFns, Panel};
 use crate::layout::{Bits, QuantizedMatrix};
-use crate::limits::Peak;
-use crate::quantize::Rows;
+use crate::quantize_activations::RowsView;
+use crate::roofline::Peak;
 
 const LANES: usize = 4;
 /// Bytes of a packed block.
 const PACKED: usize = LANES * 32;
 const GROUPS: usize = 4;
 const TILE_ROWS: usize = 4;
-pub(super) const DIRECT_ROWS: usize = 4;
+pub(super) const GEMV_MAX_ROWS: usize = 4;
 
-pub(crate) static KERNEL: Kernel = Kernel::vector(
+pub(crate) static KERNEL: Kernel = Kernel::simd(
     LANES,
     GROUPS,
     TILE_ROWS,
-    DIRECT_ROWS,
+    GEMV_MAX_ROWS,
     Peak {
         run: peak,
         products: 16 * 16,
     },
-    Vector {
+    MicrokernelFns {
         chunk: 32,
-        direct,
+        gemv,
         pack,
-        tiles,
+        gemm,
     },
 );
 
@@ -68,11 +68,14 @@ fn sdot<const LANE: usize>(mut dots: int32x4_t, weights: int8x16_t, x: int8x16_t
 /// `block` must be inside the columns.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn unpacked<const FOUR: bool>(columns: &Columns<u8, LANES>, block: usize) -> [int8x16_t; 8] {
+unsafe fn unpack_block<const FOUR: bool>(
+    columns: &ColumnPtrs<u8, LANES>,
+    block: usize,
+) -> [int8x16_t; 8] {
     let size = if FOUR { 16 } else { 32 };
     let load = |offset: usize| {
         // SAFETY: a block of 4-bit weights is 16 bytes, one of 8-bit weights 32.
-        turned(columns.first.map(|first| unsafe {
+        transpose4(columns.first.map(|first| unsafe {
             vreinterpretq_u32_u8(vld1q_u8(first.add(block * size + offset)))
         }))
     };
@@ -93,9 +96,9 @@ unsafe fn unpacked<const FOUR: bool>(columns: &Columns<u8, LANES>, block: usize)
 }
 
 /// # Safety
-/// As [`crate::kernel::Direct`].
-pub(super) unsafe fn direct(
-    rows: &Rows<'_>,
+/// As [`crate::kernel::Gemv`].
+pub(super) unsafe fn gemv(
+    rows: &RowsView<'_>,
     rows_range: Range<usize>,
     matrix: &QuantizedMatrix<'_>,
     column: usize,
@@ -106,23 +109,23 @@ pub(super) unsafe fn direct(
     // SAFETY: the caller's promises are passed on.
     unsafe {
         match (matrix.bits(), rows_range.len()) {
-            (Bits::Four, 1) => direct_rows::<true, 1>(rows, row, matrix, column, sums, width),
-            (Bits::Four, 2) => direct_rows::<true, 2>(rows, row, matrix, column, sums, width),
-            (Bits::Four, 3) => direct_rows::<true, 3>(rows, row, matrix, column, sums, width),
-            (Bits::Four, _) => direct_rows::<true, 4>(rows, row, matrix, column, sums, width),
-            (Bits::Eight, 1) => direct_rows::<false, 1>(rows, row, matrix, column, sums, width),
-            (Bits::Eight, 2) => direct_rows::<false, 2>(rows, row, matrix, column, sums, width),
-            (Bits::Eight, 3) => direct_rows::<false, 3>(rows, row, matrix, column, sums, width),
-            (Bits::Eight, _) => direct_rows::<false, 4>(rows, row, matrix, column, sums, width),
+            (Bits::Four, 1) => gemv_rows::<true, 1>(rows, row, matrix, column, sums, width),
+            (Bits::Four, 2) => gemv_rows::<true, 2>(rows, row, matrix, column, sums, width),
+            (Bits::Four, 3) => gemv_rows::<true, 3>(rows, row, matrix, column, sums, width),
+            (Bits::Four, _) => gemv_rows::<true, 4>(rows, row, matrix, column, sums, width),
+            (Bits::Eight, 1) => gemv_rows::<false, 1>(rows, row, matrix, column, sums, width),
+            (Bits::Eight, 2) => gemv_rows::<false, 2>(rows, row, matrix, column, sums, width),
+            (Bits::Eight, 3) => gemv_rows::<false, 3>(rows, row, matrix, column, sums, width),
+            (Bits::Eight, _) => gemv_rows::<false, 4>(rows, row, matrix, column, sums, width),
         }
     }
 }
 
 /// # Safety
-/// As [`crate::kernel::Direct`], for exactly `R` rows from `row`.
+/// As [`crate::kernel::Gemv`], for exactly `R` rows from `row`.
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn direct_rows<const FOUR: bool, const R: usize>(
-    rows: &Rows<'_>,
+unsafe fn gemv_rows<const FOUR: bool, const R: usize>(
+    rows: &RowsView<'_>,
     row: usize,
     matrix: &QuantizedMatrix<'_>,
     column: usize,
@@ -130,14 +133,14 @@ unsafe fn direct_rows<const FOUR: bool, const R: usize>(
     width: usize,
 ) {
     let blocks = rows.blocks;
-    let columns = Columns::new(matrix.quants(), matrix.n(), column);
+    let columns = ColumnPtrs::new(matrix.quants(), matrix.n(), column);
     let scales = ColumnScales::new(matrix.scales(), matrix.n(), column);
     let ahead = columns.next_group(matrix);
     let mut totals = [vdupq_n_f32(0.0); R];
     for start in (0..blocks).step_by(4) {
         let count = (blocks - start).min(4);
         // SAFETY: these blocks are inside the columns.
-        let scales = unsafe { scales.up_to_four(start, count) };
+        let scales = unsafe { scales.load_partial(start, count) };
         for (block, scale) in (start..start + count).zip(scales) {
             if FOUR {
                 prefetch::<1, true>(ahead.wrapping_add(block * 64));
@@ -145,11 +148,11 @@ unsafe fn direct_rows<const FOUR: bool, const R: usize>(
                 prefetch::<2, true>(ahead.wrapping_add(block * 128));
             }
             // SAFETY: the block is inside the columns.
-            let weights = unsafe { unpacked::<FOUR>(&columns, block) };
+            let weights = unsafe { unpack_block::<FOUR>(&columns, block) };
             for (r, total) in totals.iter_mut().enumerate() {
                 let of_block = (row + r) * blocks + block;
                 // SAFETY: rows and block are inside by the caller's promise.
-                let (x, x_scale, correction) = unsafe {
+                let (x, x_scale, compensation) = unsafe {
                     let x = rows
                         .quants
                         .as_ptr()
@@ -157,11 +160,11 @@ unsafe fn direct_rows<const FOUR: bool, const R: usize>(
                     (
                         [vld1q_s8(x), vld1q_s8(x.add(16))],
                         *rows.scales.get_unchecked(of_block),
-                        *rows.corrections.get_unchecked(of_block),
+                        *rows.compensation.get_unchecked(of_block),
                     )
                 };
                 // Two chains, as one would wait for itself.
-                let a = vdupq_n_s32(if FOUR { correction } else { 0 });
+                let a = vdupq_n_s32(if FOUR { compensation } else { 0 });
                 let b = vdupq_n_s32(0);
                 let (a, b) = (
                     sdot::<0>(a, weights[0], x[0]),
@@ -201,14 +204,14 @@ unsafe fn pack(
     quants: &mut [u8],
     scales: &mut [f32],
 ) {
-    let columns = Columns::new(matrix.quants(), matrix.n(), column);
+    let columns = ColumnPtrs::new(matrix.quants(), matrix.n(), column);
     let (packed, _) = quants.as_chunks_mut::<PACKED>();
     for (packed, block) in packed.iter_mut().zip(blocks.clone()) {
         // SAFETY: the block is inside the columns.
         let vectors = unsafe {
             match matrix.bits() {
-                Bits::Four => unpacked::<true>(&columns, block),
-                Bits::Eight => unpacked::<false>(&columns, block),
+                Bits::Four => unpack_block::<true>(&columns, block),
+                Bits::Eight => unpack_block::<false>(&columns, block),
             }
         };
         for (vector, packed) in vectors.into_iter().zip(packed.chunks_exact_mut(16)) {
@@ -236,7 +239,7 @@ pub(super) unsafe fn pack_scales(
     for packed in scales.chunks_mut(4 * LANES) {
         let count = packed.len() / LANES;
         // SAFETY: these blocks are inside the columns.
-        let vectors = unsafe { columns.up_to_four(block, count) };
+        let vectors = unsafe { columns.load_partial(block, count) };
         for (vector, packed) in vectors.into_iter().zip(packed.chunks_exact_mut(LANES)) {
             // SAFETY: 4 values of four bytes.
             unsafe { vst1q_f32(packed.as_mut_ptr(), vector) };
@@ -246,9 +249,9 @@ pub(super) unsafe fn pack_scales(
 }
 
 /// # Safety
-/// As [`crate::kernel::Tiles`].
-unsafe fn tiles(
-    rows: &Rows<'_>,
+/// As [`crate::kernel::Gemm`].
+unsafe fn gemm(
+    rows: &RowsView<'_>,
     rows_range: Range<usize>,
     blocks: Range<usize>,
     panel: &Panel<'_>,
@@ -258,17 +261,17 @@ unsafe fn tiles(
     // SAFETY: the caller's promises are passed on.
     unsafe {
         match panel.bits {
-            Bits::Four => tiles_of::<true>(rows, rows_range, blocks, panel, sums, width),
-            Bits::Eight => tiles_of::<false>(rows, rows_range, blocks, panel, sums, width),
+            Bits::Four => gemm_of::<true>(rows, rows_range, blocks, panel, sums, width),
+            Bits::Eight => gemm_of::<false>(rows, rows_range, blocks, panel, sums, width),
         }
     }
 }
 
 /// # Safety
-/// As [`crate::kernel::Tiles`].
+/// As [`crate::kernel::Gemm`].
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn tiles_of<const FOUR: bool>(
-    rows: &Rows<'_>,
+unsafe fn gemm_of<const FOUR: bool>(
+    rows: &RowsView<'_>,
     rows_range: Range<usize>,
     blocks: Range<usize>,
     panel: &Panel<'_>,
@@ -300,7 +303,7 @@ unsafe fn tiles_of<const FOUR: bool>(
 }
 
 struct Tile<'a> {
-    rows: &'a Rows<'a>,
+    rows: &'a RowsView<'a>,
     row: usize,
     blocks: Range<usize>,
     panel: &'a Panel<'a>,
@@ -354,12 +357,12 @@ impl Tile<'_> {
                 .add(self.row * rows.stride + first * 32);
             let of_row = self.row * rows.blocks + first;
             let x_scales = rows.scales.as_ptr().add(of_row);
-            let corrections = rows.corrections.as_ptr().add(of_row);
+            let compensation = rows.compensation.as_ptr().add(of_row);
             for block in 0..count {
                 let mut dots = [[vdupq_n_s32(0); G]; R];
                 if FOUR {
                     for (r, dots) in dots.iter_mut().enumerate() {
-                        *dots = [vdupq_n_s32(*corrections.add(r * rows.blocks + block)); G];
+                        *dots = [vdupq_n_s32(*compensation.add(r * rows.blocks + block)); G];
                     }
                 }
                 for half in 0..2 {

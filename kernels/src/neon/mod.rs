@@ -11,20 +11,20 @@ use std::arch::asm;
 
 use half::f16;
 
-use crate::columns::Columns;
+use crate::column_ptrs::ColumnPtrs;
 use crate::layout::Scales;
 
 /// The scales of 4 columns.
 enum ColumnScales {
-    F32(Columns<f32, 4>),
-    F16(Columns<f16, 4>),
+    F32(ColumnPtrs<f32, 4>),
+    F16(ColumnPtrs<f16, 4>),
 }
 
 impl ColumnScales {
     fn new(scales: Scales<'_>, n: usize, column: usize) -> Self {
         match scales {
-            Scales::F32(scales) => Self::F32(Columns::new(scales, n, column)),
-            Scales::F16(scales) => Self::F16(Columns::new(scales, n, column)),
+            Scales::F32(scales) => Self::F32(ColumnPtrs::new(scales, n, column)),
+            Scales::F16(scales) => Self::F16(ColumnPtrs::new(scales, n, column)),
         }
     }
 
@@ -35,7 +35,7 @@ impl ColumnScales {
     /// The blocks must be inside the columns.
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn up_to_four(&self, block: usize, count: usize) -> [float32x4_t; 4] {
+    unsafe fn load_partial(&self, block: usize, count: usize) -> [float32x4_t; 4] {
         let mut scales = [vdupq_n_f32(0.0); 4];
         for (lane, scales) in scales.iter_mut().enumerate() {
             // SAFETY: `count` scales from here are inside the column.
@@ -50,27 +50,27 @@ impl ColumnScales {
                         vld1q_f32(some.as_ptr())
                     }
                     Self::F16(columns) if count == 4 => {
-                        widened(vld1_u16(columns.first[lane].add(block).cast()))
+                        f16_to_f32(vld1_u16(columns.first[lane].add(block).cast()))
                     }
                     Self::F16(columns) => {
                         let mut some = [0; 4];
                         for (i, some) in some.iter_mut().enumerate().take(count) {
                             *some = (*columns.first[lane].add(block + i)).to_bits();
                         }
-                        widened(vld1_u16(some.as_ptr()))
+                        f16_to_f32(vld1_u16(some.as_ptr()))
                     }
                 }
             };
         }
-        let turned = turned(scales.map(|scales| vreinterpretq_u32_f32(scales)));
-        turned.map(|words| vreinterpretq_f32_u32(words))
+        let words = transpose4(scales.map(|scales| vreinterpretq_u32_f32(scales)));
+        words.map(|words| vreinterpretq_f32_u32(words))
     }
 }
 
 /// Four halves as single precision; exact.
 #[inline]
 #[target_feature(enable = "neon")]
-fn widened(halves: uint16x4_t) -> float32x4_t {
+fn f16_to_f32(halves: uint16x4_t) -> float32x4_t {
     let wide: float32x4_t;
     // SAFETY: the instruction is part of the base set and only touches its
     // operands.
@@ -88,7 +88,7 @@ fn widened(halves: uint16x4_t) -> float32x4_t {
 /// A matrix of 4 by 4 words, turned.
 #[inline]
 #[target_feature(enable = "neon")]
-fn turned([a, b, c, d]: [uint32x4_t; 4]) -> [uint32x4_t; 4] {
+fn transpose4([a, b, c, d]: [uint32x4_t; 4]) -> [uint32x4_t; 4] {
     let (ab_even, ab_odd) = (vtrn1q_u32(a, b), vtrn2q_u32(a, b));
     let (cd_even, cd_odd) = (vtrn1q_u32(c, d), vtrn2q_u32(c, d));
     let low = |ab, cd| {

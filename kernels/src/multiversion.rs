@@ -6,7 +6,7 @@
 
 /// Defines a function that runs the version of `$body` for an instruction set.
 /// `$body` must be `#[inline(always)]`, as must everything that it calls.
-macro_rules! compiled {
+macro_rules! multiversion {
     ($(#[$attribute:meta])* $visible:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) = $body:path) => {
         $(#[$attribute])*
         #[allow(clippy::too_many_arguments, reason = "the arguments of the body, and the instruction set")]
@@ -37,4 +37,4 @@ macro_rules! compiled {
     };
 }
 
-pub(crate) use compiled;
+pub(crate) use multiversion;

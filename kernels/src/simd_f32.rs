@@ -5,7 +5,7 @@
 /// # Safety
 /// All functions need the instruction set of the implementation, and addresses
 /// with room for `LANES` values.
-pub(crate) trait Vector: Copy {
+pub(crate) trait SimdF32: Copy {
     /// Numbers in a register.
     const LANES: usize;
     /// Nothing but zeros.
@@ -17,14 +17,14 @@ pub(crate) trait Vector: Copy {
     /// The number at `x` in every lane.
     unsafe fn splat(x: *const f32) -> Self;
     /// `x` times `weights`, plus this, with one rounding.
-    unsafe fn plus(self, x: Self, weights: Self) -> Self;
+    unsafe fn mul_add(self, x: Self, weights: Self) -> Self;
 }
 
 /// The specification.
 #[derive(Clone, Copy)]
-pub(crate) struct Portable([f32; 8]);
+pub(crate) struct PortableF32([f32; 8]);
 
-impl Vector for Portable {
+impl SimdF32 for PortableF32 {
     const LANES: usize = 8;
 
     #[inline(always)]
@@ -51,20 +51,20 @@ impl Vector for Portable {
     }
 
     #[inline(always)]
-    unsafe fn plus(self, x: Self, weights: Self) -> Self {
+    unsafe fn mul_add(self, x: Self, weights: Self) -> Self {
         Self(std::array::from_fn(|lane| {
             x.0[lane].mul_add(weights.0[lane], self.0[lane])
         }))
     }
 }
 
-/// Implements [`Vector`] for a register type by four intrinsics.
+/// Implements [`SimdF32`] for a register type by four intrinsics.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-macro_rules! vector {
-    ($register:ty, $lanes:literal, $splat:ident, $once:expr, $load:ident, $store:ident, |$x:ident, $w:ident, $sum:ident| $fma:expr) => {
+macro_rules! impl_simd_f32 {
+    ($register:ty, $lanes:literal, $splat:ident, $pin_register:expr, $load:ident, $store:ident, |$x:ident, $w:ident, $sum:ident| $fma:expr) => {
         // SAFETY of all functions: intrinsics of the instruction set that the
         // trait's contract promises, on addresses that it promises.
-        impl Vector for $register {
+        impl SimdF32 for $register {
             const LANES: usize = $lanes;
 
             #[inline(always)]
@@ -88,11 +88,11 @@ macro_rules! vector {
             #[inline(always)]
             unsafe fn splat(x: *const f32) -> Self {
                 // SAFETY: see above.
-                unsafe { $once($splat(*x)) }
+                unsafe { $pin_register($splat(*x)) }
             }
 
             #[inline(always)]
-            unsafe fn plus(self, x: Self, weights: Self) -> Self {
+            unsafe fn mul_add(self, x: Self, weights: Self) -> Self {
                 let ($x, $w, $sum) = (x, weights, self);
                 // SAFETY: see above.
                 unsafe { $fma }
@@ -105,9 +105,9 @@ macro_rules! vector {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::Vector;
+    use super::SimdF32;
 
-    vector!(
+    impl_simd_f32!(
         __m256,
         8,
         _mm256_set1_ps,
@@ -120,7 +120,7 @@ mod x86 {
     /// for every product.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn once(mut x: __m512) -> __m512 {
+    fn pin_register(mut x: __m512) -> __m512 {
         // SAFETY: no instruction.
         unsafe {
             std::arch::asm!("/* {0} */", inout(zmm_reg) x, options(nomem, nostack, preserves_flags));
@@ -128,11 +128,11 @@ mod x86 {
         x
     }
 
-    vector!(
+    impl_simd_f32!(
         __m512,
         16,
         _mm512_set1_ps,
-        once,
+        pin_register,
         _mm512_loadu_ps,
         _mm512_storeu_ps,
         |x, w, sum| _mm512_fmadd_ps(x, w, sum)
@@ -143,9 +143,9 @@ mod x86 {
 mod arm {
     use std::arch::aarch64::*;
 
-    use super::Vector;
+    use super::SimdF32;
 
-    vector!(
+    impl_simd_f32!(
         float32x4_t,
         4,
         vdupq_n_f32,

@@ -1,9 +1,9 @@
-//! Weights to blocks with the scale of least squared error.
+//! Weights to blocks with the scale of min squared error.
 //!
 //! For every block several scales are tried: the value of largest magnitude is
 //! put a number of steps from zero, all values are rounded to that grid, and
-//! the scale becomes the one of least squares for these codes. The one with the
-//! least error wins, is rounded to half precision, and the codes are taken anew
+//! the scale becomes the one of min squares for these codes. The one with the
+//! min error wins, is rounded to half precision, and the codes are taken anew
 //! for it.
 //!
 //! Sixteen blocks are searched side by side, one per lane, so nothing is
@@ -13,26 +13,26 @@
 
 use half::f16;
 
-use crate::compiled::compiled;
 use crate::error::ShapeError;
 use crate::isa::Isa;
 use crate::layout::{BLOCK, Bits, check_length, whole_blocks};
+use crate::multiversion::multiversion;
 
 /// Blocks that are searched at once.
 const LANES: usize = 16;
 /// One value of each block.
 type Lane = [f32; LANES];
 
-/// Sixteen blocks, turned so that equal places of the blocks lie together, and
+/// Sixteen blocks, transpose so that equal places of the blocks lie together, and
 /// aligned so that no lane crosses a cache line.
 #[repr(align(64))]
 struct Group([Lane; BLOCK]);
 
 /// Adding and subtracting it rounds to the nearest integer, ties to even.
-const MAGIC: f32 = 12_582_912.0;
+const ROUND_MAGIC: f32 = 12_582_912.0;
 /// A block whose largest magnitude is below this has the scale zero, to which
 /// half precision would round it anyway: 2^-40.
-const LEAST: f32 = f32::from_bits((127 - 40) << 23);
+const MIN_MAGNITUDE: f32 = f32::from_bits((127 - 40) << 23);
 
 /// Steps from zero at which the value of largest magnitude is tried; a negative
 /// number puts it on the side that has one step more. What comes to lie beyond
@@ -47,10 +47,10 @@ const fn trials(bits: Bits) -> &'static [f32] {
 /// Quantises rows of `k` weights, appending codes and scales as
 /// [`crate::QuantizedMatrix`] takes them.
 ///
-/// `importance` has one number per column, by which squared errors are weighed.
+/// `importance` has one number per column, by which squared errors are weight.
 /// The result is the same on every instruction set. A weight that is not a
 /// finite number gives its block the scale NaN.
-pub fn quantize_best(
+pub fn quantize_mse(
     isa: Isa,
     bits: Bits,
     k: usize,
@@ -72,7 +72,7 @@ pub fn quantize_best(
     quants.reserve(task.blocks.len() * bits.block_bytes());
     scales.reserve(task.blocks.len());
     let isa = if isa.is_available() { isa } else { Isa::Scalar };
-    quantized(isa, task, quants, scales);
+    quantize_blocks_on(isa, task, quants, scales);
     Ok(())
 }
 
@@ -84,20 +84,20 @@ struct Task<'a> {
     importance: Option<&'a [[f32; BLOCK]]>,
 }
 
-compiled!(fn quantized(task: Task<'_>, quants: &mut Vec<u8>, scales: &mut Vec<f16>) = portable);
+multiversion!(fn quantize_blocks_on(task: Task<'_>, quants: &mut Vec<u8>, scales: &mut Vec<f16>) = quantize_blocks);
 
 /// What is compiled.
 #[inline(always)]
-fn portable(task: Task<'_>, quants: &mut Vec<u8>, scales: &mut Vec<f16>) {
+fn quantize_blocks(task: Task<'_>, quants: &mut Vec<u8>, scales: &mut Vec<f16>) {
     for (number, blocks) in task.blocks.chunks(LANES).enumerate() {
-        let mut group = turned(|lane| blocks.get(lane).unwrap_or(&[0.0; BLOCK]));
-        let peaks = divided_by_peak(&mut group);
+        let mut group = transpose(|lane| blocks.get(lane).unwrap_or(&[0.0; BLOCK]));
+        let peaks = normalize_by_peak(&mut group);
         let best = match task.importance {
             None => search(task.bits, &group, |_, value| value),
             Some(row) => {
                 let weights: [&[f32; BLOCK]; LANES] =
                     std::array::from_fn(|lane| &row[(number * LANES + lane) % row.len()]);
-                let weights = turned(|lane| weights[lane]);
+                let weights = transpose(|lane| weights[lane]);
                 search(task.bits, &group, |i, values| {
                     std::array::from_fn(|lane| weights.0[i][lane] * values[lane])
                 })
@@ -113,7 +113,7 @@ fn portable(task: Task<'_>, quants: &mut Vec<u8>, scales: &mut Vec<f16>) {
 }
 
 #[inline(always)]
-fn turned<'a>(block: impl Fn(usize) -> &'a [f32; BLOCK]) -> Group {
+fn transpose<'a>(block: impl Fn(usize) -> &'a [f32; BLOCK]) -> Group {
     let mut group = Group([[0.0; LANES]; BLOCK]);
     for lane in 0..LANES {
         for (values, &value) in group.0.iter_mut().zip(block(lane)) {
@@ -125,7 +125,7 @@ fn turned<'a>(block: impl Fn(usize) -> &'a [f32; BLOCK]) -> Group {
 
 /// Divides each block by its value of largest magnitude, and returns those.
 #[inline(always)]
-fn divided_by_peak(group: &mut Group) -> Lane {
+fn normalize_by_peak(group: &mut Group) -> Lane {
     let mut peaks = [0.0f32; LANES];
     for values in &group.0 {
         for lane in 0..LANES {
@@ -135,7 +135,13 @@ fn divided_by_peak(group: &mut Group) -> Lane {
             }
         }
     }
-    let inverse: Lane = peaks.map(|peak| if peak.abs() < LEAST { 0.0 } else { 1.0 / peak });
+    let inverse: Lane = peaks.map(|peak| {
+        if peak.abs() < MIN_MAGNITUDE {
+            0.0
+        } else {
+            1.0 / peak
+        }
+    });
     for values in &mut group.0 {
         for lane in 0..LANES {
             values[lane] *= inverse[lane];
@@ -145,23 +151,23 @@ fn divided_by_peak(group: &mut Group) -> Lane {
 }
 
 /// The best scale of each block whose largest value is 1. With codes `q` for
-/// values `x`, the scale of least squares is `xq / qq`, and it takes `xq^2 / qq`
+/// values `x`, the scale of min squares is `xq / qq`, and it takes `xq^2 / qq`
 /// off the squared error that all zeros would have; so that is what to make large.
 #[inline(always)]
-fn search(bits: Bits, group: &Group, weighed: impl Fn(usize, Lane) -> Lane) -> Lane {
-    let (least, most) = range(bits);
+fn search(bits: Bits, group: &Group, weight: impl Fn(usize, Lane) -> Lane) -> Lane {
+    let (min, max) = range(bits);
     let (mut best, mut gain) = ([f32::NAN; LANES], [-1.0f32; LANES]);
     for &steps in trials(bits) {
         let (mut xq, mut qq) = ([0.0f32; LANES], [0.0f32; LANES]);
         for (i, x) in group.0.iter().enumerate() {
             let mut q = [0.0; LANES];
             for lane in 0..LANES {
-                let code = (x[lane] * steps + MAGIC) - MAGIC;
-                // Plain comparisons: `max` and `min` would also look for NaN.
-                let code = if code < least { least } else { code };
-                q[lane] = if code > most { most } else { code };
+                let code = (x[lane] * steps + ROUND_MAGIC) - ROUND_MAGIC;
+                // Pod comparisons: `max` and `min` would also look for NaN.
+                let code = if code < min { min } else { code };
+                q[lane] = if code > max { max } else { code };
             }
-            let w = weighed(i, q);
+            let w = weight(i, q);
             for lane in 0..LANES {
                 xq[lane] += w[lane] * x[lane];
                 qq[lane] += w[lane] * q[lane];
@@ -183,7 +189,7 @@ fn search(bits: Bits, group: &Group, weighed: impl Fn(usize, Lane) -> Lane) -> L
     best
 }
 
-/// The least and the largest code, as distances from zero.
+/// The min and the largest code, as distances from zero.
 const fn range(bits: Bits) -> (f32, f32) {
     let zero = bits.zero_point() as f32;
     (-zero, zero - 1.0)
@@ -193,15 +199,15 @@ const fn range(bits: Bits) -> (f32, f32) {
 #[inline(always)]
 fn encode(bits: Bits, block: &[f32; BLOCK], scale: f32, quants: &mut Vec<u8>) {
     let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-    let (least, most) = range(bits);
+    let (min, max) = range(bits);
     let mut codes = [0u8; BLOCK];
     for (code, x) in codes.iter_mut().zip(block) {
         let near = x * inverse;
         // Cut off first, so that the sum below stays where it rounds.
-        let near = if near < least { least } else { near };
-        let near = if near > most { most } else { near };
+        let near = if near < min { min } else { near };
+        let near = if near > max { max } else { near };
         // The integer lies in the low bits of the sum.
-        *code = (near + MAGIC)
+        *code = (near + ROUND_MAGIC)
             .to_bits()
             .wrapping_add(bits.zero_point() as u32) as u8;
     }
@@ -246,7 +252,7 @@ mod tests {
             quants: Vec::new(),
             scales: Vec::new(),
         };
-        quantize_best(
+        quantize_mse(
             isa,
             bits,
             k,
@@ -265,7 +271,7 @@ mod tests {
         dequantize(&QuantizedMatrix::new(bits, rows, k, &found.quants, scales).unwrap())
     }
 
-    /// Root of the weighed squared error over that of the weights.
+    /// Root of the weight squared error over that of the weights.
     fn error(weights: &[f32], back: &[f32], importance: &[f32]) -> f64 {
         let (mut off, mut norm) = (0.0, 0.0);
         for (i, (a, b)) in weights.iter().zip(back).enumerate() {
@@ -361,7 +367,7 @@ mod tests {
     fn wrong_lengths_are_refused() {
         let wrong = |k, x: &[f32], importance| {
             let (mut quants, mut scales) = (Vec::new(), Vec::new());
-            quantize_best(
+            quantize_mse(
                 Isa::Scalar,
                 Bits::Four,
                 k,
