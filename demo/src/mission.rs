@@ -8,7 +8,7 @@ use crate::{
     story::{Arrival, Chapter, Exchange, Story},
 };
 use deltavlm_carrier::{Address, SharedKey};
-use deltavlm_ground::{Happening, Station, queries::Asked, words};
+use deltavlm_ground::{StationEvent, Station, queries::PendingQuery, render};
 use deltavlm_host::{HostEvent, OpenAnalyst};
 use deltavlm_link::{
     message::{Instruction, Message, Query, QueryId},
@@ -41,7 +41,7 @@ pub enum MissionError {
     Board(#[from] BoardError),
     /// The ground station does not run.
     #[error(transparent)]
-    Station(#[from] deltavlm_ground::StartError),
+    Station(#[from] deltavlm_ground::StationError),
     /// A question was not taken.
     #[error(transparent)]
     Ask(#[from] deltavlm_ground::station::AskError),
@@ -101,7 +101,7 @@ pub fn fly(
     let radio = Radio::start(plan.weather)?;
     let baud = plan.weather.baud;
     let board = Board::start(&plan.folder.join("board"), &radio.board, baud, &key, open)?;
-    let station = Station::start(deltavlm_ground::Settings {
+    let station = Station::start(deltavlm_ground::StationConfig {
         address: Address::Serial {
             path: radio.ground.clone(),
             baud,
@@ -261,20 +261,20 @@ impl Mission<'_> {
     ) -> Result<QueryId, MissionError> {
         let pair = self.chapters[chapter].pair.name.clone();
         let tile = tile_of(chapter);
-        let asked = Asked {
+        let pending = PendingQuery {
             tile: pair.clone(),
             instruction: name.to_owned(),
             question: question.map(ToOwned::to_owned),
             follow_up: matches!(instruction, Instruction::FollowUp { .. }),
         };
-        let id = self.station.ask(tile, instruction.clone(), asked.clone())?;
+        let id = self.station.ask(tile, instruction.clone(), pending.clone())?;
         let message = Message::Query(Query {
             id,
             tile,
             instruction,
         });
         let exchange = Exchange {
-            asked,
+            pending,
             at: self.radio.elapsed(),
             question_bytes: scale::weigh(&message, MTU, &self.key).unwrap_or(0),
             answer: None,
@@ -300,8 +300,8 @@ impl Mission<'_> {
             if start.elapsed() >= timeout || self.radio.elapsed() >= self.deadline {
                 return Ok(false);
             }
-            for happening in self.station.step(Duration::from_millis(20)) {
-                self.on_ground(happening);
+            for event in self.station.step(Duration::from_millis(20)) {
+                self.on_ground(event);
             }
             while let Ok(event) = self.board.events.try_recv() {
                 self.on_board(event)?;
@@ -350,14 +350,14 @@ impl Mission<'_> {
         Ok(())
     }
 
-    fn on_ground(&mut self, happening: Happening) {
-        let Happening::Recorded { message, asked } = happening else {
+    fn on_ground(&mut self, event: StationEvent) {
+        let StationEvent::Recorded { message, pending } = event else {
             return;
         };
         let arrival = Arrival {
             at: self.radio.elapsed(),
             wire_bytes: scale::weigh(&message, MTU, &self.key).unwrap_or(0),
-            json: words::json(&message, asked.as_ref()),
+            json: render::message_json(&message, pending.as_ref()),
             message,
         };
         let at = self.radio.elapsed();

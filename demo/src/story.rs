@@ -4,7 +4,7 @@ use crate::{
     pairs::SamplePair,
     radio::{Direction, Fate, Sent, Weather},
 };
-use deltavlm_ground::{queries::Asked, words};
+use deltavlm_ground::{queries::PendingQuery, render};
 use deltavlm_link::{Counters, message::Message};
 use serde_json::Value;
 use std::time::Duration;
@@ -64,14 +64,14 @@ impl Arrival {
     /// Bytes of what travelled, as compact JSON: without the question, which did not.
     #[must_use]
     pub fn json_bytes(&self) -> usize {
-        words::json(&self.message, None).to_string().len()
+        render::message_json(&self.message, None).to_string().len()
     }
 }
 
 /// A question and its answer.
 pub struct Exchange {
     /// What was asked.
-    pub asked: Asked,
+    pub pending: PendingQuery,
     /// When, since the radio was switched on.
     pub at: Duration,
     /// Bytes on the air that carried the question.

@@ -5,7 +5,7 @@ use deltavlm_demo::{
     radio::{Direction, Weather},
     story::{Arrival, Story},
 };
-use deltavlm_ground::words;
+use deltavlm_ground::render;
 use serde_json::{Value, json};
 use std::{io::Write, path::Path, time::Duration};
 
@@ -44,7 +44,7 @@ impl Teller {
             News::Quiet(name) => format!("board   {name}: no change, nothing is sent"),
             News::Fault(name, problem) => format!("board   {name}: {problem}"),
             News::Alert(name, arrival) => {
-                let text = words::text(&arrival.message, None);
+                let text = render::message_text(&arrival.message, None);
                 format!(
                     "ground  {name}, {} bytes on the air\n{}",
                     arrival.wire_bytes,
@@ -53,17 +53,17 @@ impl Teller {
             }
             News::Question(name, exchange) => {
                 let question = exchange
-                    .asked
+                    .pending
                     .question
                     .as_deref()
-                    .unwrap_or(&exchange.asked.instruction);
+                    .unwrap_or(&exchange.pending.instruction);
                 format!(
                     "ground  asks about {name}: {question} ({} bytes)",
                     exchange.question_bytes
                 )
             }
             News::Answer(name, arrival) => {
-                let text = words::text(&arrival.message, None);
+                let text = render::message_text(&arrival.message, None);
                 format!(
                     "ground  {name}, {} bytes on the air\n{}",
                     arrival.wire_bytes,

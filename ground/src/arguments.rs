@@ -25,7 +25,7 @@ pub(crate) enum Command {
     /// Show alerts, faults and late answers as they come in, until killed.
     Listen {
         #[command(flatten)]
-        link: LinkArguments,
+        link: LinkArgs,
         /// End after this many seconds.
         #[arg(long, value_name = "SECONDS")]
         seconds: Option<f64>,
@@ -37,12 +37,12 @@ pub(crate) enum Command {
     /// 4 when no answer came in time (it is shown by the next `listen` or `ask`).
     Ask {
         #[command(flatten)]
-        link: LinkArguments,
+        link: LinkArgs,
         /// The tile: its name on board, or its number.
         #[arg(long)]
         tile: String,
         #[command(flatten)]
-        what: What,
+        what: PromptArgs,
         /// Continue the dialogue that ended with this query.
         #[arg(long, value_name = "QUERY")]
         after: Option<u16>,
@@ -53,7 +53,7 @@ pub(crate) enum Command {
     /// Ask whether the board is there and how it is doing.
     Status {
         #[command(flatten)]
-        link: LinkArguments,
+        link: LinkArgs,
         /// Wait this many seconds.
         #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
         timeout: f64,
@@ -61,13 +61,13 @@ pub(crate) enum Command {
     /// Fetch a small picture of a tile, coarse first.
     Chip {
         #[command(flatten)]
-        link: LinkArguments,
+        link: LinkArgs,
         /// The tile: its name on board, or its number.
         #[arg(long)]
         tile: String,
         /// Which picture.
-        #[arg(long, value_enum, default_value_t = Which::After)]
-        picture: Which,
+        #[arg(long, value_enum, default_value_t = PictureArg::After)]
+        picture: PictureArg,
         /// The finest level: 0 is 32 pixels a side, 3 is 256.
         #[arg(long, default_value_t = 1)]
         level: u8,
@@ -81,9 +81,9 @@ pub(crate) enum Command {
     /// Change a setting of the board.
     Set {
         #[command(flatten)]
-        link: LinkArguments,
+        link: LinkArgs,
         #[command(flatten)]
-        setting: SettingArguments,
+        setting: SettingArgs,
         /// Wait this many seconds.
         #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
         timeout: f64,
@@ -100,7 +100,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Args)]
-pub(crate) struct LinkArguments {
+pub(crate) struct LinkArgs {
     /// serial:PATH:BAUD, tcp:HOST:PORT, tcp-listen:HOST:PORT, udp:HOST:PORT or udp-listen:HOST:PORT
     #[arg(long)]
     pub(crate) link: Address,
@@ -133,17 +133,17 @@ pub(crate) struct LinkArguments {
 
 #[derive(Args)]
 #[group(required = true, multiple = false)]
-pub(crate) struct What {
+pub(crate) struct PromptArgs {
     /// A fixed instruction.
     #[arg(long, value_enum)]
-    pub(crate) instruction: Option<Fixed>,
+    pub(crate) instruction: Option<InstructionArg>,
     /// A question in free words; several are turns of one dialogue.
     #[arg(long, value_name = "TEXT")]
     pub(crate) question: Vec<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Fixed {
+pub(crate) enum InstructionArg {
     /// Has anything changed?
     Classify,
     /// How many roads and buildings?
@@ -157,7 +157,7 @@ pub(crate) enum Fixed {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Which {
+pub(crate) enum PictureArg {
     /// The earlier one.
     Before,
     /// The later one.
@@ -168,7 +168,7 @@ pub(crate) enum Which {
 
 #[derive(Args)]
 #[group(required = true, multiple = false)]
-pub(crate) struct SettingArguments {
+pub(crate) struct SettingArgs {
     /// Raise alerts from this confidence on, 0.5 to 1.
     #[arg(long, value_name = "CONFIDENCE")]
     pub(crate) alert_threshold: Option<f32>,

@@ -1,6 +1,6 @@
 //! Where a tile lies on the map, and alerts as GeoJSON.
 
-use crate::{record::Entry, words};
+use crate::{record::RecordEntry, render};
 use deltavlm_carrier::tile_number;
 use deltavlm_link::message::{Alert, Grid9, Message};
 use serde::Deserialize;
@@ -103,8 +103,9 @@ impl Tiles {
             path: owned(),
             place: place.to_owned(),
         };
-        if let Some((name, _)) = file.tiles.iter().find(|(_, bounds)| !is_on_earth(**bounds)) {
-            return Err(wrong(name));
+        if let Some((message_key, _)) = file.tiles.iter().find(|(_, bounds)| !is_on_earth(**bounds))
+        {
+            return Err(wrong(message_key));
         }
         let grid_fits = |grid: &TileGrid| grid.columns > 0 && is_on_earth(grid.bounds(grid.first));
         if file.grid.as_ref().is_some_and(|grid| !grid_fits(grid)) {
@@ -113,7 +114,7 @@ impl Tiles {
         let listed = file
             .tiles
             .iter()
-            .map(|(name, &bounds)| (tile_number(name), bounds))
+            .map(|(message_key, &bounds)| (tile_number(message_key), bounds))
             .collect();
         Ok(Self {
             listed,
@@ -152,7 +153,7 @@ fn is_on_earth([west, south, east, north]: Bounds) -> bool {
 /// All alerts of the record as a GeoJSON feature collection: the tile's outline, and each
 /// changed cell of its 3x3 grid. An alert whose tile has no known place has no geometry.
 #[must_use]
-pub fn collection(entries: &[Entry], tiles: &Tiles) -> Value {
+pub fn collection(entries: &[RecordEntry], tiles: &Tiles) -> Value {
     let features: Vec<Value> = entries
         .iter()
         .filter_map(|entry| match &entry.message {
@@ -166,7 +167,7 @@ pub fn collection(entries: &[Entry], tiles: &Tiles) -> Value {
 
 fn features(received: u64, alert: &Alert, tiles: &Tiles) -> Vec<Value> {
     let bounds = tiles.bounds(alert.tile);
-    let mut properties = words::json(&Message::Alert(*alert), None);
+    let mut properties = render::message_json(&Message::Alert(*alert), None);
     properties["kind"] = json!("tile");
     properties["received"] = json!(received);
     let mut features = vec![feature(bounds, properties)];
@@ -226,7 +227,7 @@ mod tests {
         Tiles::read(&path)
     }
 
-    fn entry(tile: u32) -> Entry {
+    fn entry(tile: u32) -> RecordEntry {
         let alert = Alert {
             tile,
             time: 5,
@@ -237,7 +238,7 @@ mod tests {
             buildings_grid: Grid9::from_bits(0b100_000_000),
             pair: 1,
         };
-        Entry {
+        RecordEntry {
             received: 9,
             message: Message::Alert(alert),
         }

@@ -8,16 +8,16 @@
 //! ask for, or need the pictures, the model or the runtime.
 //!
 //! The rooms: [`station`] the ground's end of the link; [`record`] what came, on disk;
-//! [`queries`] what was asked and not answered; [`words`] messages for people and for
-//! programs; [`geo`] where a tile lies on the map; [`picture`] pictures from their parts.
+//! [`queries`] what was asked and not answered; [`render`] messages for people and for
+//! programs; [`geo`] where a tile lies on the map; [`preview`] pictures from their parts.
 
 #![forbid(unsafe_code)]
 
 pub mod geo;
-pub mod picture;
+pub mod preview;
 pub mod queries;
 pub mod record;
+pub mod render;
 pub mod station;
-pub mod words;
 
-pub use station::{Happening, Settings, StartError, Station};
+pub use station::{Station, StationConfig, StationError, StationEvent};

@@ -3,14 +3,14 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
-mod commands;
+mod cli;
 
 use arguments::Arguments;
 use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match commands::run(Arguments::parse()) {
+    match cli::run(Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");

@@ -11,7 +11,7 @@ use std::{
 
 /// A question that waits for its answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asked {
+pub struct PendingQuery {
     /// The tile as the user named it.
     pub tile: String,
     /// `classify`, `count`, `localize`, `caption`, `survey`, `question`, `chip`, `set`.
@@ -25,18 +25,18 @@ pub struct Asked {
 
 /// The open queries and the file that keeps them.
 #[derive(Debug)]
-pub struct Queries {
+pub struct PendingQueries {
     path: PathBuf,
-    values: Values,
+    values: QueryFile,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Values {
+struct QueryFile {
     next: QueryId,
-    open: BTreeMap<QueryId, Asked>,
+    open: BTreeMap<QueryId, PendingQuery>,
 }
 
-impl Queries {
+impl PendingQueries {
     /// Reads the file.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ impl Queries {
     pub fn open(path: &Path) -> io::Result<Self> {
         let values = match std::fs::read(path) {
             Ok(content) => serde_json::from_slice(&content).map_err(io::Error::from)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Values::default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => QueryFile::default(),
             Err(error) => return Err(error),
         };
         Ok(Self {
@@ -57,13 +57,13 @@ impl Queries {
     ///
     /// # Errors
     /// The disk failed: the id is not taken.
-    pub fn take(&mut self, asked: Asked) -> io::Result<QueryId> {
+    pub fn open_query(&mut self, pending: PendingQuery) -> io::Result<QueryId> {
         let mut id = self.values.next;
         while self.values.open.contains_key(&id) && self.values.open.len() < usize::from(u16::MAX) {
             id = id.wrapping_add(1);
         }
         self.values.next = id.wrapping_add(1);
-        self.values.open.insert(id, asked);
+        self.values.open.insert(id, pending);
         self.save().inspect_err(|_| {
             self.values.open.remove(&id);
         })?;
@@ -74,17 +74,17 @@ impl Queries {
     ///
     /// # Errors
     /// The disk failed: the query is still open there.
-    pub fn close(&mut self, id: QueryId) -> io::Result<Option<Asked>> {
-        let asked = self.values.open.remove(&id);
-        if asked.is_some() {
+    pub fn close_query(&mut self, id: QueryId) -> io::Result<Option<PendingQuery>> {
+        let pending = self.values.open.remove(&id);
+        if pending.is_some() {
             self.save()?;
         }
-        Ok(asked)
+        Ok(pending)
     }
 
     /// The queries without an answer.
-    pub fn unanswered(&self) -> impl Iterator<Item = (QueryId, &Asked)> {
-        self.values.open.iter().map(|(&id, asked)| (id, asked))
+    pub fn unanswered(&self) -> impl Iterator<Item = (QueryId, &PendingQuery)> {
+        self.values.open.iter().map(|(&id, pending)| (id, pending))
     }
 
     fn save(&self) -> io::Result<()> {
@@ -96,8 +96,8 @@ impl Queries {
 mod tests {
     use super::*;
 
-    fn asked(tile: &str) -> Asked {
-        Asked {
+    fn pending_query(tile: &str) -> PendingQuery {
+        PendingQuery {
             tile: tile.to_owned(),
             instruction: "count".to_owned(),
             question: None,
@@ -109,15 +109,19 @@ mod tests {
     fn ids_are_not_used_again_while_open_also_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("queries.json");
-        let mut queries = Queries::open(&path).unwrap();
-        assert_eq!(queries.take(asked("a")).unwrap(), 0);
-        assert_eq!(queries.take(asked("b")).unwrap(), 1);
-        assert_eq!(queries.close(0).unwrap(), Some(asked("a")));
-        assert_eq!(queries.close(0).unwrap(), None);
-        let mut queries = Queries::open(&path).unwrap();
-        assert_eq!(queries.take(asked("c")).unwrap(), 2);
+        let mut queries = PendingQueries::open(&path).unwrap();
+        assert_eq!(queries.open_query(pending_query("a")).unwrap(), 0);
+        assert_eq!(queries.open_query(pending_query("b")).unwrap(), 1);
+        assert_eq!(queries.close_query(0).unwrap(), Some(pending_query("a")));
+        assert_eq!(queries.close_query(0).unwrap(), None);
+        let mut queries = PendingQueries::open(&path).unwrap();
+        assert_eq!(queries.open_query(pending_query("c")).unwrap(), 2);
         queries.values.next = 1;
-        assert_eq!(queries.take(asked("d")).unwrap(), 3, "1 and 2 are open");
+        assert_eq!(
+            queries.open_query(pending_query("d")).unwrap(),
+            3,
+            "1 and 2 are open"
+        );
         assert_eq!(queries.unanswered().count(), 3);
     }
 }

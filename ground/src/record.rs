@@ -20,21 +20,21 @@ use std::{
 };
 
 /// Answered queries that are remembered: their ids come round again after 65536.
-const ANSWERED: usize = 4096;
+const MAX_ANSWERED_IDS: usize = 4096;
 
 /// The record, open for appending.
 #[derive(Debug)]
 pub struct Record {
     file: File,
     bytes: u64,
-    seen: HashSet<Name>,
+    seen: HashSet<MessageKey>,
     answered: VecDeque<QueryId>,
-    entries: Vec<Entry>,
+    entries: Vec<RecordEntry>,
 }
 
 /// A message of the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct RecordEntry {
     /// When it came, in seconds since 1970 by the ground's clock.
     pub received: u64,
     /// What it says.
@@ -43,7 +43,7 @@ pub struct Entry {
 
 /// What makes two messages the same thing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Name {
+enum MessageKey {
     Alert {
         tile: u32,
         time: u32,
@@ -58,7 +58,7 @@ enum Name {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Line {
+struct RecordLine {
     received: u64,
     kind: u8,
     body: String,
@@ -91,8 +91,8 @@ impl Record {
         }
         disk::sync_folder(path)?;
         for line in content.split(|&byte| byte == b'\n') {
-            if let Some(entry) = unseal(line) {
-                record.note(entry);
+            if let Some(entry) = decode_line(line) {
+                record.index(entry);
             }
         }
         Ok(record)
@@ -106,7 +106,7 @@ impl Record {
         if self.holds(message) {
             return Ok(false);
         }
-        let line = seal(received, message);
+        let line = encode_line(received, message);
         if let Err(error) = self
             .file
             .write_all(&line)
@@ -116,7 +116,7 @@ impl Record {
             return Err(error);
         }
         self.bytes += line.len() as u64;
-        self.note(Entry {
+        self.index(RecordEntry {
             received,
             message: message.clone(),
         });
@@ -125,7 +125,7 @@ impl Record {
 
     /// Everything in the record, oldest first.
     #[must_use]
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[RecordEntry] {
         &self.entries
     }
 
@@ -133,7 +133,7 @@ impl Record {
         match message {
             Message::Answer(answer) => self.answered.contains(&answer.query),
             Message::Refusal(refusal) => self.answered.contains(&refusal.query),
-            other => name(other).is_some_and(|name| self.seen.contains(&name)),
+            other => message_key(other).is_some_and(|key| self.seen.contains(&key)),
         }
     }
 
@@ -142,8 +142,8 @@ impl Record {
         self.answered.retain(|&answered| answered != query);
     }
 
-    fn note(&mut self, entry: Entry) {
-        self.seen.extend(name(&entry.message));
+    fn index(&mut self, entry: RecordEntry) {
+        self.seen.extend(message_key(&entry.message));
         let query = match &entry.message {
             Message::Answer(answer) => Some(answer.query),
             Message::Refusal(refusal) => Some(refusal.query),
@@ -151,7 +151,7 @@ impl Record {
         };
         if let Some(query) = query {
             self.answered.push_back(query);
-            if self.answered.len() > ANSWERED {
+            if self.answered.len() > MAX_ANSWERED_IDS {
                 self.answered.pop_front();
             }
         }
@@ -159,14 +159,14 @@ impl Record {
     }
 }
 
-fn name(message: &Message) -> Option<Name> {
+fn message_key(message: &Message) -> Option<MessageKey> {
     match message {
-        Message::Alert(alert) => Some(Name::Alert {
+        Message::Alert(alert) => Some(MessageKey::Alert {
             tile: alert.tile,
             time: alert.time,
             pair: alert.pair,
         }),
-        Message::PairFault(fault) => Some(Name::Fault {
+        Message::PairFault(fault) => Some(MessageKey::Fault {
             tile: fault.tile,
             time: fault.time,
             reason: fault.reason as u8,
@@ -176,14 +176,14 @@ fn name(message: &Message) -> Option<Name> {
     }
 }
 
-fn seal(received: u64, message: &Message) -> Vec<u8> {
+fn encode_line(received: u64, message: &Message) -> Vec<u8> {
     let mut body = [0; MAX_MESSAGE];
     let length = message.encode(&mut body).unwrap_or(0);
     let body = body[..length]
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    let line = Line {
+    let line = RecordLine {
         received,
         kind: message.kind() as u8,
         body,
@@ -193,19 +193,19 @@ fn seal(received: u64, message: &Message) -> Vec<u8> {
     format!("{:08x} {json}\n", crc32c(json.as_bytes())).into_bytes()
 }
 
-fn unseal(line: &[u8]) -> Option<Entry> {
+fn decode_line(line: &[u8]) -> Option<RecordEntry> {
     let (crc, json) = std::str::from_utf8(line).ok()?.split_once(' ')?;
     if u32::from_str_radix(crc, 16).ok()? != crc32c(json.as_bytes()) {
         return None;
     }
-    let line: Line = serde_json::from_str(json).ok()?;
+    let line: RecordLine = serde_json::from_str(json).ok()?;
     let body: Option<Vec<u8>> = line
         .body
         .as_bytes()
         .chunks(2)
         .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
         .collect();
-    Some(Entry {
+    Some(RecordEntry {
         received: line.received,
         message: Message::decode(line.kind, &body?).ok()?,
     })

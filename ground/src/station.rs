@@ -1,7 +1,7 @@
 //! The ground's end of the link, with its record.
 
 use crate::{
-    queries::{Asked, Queries},
+    queries::{PendingQueries, PendingQuery},
     record::Record,
 };
 use deltavlm_carrier::{Address, Line, Notice, SharedKey};
@@ -22,7 +22,7 @@ use std::{
 
 /// How a station is set up.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct StationConfig {
     /// The carrier.
     pub address: Address,
     /// The key that the board holds as well.
@@ -40,7 +40,7 @@ pub struct Settings {
 /// Why a station cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum StartError {
+pub enum StationError {
     /// The state directory cannot be used.
     #[error("state {path}: {source}; name a directory that you can write with --state")]
     State {
@@ -73,33 +73,33 @@ pub enum AskError {
 
 /// Something that happened at the station.
 #[derive(Debug, Clone)]
-pub enum Happening {
+pub enum StationEvent {
     /// A message for the record came: an alert, a fault, an answer, a refusal. Never the same
     /// one twice.
     Recorded {
         /// The message.
         message: Message,
         /// What it answers, as far as this station asked.
-        asked: Option<Asked>,
+        pending: Option<PendingQuery>,
     },
     /// The board took a setting.
-    Done(QueryId),
+    Applied(QueryId),
     /// The board has answered a ping with this number.
     Pong(u32),
     /// The state of the board.
     Health(Health),
     /// Part of a picture.
-    Chip(Chip),
+    PreviewPart(Chip),
     /// The board has what was sent.
     Delivered(MessageId),
     /// The board is heard.
     LinkUp,
     /// The board is not heard any more.
-    LinkParked,
+    LinkDown,
     /// The board's program started again.
     BoardStarted,
     /// The carrier was opened or lost.
-    Line(Notice),
+    Carrier(Notice),
     /// The station's own disk failed.
     StateFailed(String),
 }
@@ -109,7 +109,7 @@ pub struct Station {
     line: Line,
     endpoint: Endpoint<FileStorage>,
     record: Record,
-    queries: Queries,
+    queries: PendingQueries,
     started: Instant,
     duplicates: u32,
 }
@@ -119,12 +119,12 @@ impl Station {
     ///
     /// # Errors
     /// The state directory cannot be used, or another program uses it.
-    pub fn start(settings: Settings) -> Result<Self, StartError> {
+    pub fn start(settings: StationConfig) -> Result<Self, StationError> {
         let dir = &settings.state;
-        let state = |path: PathBuf| move |source| StartError::State { path, source };
+        let state = |path: PathBuf| move |source| StationError::State { path, source };
         fs::create_dir_all(dir).map_err(state(dir.clone()))?;
         let link_path = dir.join("link");
-        let link_error = |problem: String| StartError::Link {
+        let link_error = |problem: String| StationError::Link {
             path: link_path.clone(),
             problem,
         };
@@ -136,7 +136,7 @@ impl Station {
         let record_path = dir.join("record");
         let record = Record::open(&record_path).map_err(state(record_path))?;
         let queries_path = dir.join("queries.json");
-        let queries = Queries::open(&queries_path).map_err(state(queries_path))?;
+        let queries = PendingQueries::open(&queries_path).map_err(state(queries_path))?;
         Ok(Self {
             line: Line::new(settings.address),
             endpoint,
@@ -148,15 +148,15 @@ impl Station {
     }
 
     /// Waits for bytes, for `wait` at most, and says what came of them.
-    pub fn step(&mut self, wait: Duration) -> Vec<Happening> {
-        let mut happenings = Vec::new();
+    pub fn step(&mut self, wait: Duration) -> Vec<StationEvent> {
+        let mut events = Vec::new();
         let mut buffer = [0; 1024];
         let read = self.line.read(&mut buffer, self.wait(wait));
-        happenings.extend(self.line.notice().map(Happening::Line));
+        events.extend(self.line.notice().map(StationEvent::Carrier));
         let now = self.now();
         self.endpoint.receive(&buffer[..read], now);
         while let Some(event) = self.endpoint.poll_event() {
-            self.on_event(event, &mut happenings);
+            self.on_event(event, &mut events);
         }
         loop {
             let now = self.now();
@@ -165,10 +165,10 @@ impl Station {
             };
             self.line.write(frame);
         }
-        happenings
+        events
     }
 
-    /// Sends a question about a tile; its answer comes as a [`Happening`] with the same id.
+    /// Sends a question about a tile; its answer comes as a [`StationEvent`] with the same id.
     ///
     /// # Errors
     /// The link or the disk did not take it.
@@ -176,9 +176,9 @@ impl Station {
         &mut self,
         tile: u32,
         instruction: deltavlm_link::message::Instruction,
-        asked: Asked,
+        pending: PendingQuery,
     ) -> Result<QueryId, AskError> {
-        self.send(asked, |id| {
+        self.send(pending, |id| {
             Message::Query(Query {
                 id,
                 tile,
@@ -196,9 +196,9 @@ impl Station {
         tile: u32,
         picture: Picture,
         level: u8,
-        asked: Asked,
+        pending: PendingQuery,
     ) -> Result<QueryId, AskError> {
-        self.send(asked, |id| {
+        self.send(pending, |id| {
             Message::ChipRequest(ChipRequest {
                 id,
                 tile,
@@ -212,8 +212,8 @@ impl Station {
     ///
     /// # Errors
     /// The link or the disk did not take it.
-    pub fn set(&mut self, setting: Setting, asked: Asked) -> Result<QueryId, AskError> {
-        self.send(asked, |id| Message::Configure(Configure { id, setting }))
+    pub fn set(&mut self, setting: Setting, pending: PendingQuery) -> Result<QueryId, AskError> {
+        self.send(pending, |id| Message::Configure(Configure { id, setting }))
     }
 
     /// Asks whether the board is there; it answers with its state as well.
@@ -235,14 +235,14 @@ impl Station {
 
     /// What was asked and not answered.
     #[must_use]
-    pub fn queries(&self) -> &Queries {
+    pub fn queries(&self) -> &PendingQueries {
         &self.queries
     }
 
     /// Ends a query that gets no recorded answer, such as one for a picture.
     pub fn close(&mut self, query: QueryId) {
         // An entry that stays open in the file is closed with its id's next use.
-        let _ = self.queries.close(query);
+        let _ = self.queries.close_query(query);
     }
 
     /// The link's counters.
@@ -271,11 +271,11 @@ impl Station {
 
     fn send(
         &mut self,
-        asked: Asked,
+        pending: PendingQuery,
         message: impl FnOnce(QueryId) -> Message,
     ) -> Result<QueryId, AskError> {
         // Known before it is sent: an answer never meets a station that did not ask.
-        let id = self.queries.take(asked)?;
+        let id = self.queries.open_query(pending)?;
         self.record.reopen(id);
         let now = self.now();
         self.endpoint.send(&message(id), now).map_err(|refused| {
@@ -285,15 +285,15 @@ impl Station {
         Ok(id)
     }
 
-    fn on_event(&mut self, event: Event, happenings: &mut Vec<Happening>) {
+    fn on_event(&mut self, event: Event, events: &mut Vec<StationEvent>) {
         match event {
-            Event::Message { id, message, .. } => self.on_message(id, message, happenings),
-            Event::Delivered(id) => happenings.push(Happening::Delivered(id)),
-            Event::LinkUp => happenings.push(Happening::LinkUp),
-            Event::LinkParked => happenings.push(Happening::LinkParked),
-            Event::PeerStarted => happenings.push(Happening::BoardStarted),
+            Event::Message { id, message, .. } => self.on_message(id, message, events),
+            Event::Delivered(id) => events.push(StationEvent::Delivered(id)),
+            Event::LinkUp => events.push(StationEvent::LinkUp),
+            Event::LinkParked => events.push(StationEvent::LinkDown),
+            Event::PeerStarted => events.push(StationEvent::BoardStarted),
             Event::StorageFailed => {
-                happenings.push(Happening::StateFailed(
+                events.push(StationEvent::StateFailed(
                     "the link's storage failed".to_owned(),
                 ));
             }
@@ -302,7 +302,7 @@ impl Station {
     }
 
     /// Record, show, accept: in this order, so that a power cut repeats a step and skips none.
-    fn on_message(&mut self, id: MessageId, message: Message, happenings: &mut Vec<Happening>) {
+    fn on_message(&mut self, id: MessageId, message: Message, events: &mut Vec<StationEvent>) {
         match message {
             Message::Alert(_)
             | Message::PairFault(_)
@@ -310,36 +310,36 @@ impl Station {
             | Message::Refusal(_) => {
                 match self.record.add(unix_seconds(), &message) {
                     Ok(true) => {
-                        let asked = self.asked(&message);
-                        happenings.push(Happening::Recorded { message, asked });
+                        let pending = self.pending_query(&message);
+                        events.push(StationEvent::Recorded { message, pending });
                     }
                     Ok(false) => self.duplicates += 1,
                     Err(error) => {
                         // Not accepted: the link shows it again after the next start.
-                        happenings.push(Happening::StateFailed(error.to_string()));
+                        events.push(StationEvent::StateFailed(error.to_string()));
                         return;
                     }
                 }
             }
             Message::Done(query) => {
                 self.close(query);
-                happenings.push(Happening::Done(query));
+                events.push(StationEvent::Applied(query));
             }
-            Message::Health(health) => happenings.push(Happening::Health(health)),
-            Message::Pong(number) => happenings.push(Happening::Pong(number)),
-            Message::Chip(chip) => happenings.push(Happening::Chip(chip)),
+            Message::Health(health) => events.push(StationEvent::Health(health)),
+            Message::Pong(number) => events.push(StationEvent::Pong(number)),
+            Message::Chip(chip) => events.push(StationEvent::PreviewPart(chip)),
             _ => {}
         }
         self.endpoint.accept(id);
     }
 
-    fn asked(&mut self, message: &Message) -> Option<Asked> {
+    fn pending_query(&mut self, message: &Message) -> Option<PendingQuery> {
         let query = match message {
             Message::Answer(answer) => answer.query,
             Message::Refusal(refusal) => refusal.query,
             _ => return None,
         };
-        self.queries.close(query).ok().flatten()
+        self.queries.close_query(query).ok().flatten()
     }
 
     fn now(&self) -> deltavlm_link::Instant {
@@ -357,7 +357,7 @@ impl Station {
     }
 }
 
-fn config(settings: &Settings) -> deltavlm_link::Config {
+fn config(settings: &StationConfig) -> deltavlm_link::Config {
     let mut config = deltavlm_link::Config::new(Role::Ground);
     let carries = settings
         .address

@@ -278,8 +278,8 @@ fn a_damaged_bundle_is_reported_once_and_the_board_still_answers() {
     ground.ping(1).unwrap();
     let mut is_well = false;
     for _ in 0..500 {
-        for happening in ground.step(Duration::from_millis(20)) {
-            is_well |= matches!(happening, deltavlm_ground::Happening::Health(_));
+        for event in ground.step(Duration::from_millis(20)) {
+            is_well |= matches!(event, deltavlm_ground::StationEvent::Health(_));
         }
     }
     stop.store(true, Ordering::Relaxed);

@@ -5,7 +5,7 @@ mod common;
 
 use common::{PixelAnalyst, host_config, listen, photograph, station};
 use deltavlm_carrier::Address;
-use deltavlm_ground::{Happening, Station, queries::Asked};
+use deltavlm_ground::{StationEvent, Station, queries::PendingQuery};
 use deltavlm_host::{Analyst, Config, Host};
 use deltavlm_link::message::{
     AnswerBody, Confidence, Instruction, Message, RefusalReason, Setting, short_hash,
@@ -66,13 +66,13 @@ impl Board {
 }
 
 fn ask(station: &mut Station, tile: u32) -> u16 {
-    let asked = Asked {
+    let pending = PendingQuery {
         tile: tile.to_string(),
         instruction: "classify".to_owned(),
         question: None,
         follow_up: false,
     };
-    station.ask(tile, Instruction::Classify, asked).unwrap()
+    station.ask(tile, Instruction::Classify, pending).unwrap()
 }
 
 fn replies(messages: &[Message]) -> usize {
@@ -162,20 +162,20 @@ fn the_answer_finds_a_ground_program_that_was_started_again() {
             ground
                 .step(Duration::from_millis(20))
                 .into_iter()
-                .filter_map(|happening| match happening {
-                    Happening::Recorded {
+                .filter_map(|event| match event {
+                    StationEvent::Recorded {
                         message: Message::Answer(answer),
-                        asked,
-                    } => Some((answer, asked)),
+                        pending,
+                    } => Some((answer, pending)),
                     _ => None,
                 }),
         );
     }
     board.stop();
-    let (answer, asked) = answers.pop().expect("an answer");
+    let (answer, pending) = answers.pop().expect("an answer");
     assert_eq!(answer.query, query);
     assert_eq!(
-        asked.unwrap().tile,
+        pending.unwrap().tile,
         "17",
         "the new program knows what was asked"
     );
@@ -188,7 +188,7 @@ fn a_setting_holds_after_a_restart_of_the_board() {
     let board = Board::start(dir.path(), "");
     let state = dir.path().join("ground");
     let mut ground = station(&state, board.ground.clone());
-    let asked = Asked {
+    let pending = PendingQuery {
         tile: "-".to_owned(),
         instruction: "set".to_owned(),
         question: None,
@@ -196,14 +196,14 @@ fn a_setting_holds_after_a_restart_of_the_board() {
     };
     // The pixel analyst is 90 % sure of everything.
     let threshold = Setting::AlertThreshold(Confidence::from_fraction(0.95));
-    let query = ground.set(threshold, asked).unwrap();
+    let query = ground.set(threshold, pending).unwrap();
     let start = Instant::now();
     let mut done = false;
     while !done && start.elapsed() < PATIENCE {
-        let happenings = ground.step(Duration::from_millis(20));
-        done = happenings
+        let events = ground.step(Duration::from_millis(20));
+        done = events
             .iter()
-            .any(|happening| matches!(happening, Happening::Done(id) if *id == query));
+            .any(|event| matches!(event, StationEvent::Applied(id) if *id == query));
     }
     assert!(done);
     board.stop();

@@ -6,12 +6,12 @@ use std::fmt::Write;
 
 /// A question, its answer, and what both weighed.
 pub(crate) fn exchange_html(exchange: &Exchange) -> String {
-    let question = exchange.asked.question.as_ref().map_or_else(
-        || format!("<code>{}</code>", escape(&exchange.asked.instruction)),
+    let question = exchange.pending.question.as_ref().map_or_else(
+        || format!("<code>{}</code>", escape(&exchange.pending.instruction)),
         |question| {
             format!(
                 "{}<em>{}</em>",
-                label(exchange.asked.follow_up),
+                label(exchange.pending.follow_up),
                 escape(question)
             )
         },
@@ -131,7 +131,7 @@ fn cells(roads: Grid9, buildings: Grid9) -> String {
         }
         format!("<svg class=\"mini\" viewBox=\"0 0 31 31\" role=\"img\">{squares}</svg>")
     };
-    let names = |grid: Grid9| match deltavlm_ground::words::cells(grid).join(", ") {
+    let names = |grid: Grid9| match deltavlm_ground::render::cell_names(grid).join(", ") {
         names if names.is_empty() => "nowhere".to_owned(),
         names => names,
     };

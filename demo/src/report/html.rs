@@ -204,7 +204,7 @@ fn bytes_section(story: &Story) -> String {
     for chapter in &story.chapters {
         let answers = chapter.exchanges.iter().filter_map(|exchange| {
             Some((
-                exchange.asked.instruction.as_str(),
+                exchange.pending.instruction.as_str(),
                 exchange.answer.as_ref()?,
             ))
         });

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use deltavlm_carrier::{Address, SharedKey};
-use deltavlm_ground::{Happening, Station};
+use deltavlm_ground::{StationEvent, Station};
 use deltavlm_host::{
     Analyst, Finding, PairFiles, Trouble,
     analyst::{Question, Reply},
@@ -105,7 +105,7 @@ pub(crate) fn host_config(dir: &Path, address: &Address) -> String {
 
 /// The ground's end, with the same key.
 pub(crate) fn station(state: &Path, address: Address) -> Station {
-    Station::start(deltavlm_ground::Settings {
+    Station::start(deltavlm_ground::StationConfig {
         address,
         key: Some(SharedKey {
             id: 1,
@@ -132,8 +132,8 @@ pub(crate) fn listen(
             start.elapsed() < timeout,
             "only this came in {timeout:?}: {messages:?}"
         );
-        for happening in station.step(Duration::from_millis(20)) {
-            if let Happening::Recorded { message, .. } = happening {
+        for event in station.step(Duration::from_millis(20)) {
+            if let StationEvent::Recorded { message, .. } = event {
                 messages.push(message);
             }
         }

@@ -4,11 +4,11 @@ use deltavlm_link::message::{Chip, ChipFormat, QueryId};
 use std::collections::BTreeMap;
 
 /// The longest level that is put together: the parts say a length, and may lie.
-const LONGEST: u32 = 1 << 20;
+const MAX_LEVEL_BYTES: u32 = 1 << 20;
 
 /// A level of a picture, complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Level {
+pub struct PreviewLevel {
     /// Level `n` is `32 << n` pixels a side.
     pub level: u8,
     /// The file name extension of its format.
@@ -19,18 +19,18 @@ pub struct Level {
 
 /// Puts the levels of one requested picture together.
 #[derive(Debug)]
-pub struct Assembly {
+pub struct PreviewAssembler {
     query: QueryId,
-    levels: BTreeMap<u8, Partial>,
+    levels: BTreeMap<u8, PartialLevel>,
 }
 
 #[derive(Debug)]
-struct Partial {
+struct PartialLevel {
     bytes: Vec<u8>,
     filled: Vec<bool>,
 }
 
-impl Assembly {
+impl PreviewAssembler {
     /// Waits for the parts that answer `query`.
     #[must_use]
     pub fn new(query: QueryId) -> Self {
@@ -41,15 +41,18 @@ impl Assembly {
     }
 
     /// Takes a part; the level that it completes, if it completes one.
-    pub fn add(&mut self, chip: &Chip) -> Option<Level> {
-        if chip.query != self.query || chip.total > LONGEST {
+    pub fn add(&mut self, chip: &Chip) -> Option<PreviewLevel> {
+        if chip.query != self.query || chip.total > MAX_LEVEL_BYTES {
             return None;
         }
         let total = chip.total as usize;
-        let partial = self.levels.entry(chip.level).or_insert_with(|| Partial {
-            bytes: vec![0; total],
-            filled: vec![false; total],
-        });
+        let partial = self
+            .levels
+            .entry(chip.level)
+            .or_insert_with(|| PartialLevel {
+                bytes: vec![0; total],
+                filled: vec![false; total],
+            });
         let range = chip.offset as usize..(chip.offset as usize).checked_add(chip.data.len())?;
         let was_complete = partial.is_complete();
         // A part that reaches outside what the first part announced belongs to nothing.
@@ -66,7 +69,7 @@ impl Assembly {
             ChipFormat::Png => "png",
             _ => "raw",
         };
-        Some(Level {
+        Some(PreviewLevel {
             level: chip.level,
             extension,
             bytes: partial.bytes.clone(),
@@ -74,7 +77,7 @@ impl Assembly {
     }
 }
 
-impl Partial {
+impl PartialLevel {
     fn is_complete(&self) -> bool {
         self.filled.iter().all(|&filled| filled)
     }
@@ -99,16 +102,16 @@ mod tests {
 
     #[test]
     fn parts_may_come_in_any_order_and_twice() {
-        let mut assembly = Assembly::new(3);
-        assert_eq!(assembly.add(&chip(3, b"de", 5)), None);
-        assert_eq!(assembly.add(&chip(3, b"de", 5)), None);
-        let level = assembly.add(&chip(0, b"abc", 5)).unwrap();
+        let mut assembler = PreviewAssembler::new(3);
+        assert_eq!(assembler.add(&chip(3, b"de", 5)), None);
+        assert_eq!(assembler.add(&chip(3, b"de", 5)), None);
+        let level = assembler.add(&chip(0, b"abc", 5)).unwrap();
         assert_eq!(
             (level.bytes.as_slice(), level.level, level.extension),
             (&b"abcde"[..], 1, "jpg")
         );
         assert_eq!(
-            assembly.add(&chip(0, b"abc", 5)),
+            assembler.add(&chip(0, b"abc", 5)),
             None,
             "it is complete once"
         );
@@ -116,17 +119,17 @@ mod tests {
 
     #[test]
     fn parts_that_lie_are_left_out() {
-        let mut assembly = Assembly::new(3);
-        assert_eq!(assembly.add(&chip(0, b"abc", u32::MAX)), None);
-        assert_eq!(assembly.add(&chip(4, b"abc", 5)), None);
-        assert_eq!(assembly.add(&chip(u32::MAX, b"abc", 5)), None);
+        let mut assembler = PreviewAssembler::new(3);
+        assert_eq!(assembler.add(&chip(0, b"abc", u32::MAX)), None);
+        assert_eq!(assembler.add(&chip(4, b"abc", 5)), None);
+        assert_eq!(assembler.add(&chip(u32::MAX, b"abc", 5)), None);
         assert_eq!(
-            assembly.add(&Chip {
+            assembler.add(&Chip {
                 query: 4,
                 ..chip(0, b"abcde", 5)
             }),
             None
         );
-        assert!(assembly.add(&chip(0, b"abcde", 5)).is_some());
+        assert!(assembler.add(&chip(0, b"abcde", 5)).is_some());
     }
 }

@@ -1,13 +1,15 @@
 //! What each command does.
 
-use crate::arguments::{Arguments, Command, Fixed, LinkArguments, SettingArguments, What, Which};
+use crate::arguments::{
+    Arguments, Command, InstructionArg, LinkArgs, PictureArg, PromptArgs, SettingArgs,
+};
 use deltavlm_carrier::{Notice, SharedKey, tile_number};
 use deltavlm_ground::{
-    Happening, Settings, Station,
+    Station, StationConfig, StationEvent,
     geo::{self, Tiles},
-    picture::Assembly,
-    queries::Asked,
-    words,
+    preview::PreviewAssembler,
+    queries::PendingQuery,
+    render,
 };
 use deltavlm_link::{
     message::{Confidence, Instruction, Message, Picture, QueryId, Setting},
@@ -22,13 +24,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-const REFUSED: u8 = 3;
-const NO_ANSWER: u8 = 4;
-const TURN: Duration = Duration::from_millis(200);
+const EXIT_REFUSED: u8 = 3;
+const EXIT_NO_ANSWER: u8 = 4;
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-type Outcome = Result<ExitCode, Box<dyn Error>>;
+type CommandResult = Result<ExitCode, Box<dyn Error>>;
 
-pub(crate) fn run(arguments: Arguments) -> Outcome {
+pub(crate) fn run(arguments: Arguments) -> CommandResult {
     match arguments.command {
         Command::Listen { link, seconds, all } => listen(&link, seconds, all),
         Command::Ask {
@@ -57,15 +59,15 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
 }
 
 /// A station and how to show what happens there.
-struct Desk {
+struct Console {
     station: Station,
     json: bool,
     geojson: Option<PathBuf>,
     tiles: Tiles,
 }
 
-impl Desk {
-    fn open(link: &LinkArguments) -> Result<Self, Box<dyn Error>> {
+impl Console {
+    fn open(link: &LinkArgs) -> Result<Self, Box<dyn Error>> {
         let key = link.key.as_deref().map(SharedKey::read).transpose()?;
         let tiles = link
             .tiles
@@ -73,7 +75,7 @@ impl Desk {
             .map(Tiles::read)
             .transpose()?
             .unwrap_or_default();
-        let station = Station::start(Settings {
+        let station = Station::start(StationConfig {
             address: link.link.clone(),
             key,
             state: link.state.clone().map_or_else(default_state, Ok)?,
@@ -81,31 +83,31 @@ impl Desk {
             rate: link.bytes_per_s,
             probe: Duration::from_secs(u64::from(link.probe_s)),
         })?;
-        let desk = Self {
+        let console = Self {
             station,
             json: link.json,
             geojson: link.geojson.clone(),
             tiles,
         };
-        desk.write_geojson()?;
-        Ok(desk)
+        console.write_geojson()?;
+        Ok(console)
     }
 
     /// Shows what happens until `is_over` says so; false when time runs out first.
-    fn watch(
+    fn run_until(
         &mut self,
         timeout: Option<Duration>,
-        mut is_over: impl FnMut(&mut Station, &Happening) -> bool,
+        mut is_over: impl FnMut(&mut Station, &StationEvent) -> bool,
     ) -> Result<bool, Box<dyn Error>> {
         let start = Instant::now();
         while timeout.is_none_or(|timeout| start.elapsed() < timeout) {
             let mut over = false;
-            for happening in self.station.step(TURN) {
-                self.show(&happening)?;
-                over |= is_over(&mut self.station, &happening);
+            for event in self.station.step(POLL_INTERVAL) {
+                self.show(&event)?;
+                over |= is_over(&mut self.station, &event);
             }
             if over {
-                self.settle();
+                self.flush_acknowledgements();
                 return Ok(true);
             }
         }
@@ -113,41 +115,43 @@ impl Desk {
     }
 
     /// Gives the link a moment to acknowledge what came, so that the board stops sending it.
-    fn settle(&mut self) {
+    fn flush_acknowledgements(&mut self) {
         let start = Instant::now();
         while start.elapsed() < Duration::from_millis(300) {
-            for happening in self.station.step(Duration::from_millis(50)) {
-                let _ = self.show(&happening);
+            for event in self.station.step(Duration::from_millis(50)) {
+                let _ = self.show(&event);
             }
         }
     }
 
-    fn show(&self, happening: &Happening) -> Result<(), Box<dyn Error>> {
-        let (text, document) = match happening {
-            Happening::Recorded { message, asked } => {
+    fn show(&self, event: &StationEvent) -> Result<(), Box<dyn Error>> {
+        let (text, document) = match event {
+            StationEvent::Recorded { message, pending } => {
                 if matches!(message, Message::Alert(_)) {
                     self.write_geojson()?;
                 }
                 (
-                    words::text(message, asked.as_ref()),
-                    words::json(message, asked.as_ref()),
+                    render::message_text(message, pending.as_ref()),
+                    render::message_json(message, pending.as_ref()),
                 )
             }
-            Happening::Health(health) => (words::health_text(health), words::health_json(health)),
-            Happening::LinkUp => ("CONTACT".to_owned(), json!({ "event": "link", "up": true })),
-            Happening::LinkParked => (
+            StationEvent::Health(health) => {
+                (render::health_text(health), render::health_json(health))
+            }
+            StationEvent::LinkUp => ("CONTACT".to_owned(), json!({ "event": "link", "up": true })),
+            StationEvent::LinkDown => (
                 "NO CONTACT".to_owned(),
                 json!({ "event": "link", "up": false }),
             ),
-            Happening::BoardStarted => (
+            StationEvent::BoardStarted => (
                 "BOARD   its program started".to_owned(),
                 json!({ "event": "board_started" }),
             ),
-            Happening::Line(Notice::Closed(reason)) => {
+            StationEvent::Carrier(Notice::Closed(reason)) => {
                 eprintln!("the line is not open: {reason}; trying again every two seconds");
                 return Ok(());
             }
-            Happening::StateFailed(problem) => {
+            StationEvent::StateFailed(problem) => {
                 eprintln!("error: the state directory failed: {problem}");
                 return Ok(());
             }
@@ -164,7 +168,7 @@ impl Desk {
     }
 
     /// Why there may be no answer, as far as the link's counters tell.
-    fn hint(&self) -> &'static str {
+    fn no_answer_hint(&self) -> &'static str {
         let counters = self.station.counters();
         if counters.unknown_key > 0 || counters.bad_authentication > 0 {
             "; frames came that this key does not open: is --key the file that the board has?"
@@ -192,37 +196,45 @@ impl Desk {
     }
 }
 
-fn listen(link: &LinkArguments, seconds: Option<f64>, all: bool) -> Outcome {
-    let mut desk = Desk::open(link)?;
+fn listen(link: &LinkArgs, seconds: Option<f64>, all: bool) -> CommandResult {
+    let mut console = Console::open(link)?;
     if all {
-        for entry in desk.station.record().entries() {
-            desk.show(&Happening::Recorded {
+        for entry in console.station.record().entries() {
+            console.show(&StationEvent::Recorded {
                 message: entry.message.clone(),
-                asked: None,
+                pending: None,
             })?;
         }
     }
-    desk.watch(
+    console.run_until(
         seconds.map(Duration::try_from_secs_f64).transpose()?,
         |_, _| false,
     )?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn ask(link: &LinkArguments, tile: &str, what: What, after: Option<u16>, timeout: f64) -> Outcome {
-    let mut desk = Desk::open(link)?;
+fn ask(
+    link: &LinkArgs,
+    tile: &str,
+    what: PromptArgs,
+    after: Option<u16>,
+    timeout: f64,
+) -> CommandResult {
+    let mut console = Console::open(link)?;
     let timeout = Duration::try_from_secs_f64(timeout)?;
     if let Some(fixed) = what.instruction {
         let (instruction, name) = match fixed {
-            Fixed::Classify => (Instruction::Classify, "classify"),
-            Fixed::Count => (Instruction::Count, "count"),
-            Fixed::Localize => (Instruction::Localize, "localize"),
-            Fixed::Caption => (Instruction::Caption, "caption"),
-            Fixed::Survey => (Instruction::Survey, "survey"),
+            InstructionArg::Classify => (Instruction::Classify, "classify"),
+            InstructionArg::Count => (Instruction::Count, "count"),
+            InstructionArg::Localize => (Instruction::Localize, "localize"),
+            InstructionArg::Caption => (Instruction::Caption, "caption"),
+            InstructionArg::Survey => (Instruction::Survey, "survey"),
         };
-        let asked = asked(tile, name, None);
-        let query = desk.station.ask(tile_number(tile), instruction, asked)?;
-        return wait_for_answer(&mut desk, query, timeout);
+        let pending = pending_query(tile, name, None);
+        let query = console
+            .station
+            .ask(tile_number(tile), instruction, pending)?;
+        return wait_for_answer(&mut console, query, timeout);
     }
     let mut previous = after;
     for question in &what.question {
@@ -233,12 +245,14 @@ fn ask(link: &LinkArguments, tile: &str, what: What, after: Option<u16>, timeout
             None => Instruction::Open(text),
         };
         let follow_up = previous.is_some();
-        let asked = Asked {
+        let pending = PendingQuery {
             follow_up,
-            ..asked(tile, "question", Some(question))
+            ..pending_query(tile, "question", Some(question))
         };
-        let query = desk.station.ask(tile_number(tile), instruction, asked)?;
-        let code = wait_for_answer(&mut desk, query, timeout)?;
+        let query = console
+            .station
+            .ask(tile_number(tile), instruction, pending)?;
+        let code = wait_for_answer(&mut console, query, timeout)?;
         if code != ExitCode::SUCCESS {
             return Ok(code);
         }
@@ -248,17 +262,17 @@ fn ask(link: &LinkArguments, tile: &str, what: What, after: Option<u16>, timeout
 }
 
 fn wait_for_answer(
-    desk: &mut Desk,
+    console: &mut Console,
     query: QueryId,
     timeout: Duration,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let mut refused = false;
-    let answered = desk.watch(Some(timeout), |_, happening| match happening {
-        Happening::Recorded {
+    let answered = console.run_until(Some(timeout), |_, event| match event {
+        StationEvent::Recorded {
             message: Message::Answer(answer),
             ..
         } => answer.query == query,
-        Happening::Recorded {
+        StationEvent::Recorded {
             message: Message::Refusal(refusal),
             ..
         } if refusal.query == query => {
@@ -272,68 +286,71 @@ fn wait_for_answer(
             "no answer to #{query} in {} s; the question stays with the link, \
              and its answer is shown by the next `listen` or `ask`{}",
             timeout.as_secs(),
-            desk.hint()
+            console.no_answer_hint()
         );
-        return Ok(ExitCode::from(NO_ANSWER));
+        return Ok(ExitCode::from(EXIT_NO_ANSWER));
     }
     Ok(if refused {
-        ExitCode::from(REFUSED)
+        ExitCode::from(EXIT_REFUSED)
     } else {
         ExitCode::SUCCESS
     })
 }
 
-fn status(link: &LinkArguments, timeout: f64) -> Outcome {
-    let mut desk = Desk::open(link)?;
+fn status(link: &LinkArgs, timeout: f64) -> CommandResult {
+    let mut console = Console::open(link)?;
     let number = std::process::id();
-    desk.station.ping(number)?;
+    console.station.ping(number)?;
     let timeout = Duration::try_from_secs_f64(timeout)?;
-    let is_pong = |_: &mut Station, happening: &Happening| matches!(happening, Happening::Pong(answered) if *answered == number);
-    let answered = desk.watch(Some(timeout), is_pong)?;
-    for (id, asked) in desk.station.queries().unanswered() {
-        let what = asked.question.as_deref().unwrap_or(&asked.instruction);
-        eprintln!("#{id} is not answered yet: tile {}, {what}", asked.tile);
+    let is_pong = |_: &mut Station, event: &StationEvent| matches!(event, StationEvent::Pong(answered) if *answered == number);
+    let answered = console.run_until(Some(timeout), is_pong)?;
+    for (id, pending) in console.station.queries().unanswered() {
+        let what = pending.question.as_deref().unwrap_or(&pending.instruction);
+        eprintln!("#{id} is not answered yet: tile {}, {what}", pending.tile);
     }
     if !answered {
         eprintln!(
             "the board did not answer in {} s{}",
             timeout.as_secs(),
-            desk.hint()
+            console.no_answer_hint()
         );
-        return Ok(ExitCode::from(NO_ANSWER));
+        return Ok(ExitCode::from(EXIT_NO_ANSWER));
     }
     // The board sends its state right behind; on a lossy radio it may take a little.
-    desk.watch(Some(Duration::from_secs(3)), |_, happening| {
-        matches!(happening, Happening::Health(_))
+    console.run_until(Some(Duration::from_secs(3)), |_, event| {
+        matches!(event, StationEvent::Health(_))
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn chip(
-    link: &LinkArguments,
+    link: &LinkArgs,
     tile: &str,
-    which: Which,
+    which: PictureArg,
     level: u8,
     out: &std::path::Path,
     timeout: f64,
-) -> Outcome {
-    let mut desk = Desk::open(link)?;
+) -> CommandResult {
+    let mut console = Console::open(link)?;
     let picture = match which {
-        Which::Before => Picture::Before,
-        Which::After => Picture::After,
-        Which::Difference => Picture::Difference,
+        PictureArg::Before => Picture::Before,
+        PictureArg::After => Picture::After,
+        PictureArg::Difference => Picture::Difference,
     };
-    let query =
-        desk.station
-            .ask_picture(tile_number(tile), picture, level, asked(tile, "chip", None))?;
-    let mut assembly = Assembly::new(query);
+    let query = console.station.ask_picture(
+        tile_number(tile),
+        picture,
+        level,
+        pending_query(tile, "chip", None),
+    )?;
+    let mut assembler = PreviewAssembler::new(query);
     let (mut refused, mut failed) = (false, None);
-    let json = desk.json;
-    let complete = desk.watch(
+    let json = console.json;
+    let complete = console.run_until(
         Some(Duration::try_from_secs_f64(timeout)?),
-        |station, happening| match happening {
-            Happening::Chip(chip) => {
-                let Some(done) = assembly.add(chip) else {
+        |station, event| match event {
+            StationEvent::PreviewPart(chip) => {
+                let Some(done) = assembler.add(chip) else {
                     return false;
                 };
                 let path = PathBuf::from(format!(
@@ -357,7 +374,7 @@ fn chip(
                 }
                 done.level == level || failed.is_some()
             }
-            Happening::Recorded {
+            StationEvent::Recorded {
                 message: Message::Refusal(refusal),
                 ..
             } => {
@@ -369,16 +386,16 @@ fn chip(
     )?;
     match failed {
         Some(problem) => Err(problem.into()),
-        None if refused => Ok(ExitCode::from(REFUSED)),
+        None if refused => Ok(ExitCode::from(EXIT_REFUSED)),
         None if complete => Ok(ExitCode::SUCCESS),
         None => {
             eprintln!("the picture is not complete in {timeout} s");
-            Ok(ExitCode::from(NO_ANSWER))
+            Ok(ExitCode::from(EXIT_NO_ANSWER))
         }
     }
 }
 
-fn set(link: &LinkArguments, arguments: &SettingArguments, timeout: f64) -> Outcome {
+fn set(link: &LinkArgs, arguments: &SettingArgs, timeout: f64) -> CommandResult {
     let setting = if let Some(threshold) = arguments.alert_threshold {
         if !(0.5..=1.0).contains(&threshold) {
             return Err(
@@ -393,13 +410,15 @@ fn set(link: &LinkArguments, arguments: &SettingArguments, timeout: f64) -> Outc
     } else {
         Setting::Quiet(arguments.quiet.unwrap_or(0))
     };
-    let mut desk = Desk::open(link)?;
-    let query = desk.station.set(setting, asked("-", "set", None))?;
+    let mut console = Console::open(link)?;
+    let query = console
+        .station
+        .set(setting, pending_query("-", "set", None))?;
     let mut refused = false;
     let timeout = Duration::try_from_secs_f64(timeout)?;
-    let answered = desk.watch(Some(timeout), |_, happening| match happening {
-        Happening::Done(done) => *done == query,
-        Happening::Recorded {
+    let answered = console.run_until(Some(timeout), |_, event| match event {
+        StationEvent::Applied(done) => *done == query,
+        StationEvent::Recorded {
             message: Message::Refusal(refusal),
             ..
         } => {
@@ -413,21 +432,21 @@ fn set(link: &LinkArguments, arguments: &SettingArguments, timeout: f64) -> Outc
             "the board did not answer in {} s; the setting stays with the link",
             timeout.as_secs()
         );
-        return Ok(ExitCode::from(NO_ANSWER));
+        return Ok(ExitCode::from(EXIT_NO_ANSWER));
     }
-    if !refused && desk.json {
+    if !refused && console.json {
         println!("{}", json!({ "event": "done", "query": query }));
     } else if !refused {
-        println!("DONE    {}", words::setting(setting));
+        println!("DONE    {}", render::setting_effect(setting));
     }
     Ok(if refused {
-        ExitCode::from(REFUSED)
+        ExitCode::from(EXIT_REFUSED)
     } else {
         ExitCode::SUCCESS
     })
 }
 
-fn keygen(out: PathBuf, id: u32) -> Outcome {
+fn keygen(out: PathBuf, id: u32) -> CommandResult {
     SharedKey::draw(id)?.write(&out)?;
     println!(
         "{}: key {id}; copy it to the board and give it to both ends",
@@ -436,8 +455,8 @@ fn keygen(out: PathBuf, id: u32) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn asked(tile: &str, instruction: &str, question: Option<&String>) -> Asked {
-    Asked {
+fn pending_query(tile: &str, instruction: &str, question: Option<&String>) -> PendingQuery {
+    PendingQuery {
         tile: tile.to_owned(),
         instruction: instruction.to_owned(),
         question: question.cloned(),

@@ -1,6 +1,6 @@
 //! Messages in words: for people, and as JSON for programs.
 
-use crate::queries::Asked;
+use crate::queries::PendingQuery;
 use deltavlm_link::message::{
     Alert, Answer, AnswerBody, Confidence, FaultReason, Grid9, Health, Message, PairFault,
     RefusalReason, Setting,
@@ -10,7 +10,7 @@ use std::fmt::Write;
 
 /// What a refusal means and what to do about it.
 #[must_use]
-pub fn refusal(reason: RefusalReason) -> &'static str {
+pub fn refusal_meaning(reason: RefusalReason) -> &'static str {
     match reason {
         RefusalReason::TooLarge => "too large for the board; ask for less",
         RefusalReason::QueueFull => "too many questions wait on board; ask again later",
@@ -26,7 +26,7 @@ pub fn refusal(reason: RefusalReason) -> &'static str {
 
 /// What is wrong with a pair.
 #[must_use]
-pub fn fault(reason: FaultReason) -> &'static str {
+pub fn fault_meaning(reason: FaultReason) -> &'static str {
     match reason {
         FaultReason::Missing => "a picture is missing",
         FaultReason::Unreadable => "a picture cannot be read",
@@ -42,16 +42,16 @@ pub fn fault(reason: FaultReason) -> &'static str {
 
 /// A message of the record in a few lines of text.
 #[must_use]
-pub fn text(message: &Message, asked: Option<&Asked>) -> String {
+pub fn message_text(message: &Message, pending: Option<&PendingQuery>) -> String {
     match message {
         Message::Alert(alert) => alert_text(alert),
         Message::PairFault(fault) => fault_text(fault),
-        Message::Answer(answer) => answer_text(answer, asked),
+        Message::Answer(answer) => answer_text(answer, pending),
         Message::Refusal(refused) => {
             format!(
                 "REFUSED {}: {}",
-                question(refused.query, asked),
-                refusal(refused.reason)
+                query_label(refused.query, pending),
+                refusal_meaning(refused.reason)
             )
         }
         other => format!("{other:?}"),
@@ -76,13 +76,13 @@ fn fault_text(pair_fault: &PairFault) -> String {
     };
     format!(
         "FAULT   {place}: {} ({})",
-        fault(pair_fault.reason),
+        fault_meaning(pair_fault.reason),
         pair_fault.detail.as_str()
     )
 }
 
-fn answer_text(answer: &Answer, asked: Option<&Asked>) -> String {
-    let head = format!("ANSWER  {}: ", question(answer.query, asked));
+fn answer_text(answer: &Answer, pending: Option<&PendingQuery>) -> String {
+    let head = format!("ANSWER  {}: ", query_label(answer.query, pending));
     match &answer.body {
         AnswerBody::Classify {
             changed,
@@ -141,16 +141,16 @@ fn answer_text(answer: &Answer, asked: Option<&Asked>) -> String {
     }
 }
 
-fn question(query: u16, asked: Option<&Asked>) -> String {
-    match asked {
-        Some(Asked {
+fn query_label(query: u16, pending: Option<&PendingQuery>) -> String {
+    match pending {
+        Some(PendingQuery {
             tile,
             question: Some(question),
             ..
         }) => {
             format!("#{query} tile {tile}, \"{question}\"")
         }
-        Some(Asked {
+        Some(PendingQuery {
             tile, instruction, ..
         }) => format!("#{query} tile {tile}, {instruction}"),
         None => format!("#{query}"),
@@ -224,7 +224,7 @@ pub fn health_text(health: &Health) -> String {
 /// Answers carry the fields of `dvlm ask`: `changed`, `roads` and `buildings` as numbers for a
 /// count and as lists of cells for a localisation, `text`.
 #[must_use]
-pub fn json(message: &Message, asked: Option<&Asked>) -> Value {
+pub fn message_json(message: &Message, pending: Option<&PendingQuery>) -> Value {
     let mut document = match message {
         Message::Alert(alert) => json!({
             "event": "alert",
@@ -235,31 +235,31 @@ pub fn json(message: &Message, asked: Option<&Asked>) -> Value {
             "confidence": rounded(alert.confidence),
             "roads": alert.roads,
             "buildings": alert.buildings,
-            "localize": { "roads": cells(alert.roads_grid), "buildings": cells(alert.buildings_grid) },
+            "localize": { "roads": cell_names(alert.roads_grid), "buildings": cell_names(alert.buildings_grid) },
         }),
         Message::PairFault(pair_fault) => json!({
             "event": "fault",
             "tile": pair_fault.tile,
             "time": pair_fault.time,
-            "reason": name(&pair_fault.reason),
-            "meaning": fault(pair_fault.reason),
+            "reason": snake_case(&pair_fault.reason),
+            "meaning": fault_meaning(pair_fault.reason),
             "detail": pair_fault.detail.as_str(),
         }),
         Message::Answer(answer) => answer_json(answer),
         Message::Refusal(refused) => json!({
             "event": "refusal",
             "query": refused.query,
-            "reason": name(&refused.reason),
-            "meaning": refusal(refused.reason),
+            "reason": snake_case(&refused.reason),
+            "meaning": refusal_meaning(refused.reason),
         }),
-        other => json!({ "event": "message", "kind": name(&other.kind()) }),
+        other => json!({ "event": "message", "kind": snake_case(&other.kind()) }),
     };
-    if let Some(asked) = asked {
-        document["tile"] = json!(asked.tile);
-        document["instruction"] = json!(asked.instruction);
-        if let Some(question) = &asked.question {
+    if let Some(pending) = pending {
+        document["tile"] = json!(pending.tile);
+        document["instruction"] = json!(pending.instruction);
+        if let Some(question) = &pending.question {
             document["question"] = json!(question);
-            document["follow_up"] = json!(asked.follow_up);
+            document["follow_up"] = json!(pending.follow_up);
         }
     }
     document
@@ -292,8 +292,8 @@ fn answer_json(answer: &Answer) -> Value {
             confidence,
         } => json!({
             "instruction": "localize",
-            "roads": cells(*roads),
-            "buildings": cells(*buildings),
+            "roads": cell_names(*roads),
+            "buildings": cell_names(*buildings),
             "confidence": rounded(*confidence),
         }),
         AnswerBody::Caption { text, confidence } => json!({
@@ -320,7 +320,7 @@ fn answer_json(answer: &Answer) -> Value {
             "confidence": rounded(*confidence),
             "roads": roads,
             "buildings": buildings,
-            "localize": { "roads": cells(*roads_grid), "buildings": cells(*buildings_grid) },
+            "localize": { "roads": cell_names(*roads_grid), "buildings": cell_names(*buildings_grid) },
             "text": text.as_str(),
         }),
         _ => json!({ "instruction": "unknown" }),
@@ -346,7 +346,7 @@ pub fn health_json(health: &Health) -> Value {
 
 /// What a setting makes the board do.
 #[must_use]
-pub fn setting(setting: Setting) -> String {
+pub fn setting_effect(setting: Setting) -> String {
     match setting {
         Setting::AlertThreshold(confidence) => {
             format!("alerts are raised from {} sure on", percent(confidence))
@@ -361,7 +361,7 @@ pub fn setting(setting: Setting) -> String {
 
 /// The published names of the cells.
 #[must_use]
-pub fn cells(grid: Grid9) -> Vec<&'static str> {
+pub fn cell_names(grid: Grid9) -> Vec<&'static str> {
     grid.cells()
         .map(deltavlm_link::message::Cell::name)
         .collect()
@@ -373,7 +373,7 @@ fn rounded(confidence: Confidence) -> f64 {
 }
 
 /// `QueueFull` as `queue_full`.
-fn name(value: &impl std::fmt::Debug) -> String {
+fn snake_case(value: &impl std::fmt::Debug) -> String {
     let mut name = String::new();
     for letter in format!("{value:?}").chars() {
         if letter.is_uppercase() && !name.is_empty() {
@@ -407,7 +407,7 @@ mod tests {
     #[test]
     fn a_localisation_names_cells_and_a_count_has_numbers() {
         let confidence = Confidence::from_fraction(0.9);
-        let asked = Asked {
+        let pending = PendingQuery {
             tile: "t".to_owned(),
             instruction: "localize".to_owned(),
             question: None,
@@ -419,12 +419,12 @@ mod tests {
             buildings: Grid9::EMPTY,
             confidence,
         });
-        let document = json(&located, Some(&asked));
+        let document = message_json(&located, Some(&pending));
         assert_eq!(document["roads"], json!(["top-left", "bottom-right"]));
         assert_eq!(document["buildings"], json!([]));
         assert_eq!(document["confidence"], json!(0.898));
         assert_eq!(document["source"]["prompt"], "beef");
-        let text = text(&located, Some(&asked));
+        let text = message_text(&located, Some(&pending));
         assert!(
             text.contains("#..    ...") && text.contains("..#    ..."),
             "{text}"
@@ -434,8 +434,8 @@ mod tests {
             buildings: 12,
             confidence,
         });
-        assert_eq!(json(&counted, None)["buildings"], json!(12));
-        assert!(super::text(&counted, None).contains("1 road, 12 buildings"));
+        assert_eq!(message_json(&counted, None)["buildings"], json!(12));
+        assert!(super::message_text(&counted, None).contains("1 road, 12 buildings"));
     }
 
     #[test]
@@ -444,15 +444,17 @@ mod tests {
             query: 9,
             reason: RefusalReason::QueueFull,
         });
-        assert_eq!(json(&refused, None)["reason"], "queue_full");
-        assert!(text(&refused, None).contains("ask again later"));
+        assert_eq!(message_json(&refused, None)["reason"], "queue_full");
+        assert!(message_text(&refused, None).contains("ask again later"));
         let fault = Message::PairFault(PairFault {
             tile: 17,
             time: 0,
             reason: FaultReason::NotAPicture,
             detail: Text::truncated("after/17.png"),
         });
-        assert_eq!(json(&fault, None)["reason"], "not_a_picture");
-        assert!(text(&fault, None).contains("tile 17: a file is not a picture (after/17.png)"));
+        assert_eq!(message_json(&fault, None)["reason"], "not_a_picture");
+        assert!(
+            message_text(&fault, None).contains("tile 17: a file is not a picture (after/17.png)")
+        );
     }
 }
