@@ -2,7 +2,7 @@
 
 use crate::pairs::SamplePair;
 use deltavlm_carrier::{Address, SharedKey};
-use deltavlm_host::{Config, Host, HostEvent, OpenAnalyst, Problem, StartError};
+use deltavlm_host::{Config, Host, HostEvent, OpenModel, Problem, StartError};
 use deltavlm_link::Counters;
 use std::{
     fs, io,
@@ -53,7 +53,7 @@ impl Board {
         device: &Path,
         baud: u32,
         key: &SharedKey,
-        open: OpenAnalyst,
+        open: OpenModel,
     ) -> Result<Self, BoardError> {
         fs::create_dir_all(dir.join("before"))?;
         fs::create_dir_all(dir.join("after"))?;

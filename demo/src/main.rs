@@ -13,7 +13,7 @@ use deltavlm_demo::{
     radio::Weather,
     report,
 };
-use deltavlm_host::{Analyst, ModelAnalyst, config::ModelConfig};
+use deltavlm_host::{Analyzer, ModelAnalyzer, config::ModelConfig};
 use std::{
     error::Error,
     path::{Path, PathBuf},
@@ -63,7 +63,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         deadline: Duration::from_secs(30),
     };
     let open = Box::new(move || {
-        ModelAnalyst::open(&config).map(|analyst| Box::new(analyst) as Box<dyn Analyst>)
+        ModelAnalyzer::open(&config).map(|analyzer| Box::new(analyzer) as Box<dyn Analyzer>)
     });
     let folder = tempfile::tempdir()?;
     let weather = Weather {

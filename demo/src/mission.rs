@@ -8,8 +8,8 @@ use crate::{
     story::{Arrival, Chapter, Exchange, Story},
 };
 use deltavlm_carrier::{Address, SharedKey};
-use deltavlm_ground::{StationEvent, Station, queries::PendingQuery, render};
-use deltavlm_host::{HostEvent, OpenAnalyst};
+use deltavlm_ground::{Station, StationEvent, queries::PendingQuery, render};
+use deltavlm_host::{HostEvent, OpenModel};
 use deltavlm_link::{
     message::{Instruction, Message, Query, QueryId},
     text::Text,
@@ -94,7 +94,7 @@ pub struct Plan<'a> {
 /// One of them cannot run.
 pub fn fly(
     plan: Plan<'_>,
-    open: OpenAnalyst,
+    open: OpenModel,
     tell: &mut dyn FnMut(Duration, News<'_>),
 ) -> Result<Story, MissionError> {
     let key = SharedKey::draw(1)?;
@@ -162,7 +162,7 @@ impl Chapter {
         Self {
             pair,
             looked: None,
-            trouble: None,
+            error: None,
             alert: None,
             exchanges: Vec::new(),
         }
@@ -267,7 +267,9 @@ impl Mission<'_> {
             question: question.map(ToOwned::to_owned),
             follow_up: matches!(instruction, Instruction::FollowUp { .. }),
         };
-        let id = self.station.ask(tile, instruction.clone(), pending.clone())?;
+        let id = self
+            .station
+            .ask(tile, instruction.clone(), pending.clone())?;
         let message = Message::Query(Query {
             id,
             tile,
@@ -314,18 +316,18 @@ impl Mission<'_> {
 
     fn on_board(&mut self, event: HostEvent) -> Result<(), MissionError> {
         match event {
-            HostEvent::Ready { model } => {
+            HostEvent::ModelReady { model } => {
                 (self.tell)(self.radio.elapsed(), News::Model(&model));
                 self.model = model;
             }
-            HostEvent::Broken { trouble } => {
-                eprintln!("error: {trouble}");
+            HostEvent::ModelUnavailable { error } => {
+                eprintln!("error: {error}");
                 return Err(MissionError::Model);
             }
-            HostEvent::Looked {
+            HostEvent::PairAnalyzed {
                 name,
                 alert,
-                trouble,
+                error,
                 took,
             } => {
                 self.looked += 1;
@@ -336,14 +338,14 @@ impl Mission<'_> {
                 let Some(chapter) = self.chapters.get_mut(place) else {
                     return Ok(());
                 };
-                if let Some(trouble) = &trouble {
-                    let news = News::Fault(&chapter.pair.name, &trouble.message);
+                if let Some(error) = &error {
+                    let news = News::Fault(&chapter.pair.name, &error.message);
                     (self.tell)(self.radio.elapsed(), news);
                 } else if alert.is_none() {
                     (self.tell)(self.radio.elapsed(), News::Quiet(&chapter.pair.name));
                 }
                 chapter.looked = Some(took);
-                chapter.trouble = trouble.map(|trouble| trouble.message);
+                chapter.error = error.map(|error| error.message);
             }
             _ => {}
         }

@@ -40,7 +40,7 @@ pub struct Chapter {
     /// Time from file to finding on board.
     pub looked: Option<Duration>,
     /// Why the pair could not be used, where it could not.
-    pub trouble: Option<String>,
+    pub error: Option<String>,
     /// The alert, when one came.
     pub alert: Option<Arrival>,
     /// Questions and their answers, in the order in which they were asked.

@@ -8,8 +8,8 @@ use deltavlm_demo::{
     report,
 };
 use deltavlm_host::{
-    Analyst, Finding, PairFiles, Trouble,
-    analyst::{Question, Reply},
+    AnalysisError, Analyzer, Detection, PairFiles,
+    analyzer::{AnalyzedAnswer, Question},
 };
 use deltavlm_link::{
     message::{AnswerBody, Confidence, Grid9, Message},
@@ -35,19 +35,19 @@ impl MeanAnalyst {
     }
 }
 
-impl Analyst for MeanAnalyst {
+impl Analyzer for MeanAnalyst {
     fn model(&self) -> &str {
         "mean-grey"
     }
 
-    fn look(&mut self, pair: &PairFiles) -> Result<Finding, Trouble> {
+    fn detect(&mut self, pair: &PairFiles) -> Result<Detection, AnalysisError> {
         let cells = Self::cells(pair);
         let grid = |least: u8| {
             let bits = (0..9).filter(|&i| cells[i] > least).map(|i| 1 << i).sum();
             Grid9::from_bits(bits)
         };
         let buildings_grid = grid(30);
-        Ok(Finding {
+        Ok(Detection {
             changed: !buildings_grid.is_empty(),
             confidence: 0.93,
             roads: 1,
@@ -57,8 +57,12 @@ impl Analyst for MeanAnalyst {
         })
     }
 
-    fn ask(&mut self, pair: &PairFiles, question: &Question) -> Result<Reply, Trouble> {
-        let finding = self.look(pair)?;
+    fn ask(
+        &mut self,
+        pair: &PairFiles,
+        question: &Question,
+    ) -> Result<AnalyzedAnswer, AnalysisError> {
+        let finding = self.detect(pair)?;
         let confidence = Confidence::from_fraction(finding.confidence);
         let (roads, buildings) = (finding.roads as u16, finding.buildings as u16);
         let body = match question {
@@ -94,7 +98,7 @@ impl Analyst for MeanAnalyst {
                 AnswerBody::Text { text, confidence }
             }
         };
-        Ok(Reply {
+        Ok(AnalyzedAnswer {
             body,
             prompt: format!("{question:?}"),
             text: SENTENCE.to_owned(),
@@ -120,7 +124,7 @@ fn every_change_is_alerted_once_every_question_answered_and_the_report_needs_not
         folder: folder.path(),
         deadline: Duration::from_secs(55),
     };
-    let open = Box::new(|| Ok(Box::new(MeanAnalyst) as Box<dyn Analyst>));
+    let open = Box::new(|| Ok(Box::new(MeanAnalyst) as Box<dyn Analyzer>));
     let mut alerted = Vec::new();
     let mut quiet = Vec::new();
     let story = mission::fly(plan, open, &mut |_, news| match news {

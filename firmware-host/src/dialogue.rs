@@ -4,7 +4,7 @@ use deltavlm_link::message::QueryId;
 use std::collections::VecDeque;
 
 /// Dialogues that can be taken up again. They do not survive a restart.
-const KEPT: usize = 32;
+const MAX_DIALOGUES: usize = 32;
 
 /// A question and its answer.
 pub(crate) type Turn = (String, String);
@@ -34,7 +34,7 @@ impl Dialogues {
     pub(crate) fn remember(&mut self, query: QueryId, tile: u32, turns: Vec<Turn>) {
         self.0.retain(|known| known.query != query);
         self.0.push_back(Dialogue { query, tile, turns });
-        if self.0.len() > KEPT {
+        if self.0.len() > MAX_DIALOGUES {
             self.0.pop_front();
         }
     }

@@ -1,6 +1,6 @@
 //! What the on-board program tells whoever runs it in the same process.
 
-use crate::analyst::Trouble;
+use crate::analyzer::AnalysisError;
 use deltavlm_link::{
     MessageId,
     message::{Alert, Query},
@@ -11,32 +11,32 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub enum HostEvent {
     /// The model is open.
-    Ready {
+    ModelReady {
         /// Its name.
         model: String,
     },
     /// The model cannot be opened; it is tried again.
-    Broken {
+    ModelUnavailable {
         /// Why.
-        trouble: Trouble,
+        error: AnalysisError,
     },
     /// A pair was looked at.
-    Looked {
+    PairAnalyzed {
         /// The tile's name.
         name: String,
         /// The alert that it is worth, if it is worth one.
         alert: Option<Alert>,
         /// What was wrong with it, if it could not be used.
-        trouble: Option<Trouble>,
+        error: Option<AnalysisError>,
         /// From file to finding.
-        took: Duration,
+        elapsed: Duration,
     },
     /// A question was answered or refused.
-    Answered {
+    QueryAnswered {
         /// The query.
         query: Query,
         /// Time that the answer took.
-        took: Duration,
+        elapsed: Duration,
     },
     /// The ground has a message.
     Delivered(MessageId),

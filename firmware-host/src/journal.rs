@@ -11,7 +11,7 @@
 //! pair, and the ground shows one. Handed over: the link keeps it until the ground has it.
 //! A line that the power cut broke fails its CRC and counts as not written.
 
-use crate::pair::Stamp;
+use crate::pair_files::PairVersion;
 use deltavlm_carrier::disk;
 use deltavlm_link::{MAX_MESSAGE, crc::crc32c, message::Message};
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ use std::{
 };
 
 /// The journal is rewritten when it has grown to this many bytes more than it needs.
-const SLACK: u64 = 1 << 20;
+const COMPACT_AFTER_BYTES: u64 = 1 << 20;
 
 /// The journal, open for appending.
 #[derive(Debug)]
@@ -31,21 +31,21 @@ pub struct Journal {
     path: PathBuf,
     file: File,
     bytes: u64,
-    state: State,
+    state: JournalState,
 }
 
 /// What the journal says after all of its lines.
 #[derive(Debug, Default)]
-struct State {
-    done: HashMap<String, Stamp>,
+struct JournalState {
+    decided: HashMap<String, PairVersion>,
     /// Messages that the link does not have yet, oldest first.
-    pending: Vec<Pending>,
-    broken_lines: usize,
+    pending: Vec<PendingMessage>,
+    damaged_lines: usize,
 }
 
 /// A message that waits to be handed to the link.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pending {
+pub struct PendingMessage {
     /// The pair's name.
     pub name: String,
     /// The message.
@@ -54,11 +54,12 @@ pub struct Pending {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Line {
+enum JournalRecord {
     Decided {
         name: String,
-        stamp: Stamp,
-        message: Option<Packed>,
+        #[serde(rename = "stamp")]
+        version: PairVersion,
+        message: Option<EncodedMessage>,
     },
     HandedOver {
         name: String,
@@ -67,7 +68,7 @@ enum Line {
 
 /// A message as the link encodes it.
 #[derive(Serialize, Deserialize)]
-struct Packed {
+struct EncodedMessage {
     kind: u8,
     body: String,
 }
@@ -83,14 +84,14 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
         };
-        let mut state = State::default();
+        let mut state = JournalState::default();
         for line in content
             .split(|&byte| byte == b'\n')
             .filter(|line| !line.is_empty())
         {
-            match unseal(line) {
+            match decode_line(line) {
                 Some(line) => state.apply(line),
-                None => state.broken_lines += 1,
+                None => state.damaged_lines += 1,
             }
         }
         Self::rewrite(path, state)
@@ -103,18 +104,18 @@ impl Journal {
     pub fn decide(
         &mut self,
         name: &str,
-        stamp: Stamp,
+        version: PairVersion,
         message: Option<&Message>,
     ) -> io::Result<()> {
-        let packed = message.map(Packed::new);
-        self.append(&Line::Decided {
+        let encoded = message.map(EncodedMessage::new);
+        self.append(&JournalRecord::Decided {
             name: name.to_owned(),
-            stamp,
-            message: packed,
+            version,
+            message: encoded,
         })?;
-        self.state.done.insert(name.to_owned(), stamp);
+        self.state.decided.insert(name.to_owned(), version);
         if let Some(message) = message {
-            self.state.pending.push(Pending {
+            self.state.pending.push(PendingMessage {
                 name: name.to_owned(),
                 message: message.clone(),
             });
@@ -130,7 +131,7 @@ impl Journal {
         let Some(first) = self.state.pending.first() else {
             return Ok(());
         };
-        self.append(&Line::HandedOver {
+        self.append(&JournalRecord::HandedOver {
             name: first.name.clone(),
         })?;
         self.state.pending.remove(0);
@@ -139,40 +140,40 @@ impl Journal {
 
     /// The pairs that were decided on, by name.
     #[must_use]
-    pub fn done(&self) -> &HashMap<String, Stamp> {
-        &self.state.done
+    pub fn decided(&self) -> &HashMap<String, PairVersion> {
+        &self.state.decided
     }
 
     /// The messages that the link does not have yet, oldest first.
     #[must_use]
-    pub fn pending(&self) -> &[Pending] {
+    pub fn pending(&self) -> &[PendingMessage] {
         &self.state.pending
     }
 
     /// Lines that were found damaged when the journal was opened.
     #[must_use]
-    pub fn broken_lines(&self) -> usize {
-        self.state.broken_lines
+    pub fn damaged_lines(&self) -> usize {
+        self.state.damaged_lines
     }
 
-    fn append(&mut self, line: &Line) -> io::Result<()> {
-        let sealed = seal(line);
+    fn append(&mut self, line: &JournalRecord) -> io::Result<()> {
+        let encoded = encode_line(line);
         if let Err(error) = self
             .file
-            .write_all(&sealed)
+            .write_all(&encoded)
             .and_then(|()| self.file.sync_data())
         {
             // Whatever part of the line is there must not run into the next one.
             let _ = self.file.set_len(self.bytes);
             return Err(error);
         }
-        self.bytes += sealed.len() as u64;
+        self.bytes += encoded.len() as u64;
         if self.bytes
-            > SLACK
+            > COMPACT_AFTER_BYTES
                 + self
                     .state
-                    .lines()
-                    .map(|line| seal(&line).len() as u64)
+                    .records()
+                    .map(|line| encode_line(&line).len() as u64)
                     .sum::<u64>()
         {
             let state = std::mem::take(&mut self.state);
@@ -182,8 +183,11 @@ impl Journal {
     }
 
     /// Writes only what still matters, and opens the result.
-    fn rewrite(path: &Path, state: State) -> io::Result<Self> {
-        let content: Vec<u8> = state.lines().flat_map(|line| seal(&line)).collect();
+    fn rewrite(path: &Path, state: JournalState) -> io::Result<Self> {
+        let content: Vec<u8> = state
+            .records()
+            .flat_map(|line| encode_line(&line))
+            .collect();
         disk::replace(path, &content)?;
         let file = OpenOptions::new().append(true).open(path)?;
         Ok(Self {
@@ -195,21 +199,21 @@ impl Journal {
     }
 }
 
-impl State {
-    fn apply(&mut self, line: Line) {
+impl JournalState {
+    fn apply(&mut self, line: JournalRecord) {
         match line {
-            Line::Decided {
+            JournalRecord::Decided {
                 name,
-                stamp,
+                version,
                 message,
             } => {
-                self.done.insert(name.clone(), stamp);
-                if let Some(message) = message.and_then(|packed| packed.message()) {
-                    self.pending.push(Pending { name, message });
+                self.decided.insert(name.clone(), version);
+                if let Some(message) = message.and_then(|encoded| encoded.message()) {
+                    self.pending.push(PendingMessage { name, message });
                 }
             }
             // Messages are handed over in order, so it is the oldest of that name.
-            Line::HandedOver { name } => {
+            JournalRecord::HandedOver { name } => {
                 if let Some(place) = self.pending.iter().position(|pending| pending.name == name) {
                     self.pending.remove(place);
                 }
@@ -217,24 +221,27 @@ impl State {
         }
     }
 
-    fn lines(&self) -> impl Iterator<Item = Line> {
-        let done = self.done.iter().map(|(name, &stamp)| Line::Decided {
-            name: name.clone(),
-            stamp,
-            message: None,
-        });
+    fn records(&self) -> impl Iterator<Item = JournalRecord> {
+        let decided = self
+            .decided
+            .iter()
+            .map(|(name, &version)| JournalRecord::Decided {
+                name: name.clone(),
+                version,
+                message: None,
+            });
         let pending = self.pending.iter().filter_map(|pending| {
-            Some(Line::Decided {
+            Some(JournalRecord::Decided {
                 name: pending.name.clone(),
-                stamp: *self.done.get(&pending.name)?,
-                message: Some(Packed::new(&pending.message)),
+                version: *self.decided.get(&pending.name)?,
+                message: Some(EncodedMessage::new(&pending.message)),
             })
         });
-        done.chain(pending)
+        decided.chain(pending)
     }
 }
 
-impl Packed {
+impl EncodedMessage {
     fn new(message: &Message) -> Self {
         let mut body = [0; MAX_MESSAGE];
         let length = message.encode(&mut body).unwrap_or(0);
@@ -258,13 +265,13 @@ impl Packed {
     }
 }
 
-fn seal(line: &Line) -> Vec<u8> {
+fn encode_line(line: &JournalRecord) -> Vec<u8> {
     // Serialising plain strings and numbers to memory cannot fail.
     let json = serde_json::to_string(line).unwrap_or_default();
     format!("{:08x} {json}\n", crc32c(json.as_bytes())).into_bytes()
 }
 
-fn unseal(line: &[u8]) -> Option<Line> {
+fn decode_line(line: &[u8]) -> Option<JournalRecord> {
     let (crc, json) = std::str::from_utf8(line).ok()?.split_once(' ')?;
     let crc = u32::from_str_radix(crc, 16).ok()?;
     (crc == crc32c(json.as_bytes())).then(|| serde_json::from_str(json).ok())?

@@ -13,33 +13,35 @@
 //! that is still being written, change or delete a picture, trust the wall clock, or say
 //! anything about a pair that the model did not say.
 //!
-//! The rooms: [`config`] what it is told; [`watch`] which pairs are there; [`analyst`]
+//! The rooms: [`config`] what it is told; [`watch`] which pairs are there; [`analyzer`]
 //! what the model says of them; [`policy`] what is worth an alert; [`journal`] what was
 //! decided; [`service`] the loop that ties them to the link.
 
 #![forbid(unsafe_code)]
 
-pub mod analyst;
-mod board_end;
-pub mod chips;
+pub mod analyzer;
 pub mod config;
 mod dialogue;
+mod error;
 mod event;
 pub mod health;
 pub mod journal;
-mod model;
-mod outgoing;
-mod pair;
+mod link_setup;
+mod model_analyzer;
+mod pair_files;
 pub mod policy;
+pub mod preview;
+mod reply_queue;
 pub mod service;
 mod settings;
 pub mod watch;
 mod worker;
 
-pub use analyst::{Analyst, Finding, Trouble};
+pub use analyzer::{AnalysisError, Analyzer, Detection};
 pub use config::{Config, Problem, Severity, check, check_file};
+pub use error::HostError;
 pub use event::HostEvent;
-pub use model::ModelAnalyst;
-pub use pair::{PairFiles, Stamp};
-pub use service::{Host, StartError};
-pub use worker::OpenAnalyst;
+pub use model_analyzer::ModelAnalyzer;
+pub use pair_files::{PairFiles, PairVersion};
+pub use service::Host;
+pub use worker::OpenModel;

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use deltavlm_host::{Config, Host, ModelAnalyst, Problem, Severity, check_file};
+use deltavlm_host::{Config, Host, ModelAnalyzer, Problem, Severity, check_file};
 use deltavlm_runtime::engine::{leave, library_hangs};
 use std::{
     path::{Path, PathBuf},
@@ -81,8 +81,8 @@ fn run(path: &Path) -> ExitCode {
     };
     let model = config.model.clone();
     let open = Box::new(move || {
-        ModelAnalyst::open(&model)
-            .map(|analyst| Box::new(analyst) as Box<dyn deltavlm_host::Analyst>)
+        ModelAnalyzer::open(&model)
+            .map(|analyzer| Box::new(analyzer) as Box<dyn deltavlm_host::Analyzer>)
     });
     match Host::start(config, open) {
         Ok(mut host) => {

@@ -1,19 +1,20 @@
 //! The loop that ties the worker, the journal and the link together.
 
 use crate::{
-    analyst::Trouble,
-    board_end,
+    analyzer::AnalysisError,
     config::Config,
+    error::HostError,
     event::HostEvent,
     health,
     journal::Journal,
-    outgoing::Outgoing,
-    pair::PairFiles,
+    link_setup,
+    pair_files::PairFiles,
     policy,
-    settings::Settings,
-    worker::{OpenAnalyst, Report, Task, Worker},
+    reply_queue::ReplyQueue,
+    settings::GroundSettings,
+    worker::{OpenModel, Task, Worker, WorkerEvent},
 };
-use deltavlm_carrier::{KeyError, Line, Notice};
+use deltavlm_carrier::{Line, Notice};
 use deltavlm_link::{
     Counters, Endpoint, Event, MessageId, Refused,
     message::{
@@ -26,7 +27,6 @@ use deltavlm_link::{
 use rustix::fs::{FlockOperation, flock};
 use std::{
     fs::{self, File},
-    io,
     path::PathBuf,
     sync::{
         atomic::{AtomicBool, Ordering},
@@ -37,32 +37,9 @@ use std::{
 };
 
 /// The longest time that one turn of the loop waits for bytes: worker reports come in between.
-const TURN: Duration = Duration::from_millis(25);
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
 /// Room that replies and pictures leave in the link for alerts.
-const ALERT_ROOM: usize = 16;
-
-/// Why the on-board program cannot start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The spool directory cannot be used.
-    #[error("spool {path}: {source}; name a directory that this user can write")]
-    Spool {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Another on-board program uses the spool directory.
-    #[error("spool {0}: another dvlm-host uses it; stop that one or name another directory")]
-    InUse(PathBuf),
-    /// The key file cannot be used.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The link cannot start from its storage.
-    #[error("link: {0}; move the spool directory away to start afresh")]
-    Link(String),
-}
+const MIN_FREE_FOR_ALERTS: usize = 16;
 
 /// The on-board program.
 pub struct Host {
@@ -70,24 +47,24 @@ pub struct Host {
     line: Line,
     endpoint: Endpoint<FileStorage>,
     journal: Journal,
-    settings: Settings,
-    outgoing: Outgoing,
+    settings: GroundSettings,
+    reply_queue: ReplyQueue,
     tasks: Sender<Task>,
-    reports: Receiver<Report>,
+    worker_events: Receiver<WorkerEvent>,
     started: Instant,
     health_at: Option<Instant>,
     model: String,
-    told_broken: bool,
+    model_fault_reported: bool,
     /// Requests that the worker has and has not answered.
-    at_work: usize,
-    tally: Tally,
+    in_flight: usize,
+    totals: Totals,
     observer: Box<dyn FnMut(HostEvent) + Send>,
     _lock: File,
 }
 
 /// What happened since the start.
 #[derive(Debug, Default, Clone, Copy)]
-struct Tally {
+struct Totals {
     pairs: u32,
     faults: u32,
     alerts: u32,
@@ -99,32 +76,32 @@ impl Host {
     /// # Errors
     /// The spool, the key or the link's storage cannot be used. A model that cannot be
     /// opened is no such error: the ground is told and it is tried again.
-    pub fn start(config: Config, open: OpenAnalyst) -> Result<Self, StartError> {
+    pub fn start(config: Config, open: OpenModel) -> Result<Self, HostError> {
         let dir = config.spool.dir.clone();
-        let spool = |path: PathBuf| move |source| StartError::Spool { path, source };
+        let spool = |path: PathBuf| move |source| HostError::Spool { path, source };
         fs::create_dir_all(&dir).map_err(spool(dir.clone()))?;
         let lock_path = dir.join("lock");
         let lock = File::create(&lock_path).map_err(spool(lock_path))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| StartError::InUse(dir.clone()))?;
+            .map_err(|_| HostError::InUse(dir.clone()))?;
         let journal_path = dir.join("journal");
         let journal = Journal::open(&journal_path).map_err(spool(journal_path))?;
-        if journal.broken_lines() > 0 {
+        if journal.damaged_lines() > 0 {
             log::warn!(
                 "journal: {} damaged lines were left out",
-                journal.broken_lines()
+                journal.damaged_lines()
             );
         }
-        let settings = Settings::open(&dir.join("settings.json"));
-        let endpoint = board_end::open(&config, &settings)?;
+        let settings = GroundSettings::open(&dir.join("settings.json"));
+        let endpoint = link_setup::open(&config, &settings)?;
 
         let (tasks, task_queue) = channel();
-        let (report_queue, reports) = channel();
+        let (event_sender, worker_events) = channel();
         let worker = Worker::new(
             open,
             config.watch.clone(),
-            journal.done().clone(),
-            report_queue,
+            journal.decided().clone(),
+            event_sender,
             config.model.decode_options(),
         );
         thread::Builder::new()
@@ -137,15 +114,15 @@ impl Host {
             endpoint,
             journal,
             settings,
-            outgoing: Outgoing::default(),
+            reply_queue: ReplyQueue::default(),
             tasks,
-            reports,
+            worker_events,
             started: now,
             health_at: None,
             model: String::new(),
-            told_broken: false,
-            at_work: 0,
-            tally: Tally::default(),
+            model_fault_reported: false,
+            in_flight: 0,
+            totals: Totals::default(),
             observer: Box::new(|_| {}),
             config,
             _lock: lock,
@@ -189,10 +166,10 @@ impl Host {
         while let Some(event) = self.endpoint.poll_event() {
             self.on_event(event);
         }
-        while let Ok(report) = self.reports.try_recv() {
-            self.on_report(report);
+        while let Ok(event) = self.worker_events.try_recv() {
+            self.on_worker_event(event);
         }
-        self.hand_over();
+        self.flush_to_link();
         self.report_health();
         loop {
             let now = self.now();
@@ -214,8 +191,10 @@ impl Host {
             .endpoint
             .next_deadline()
             .map(|deadline| deadline.since(self.now()));
-        let until = until.map_or(TURN, |until| Duration::from_micros(until.as_micros()));
-        until.clamp(Duration::from_millis(1), TURN)
+        let until = until.map_or(POLL_INTERVAL, |until| {
+            Duration::from_micros(until.as_micros())
+        });
+        until.clamp(Duration::from_millis(1), POLL_INTERVAL)
     }
 
     fn on_event(&mut self, event: Event) {
@@ -237,14 +216,14 @@ impl Host {
             Message::Query(query) if self.is_full() => {
                 self.refuse(id, query.id, RefusalReason::QueueFull)
             }
-            Message::Query(query) => self.give(Task::Ask(id, query)),
+            Message::Query(query) => self.submit(Task::Ask(id, query)),
             Message::ChipRequest(request) if self.is_full() => {
                 self.refuse(id, request.id, RefusalReason::QueueFull);
             }
-            Message::ChipRequest(request) => self.give(Task::Chip(id, request)),
+            Message::ChipRequest(request) => self.submit(Task::Preview(id, request)),
             Message::Configure(configure) => self.configure(id, configure),
             Message::Ping(number) => {
-                self.outgoing.reply(Message::Pong(number), id);
+                self.reply_queue.push_reply(Message::Pong(number), id);
                 self.health_at = Some(Instant::now());
             }
             other => {
@@ -255,19 +234,19 @@ impl Host {
     }
 
     fn is_full(&self) -> bool {
-        self.at_work >= self.config.query.queue
+        self.in_flight >= self.config.query.queue
     }
 
-    fn give(&mut self, task: Task) {
-        self.at_work += 1;
+    fn submit(&mut self, task: Task) {
+        self.in_flight += 1;
         // The worker ends only after this end hung up.
         let _ = self.tasks.send(task);
     }
 
     fn refuse(&mut self, id: MessageId, query: u16, reason: RefusalReason) {
         log::info!("query {query} is refused: {reason:?}");
-        self.outgoing
-            .reply(Message::Refusal(Refusal { query, reason }), id);
+        self.reply_queue
+            .push_reply(Message::Refusal(Refusal { query, reason }), id);
     }
 
     fn configure(&mut self, id: MessageId, Configure { id: query, setting }: Configure) {
@@ -275,12 +254,12 @@ impl Host {
         let kept = match setting {
             Setting::AlertThreshold(confidence) => self
                 .settings
-                .change(|values| values.min_confidence = Some(confidence.fraction())),
+                .update(|values| values.min_confidence = Some(confidence.fraction())),
             Setting::HealthInterval(seconds) => self
                 .settings
-                .change(|values| values.health_s = Some(seconds)),
+                .update(|values| values.health_s = Some(seconds)),
             Setting::Rate(rate) => match self.endpoint.set_rate(rate) {
-                Ok(()) => self.settings.change(|values| values.rate = Some(rate)),
+                Ok(()) => self.settings.update(|values| values.rate = Some(rate)),
                 Err(_) => return self.refuse(id, query, RefusalReason::Unsupported),
             },
             Setting::Quiet(seconds) => {
@@ -294,7 +273,7 @@ impl Host {
             Ok(()) => {
                 log::info!("the ground set {setting:?}");
                 self.schedule_health(self.health_interval());
-                self.outgoing.reply(Message::Done(query), id);
+                self.reply_queue.push_reply(Message::Done(query), id);
             }
             Err(error) => {
                 log::error!("settings: {error}");
@@ -303,48 +282,48 @@ impl Host {
         }
     }
 
-    fn on_report(&mut self, report: Report) {
-        match report {
-            Report::Ready { model } => {
+    fn on_worker_event(&mut self, event: WorkerEvent) {
+        match event {
+            WorkerEvent::ModelReady { model } => {
                 log::info!("model {model} is open");
                 self.model.clone_from(&model);
-                self.told_broken = false;
-                (self.observer)(HostEvent::Ready { model });
+                self.model_fault_reported = false;
+                (self.observer)(HostEvent::ModelReady { model });
             }
-            Report::Broken(trouble) => self.on_broken(&trouble),
-            Report::Looked {
+            WorkerEvent::ModelUnavailable(error) => self.on_model_unavailable(&error),
+            WorkerEvent::PairAnalyzed {
                 pair,
                 hash,
                 result,
-                took,
-            } => self.on_looked(&pair, hash, result, took),
-            Report::Answered {
+                elapsed,
+            } => self.on_pair_analyzed(&pair, hash, result, elapsed),
+            WorkerEvent::QueryAnswered {
                 id,
                 query,
                 result,
-                took,
+                elapsed,
             } => {
-                self.at_work = self.at_work.saturating_sub(1);
+                self.in_flight = self.in_flight.saturating_sub(1);
                 match result {
-                    Ok(answer) => self.outgoing.reply(Message::Answer(answer), id),
+                    Ok(answer) => self.reply_queue.push_reply(Message::Answer(answer), id),
                     Err(reason) => self.refuse(id, query.id, reason),
                 }
-                (self.observer)(HostEvent::Answered { query, took });
+                (self.observer)(HostEvent::QueryAnswered { query, elapsed });
             }
-            Report::Chipped {
+            WorkerEvent::PreviewReady {
                 id,
                 request,
                 result,
             } => {
-                self.at_work = self.at_work.saturating_sub(1);
+                self.in_flight = self.in_flight.saturating_sub(1);
                 match result {
-                    Ok(mut chips) => {
-                        let last = chips.pop();
-                        for chip in chips {
-                            self.outgoing.part(Message::Chip(chip));
+                    Ok(mut preview) => {
+                        let last = preview.pop();
+                        for chip in preview {
+                            self.reply_queue.push(Message::Chip(chip));
                         }
                         if let Some(chip) = last {
-                            self.outgoing.reply(Message::Chip(chip), id);
+                            self.reply_queue.push_reply(Message::Chip(chip), id);
                         }
                     }
                     Err(reason) => self.refuse(id, request.id, reason),
@@ -354,80 +333,80 @@ impl Host {
     }
 
     /// The ground is told once that the model cannot be opened; pairs wait until it can.
-    fn on_broken(&mut self, trouble: &Trouble) {
-        log::error!("{trouble}; the next attempt is in a minute");
-        if !self.told_broken {
-            self.told_broken = true;
-            self.outgoing.part(Message::PairFault(PairFault {
+    fn on_model_unavailable(&mut self, error: &AnalysisError) {
+        log::error!("{error}; the next attempt is in a minute");
+        if !self.model_fault_reported {
+            self.model_fault_reported = true;
+            self.reply_queue.push(Message::PairFault(PairFault {
                 tile: 0,
                 time: 0,
                 reason: FaultReason::Inference,
-                detail: Text::truncated(&trouble.detail),
+                detail: Text::truncated(&error.detail),
             }));
         }
-        (self.observer)(HostEvent::Broken {
-            trouble: trouble.clone(),
+        (self.observer)(HostEvent::ModelUnavailable {
+            error: error.clone(),
         });
     }
 
-    fn on_looked(
+    fn on_pair_analyzed(
         &mut self,
         pair: &PairFiles,
         hash: u16,
-        result: Result<crate::Finding, Trouble>,
-        took: Duration,
+        result: Result<crate::Detection, AnalysisError>,
+        elapsed: Duration,
     ) {
-        self.tally.pairs += 1;
+        self.totals.pairs += 1;
         let threshold = self
             .settings
-            .values
+            .overrides
             .min_confidence
             .unwrap_or(self.config.alert.min_confidence);
-        let (alert, trouble, message) = match result {
-            Ok(finding) => {
-                let alert = policy::alert(pair, hash, &finding, threshold);
+        let (alert, error, message) = match result {
+            Ok(detection) => {
+                let alert = policy::alert(pair, hash, &detection, threshold);
                 log::info!(
                     "{}: {}, confidence {:.2}, {} ms{}",
                     pair.name,
-                    if finding.changed {
+                    if detection.changed {
                         "changed"
                     } else {
                         "not changed"
                     },
-                    finding.confidence,
-                    took.as_millis(),
+                    detection.confidence,
+                    elapsed.as_millis(),
                     if alert.is_some() { ", alert" } else { "" }
                 );
                 (alert, None, alert.map(Message::Alert))
             }
-            Err(trouble) => {
-                log::warn!("{}: {trouble}", pair.name);
-                let message = policy::fault(pair, &trouble);
-                (None, Some(trouble), Some(message))
+            Err(error) => {
+                log::warn!("{}: {error}", pair.name);
+                let message = policy::fault(pair, &error);
+                (None, Some(error), Some(message))
             }
         };
-        self.tally.alerts += u32::from(alert.is_some());
-        self.tally.faults += u32::from(trouble.is_some());
+        self.totals.alerts += u32::from(alert.is_some());
+        self.totals.faults += u32::from(error.is_some());
         if let Err(error) = self
             .journal
-            .decide(&pair.name, pair.stamp, message.as_ref())
+            .decide(&pair.name, pair.version, message.as_ref())
         {
             // Better sent without a record, and perhaps again after a restart, than not at all.
             log::error!("journal: {error}");
             if let Some(message) = message {
-                self.outgoing.part(message);
+                self.reply_queue.push(message);
             }
         }
-        (self.observer)(HostEvent::Looked {
+        (self.observer)(HostEvent::PairAnalyzed {
             name: pair.name.clone(),
             alert,
-            trouble,
-            took,
+            error,
+            elapsed,
         });
     }
 
     /// Gives the link what waits for it, alerts and faults first.
-    fn hand_over(&mut self) {
+    fn flush_to_link(&mut self) {
         while let Some(pending) = self.journal.pending().first() {
             let now = self.now();
             match self.endpoint.send(&pending.message, now) {
@@ -440,25 +419,25 @@ impl Host {
                 return;
             }
         }
-        while let Some(entry) = self.outgoing.first() {
-            if self.endpoint.waiting() + ALERT_ROOM >= deltavlm_link::OUTBOX {
+        while let Some(entry) = self.reply_queue.front() {
+            if self.endpoint.waiting() + MIN_FREE_FOR_ALERTS >= deltavlm_link::OUTBOX {
                 return;
             }
-            let (settles, now) = (entry.settles, self.now());
+            let (completes, now) = (entry.completes, self.now());
             match self.endpoint.send(&entry.message, now) {
                 Ok(_) => {}
                 Err(Refused::QueueFull | Refused::Storage) => return,
                 Err(refused) => log::error!("a reply is not sent: {refused}"),
             }
-            if let Some(id) = settles {
+            if let Some(id) = completes {
                 self.endpoint.accept(id);
             }
-            self.outgoing.done();
+            self.reply_queue.pop();
         }
     }
 
     fn health_interval(&self) -> Duration {
-        match self.settings.values.health_s {
+        match self.settings.overrides.health_s {
             Some(seconds) => Duration::from_secs(u64::from(seconds)),
             None => self.config.health.every,
         }
@@ -479,9 +458,9 @@ impl Host {
             uptime: u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX),
             starts: self.endpoint.starts(),
             model: short_hash(self.model.as_bytes()),
-            pairs: self.tally.pairs,
-            faults: self.tally.faults,
-            alerts: self.tally.alerts,
+            pairs: self.totals.pairs,
+            faults: self.totals.faults,
+            alerts: self.totals.alerts,
             waiting: u16::try_from(self.endpoint.waiting() + self.journal.pending().len())
                 .unwrap_or(u16::MAX),
             disk_free: health::disk_free(&self.config.spool.dir),

@@ -10,7 +10,7 @@ use std::{
 /// Settings that the ground may change.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Values {
+pub(crate) struct SettingOverrides {
     /// Raise alerts from this confidence on.
     pub(crate) min_confidence: Option<f32>,
     /// Seconds between health messages; zero for none.
@@ -21,30 +21,30 @@ pub(crate) struct Values {
 
 /// The settings and the file that keeps them.
 #[derive(Debug)]
-pub(crate) struct Settings {
+pub(crate) struct GroundSettings {
     path: PathBuf,
-    pub(crate) values: Values,
+    pub(crate) overrides: SettingOverrides,
 }
 
-impl Settings {
+impl GroundSettings {
     /// Reads the file; one that is absent or damaged leaves the configuration in force.
     pub(crate) fn open(path: &Path) -> Self {
-        let values = std::fs::read(path)
+        let overrides = std::fs::read(path)
             .ok()
             .and_then(|content| serde_json::from_slice(&content).ok())
             .unwrap_or_default();
         Self {
             path: path.to_owned(),
-            values,
+            overrides,
         }
     }
 
     /// Changes the settings, on disk first.
-    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Values)) -> io::Result<()> {
-        let mut values = self.values;
-        change(&mut values);
-        disk::replace(&self.path, &serde_json::to_vec(&values)?)?;
-        self.values = values;
+    pub(crate) fn update(&mut self, update: impl FnOnce(&mut SettingOverrides)) -> io::Result<()> {
+        let mut overrides = self.overrides;
+        update(&mut overrides);
+        disk::replace(&self.path, &serde_json::to_vec(&overrides)?)?;
+        self.overrides = overrides;
         Ok(())
     }
 }
@@ -57,12 +57,15 @@ mod tests {
     fn a_setting_survives_and_damage_falls_back_to_none() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("settings.json");
-        let mut settings = Settings::open(&path);
+        let mut settings = GroundSettings::open(&path);
         settings
-            .change(|values| values.health_s = Some(60))
+            .update(|overrides| overrides.health_s = Some(60))
             .unwrap();
-        assert_eq!(Settings::open(&path).values.health_s, Some(60));
+        assert_eq!(GroundSettings::open(&path).overrides.health_s, Some(60));
         std::fs::write(&path, "{\"health_s\":").unwrap();
-        assert_eq!(Settings::open(&path).values, Values::default());
+        assert_eq!(
+            GroundSettings::open(&path).overrides,
+            SettingOverrides::default()
+        );
     }
 }

@@ -7,7 +7,7 @@
 
 use crate::{
     config::{Pattern, WatchConfig},
-    pair::{FileStamp, PairFiles, Stamp},
+    pair_files::{FileFingerprint, PairFiles, PairVersion},
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,27 +19,27 @@ use std::{
 #[derive(Debug)]
 pub struct Watcher {
     config: WatchConfig,
-    sightings: HashMap<PathBuf, Sighting>,
+    observations: HashMap<PathBuf, Observation>,
     /// What was handed out last under each name.
-    done: HashMap<String, Stamp>,
+    handled: HashMap<String, PairVersion>,
     /// The name that each tile number was first used for.
     names: HashMap<u32, String>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Sighting {
-    stamp: FileStamp,
+struct Observation {
+    version: FileFingerprint,
     since: Instant,
 }
 
 impl Watcher {
-    /// A watcher that leaves out the pairs in `done`.
+    /// A watcher that leaves out the pairs in `handled`.
     #[must_use]
-    pub fn new(config: WatchConfig, done: HashMap<String, Stamp>) -> Self {
+    pub fn new(config: WatchConfig, handled: HashMap<String, PairVersion>) -> Self {
         Self {
             config,
-            sightings: HashMap::new(),
-            done,
+            observations: HashMap::new(),
+            handled,
             names: HashMap::new(),
         }
     }
@@ -51,33 +51,33 @@ impl Watcher {
     pub fn scan(&mut self, now: Instant) -> Vec<PairFiles> {
         let before = list(&self.config.before);
         let after = list(&self.config.after);
-        self.sightings.retain(|path, _| {
+        self.observations.retain(|path, _| {
             before
                 .values()
                 .chain(after.values())
                 .any(|(seen, _)| seen == path)
         });
         let mut ready = Vec::new();
-        for (name, (path, stamp)) in after {
-            let waited = self.unchanged_for(&path, stamp, now);
+        for (name, (path, version)) in after {
+            let waited = self.unchanged_for(&path, version, now);
             let earlier = before.get(&name);
             let is_ready = match earlier {
-                Some((path, stamp)) => {
-                    self.unchanged_for(path, *stamp, now).min(waited) >= self.config.settle
+                Some((path, version)) => {
+                    self.unchanged_for(path, *version, now).min(waited) >= self.config.settle
                 }
                 None => waited >= self.config.missing_after,
             };
             let pair = PairFiles {
-                stamp: Stamp {
-                    before: earlier.map(|(_, stamp)| *stamp),
-                    after: stamp,
+                version: PairVersion {
+                    before: earlier.map(|(_, version)| *version),
+                    after: version,
                 },
                 before: earlier.map(|(path, _)| path.clone()),
                 after: path,
                 name,
             };
-            if is_ready && self.done.get(&pair.name) != Some(&pair.stamp) {
-                self.done.insert(pair.name.clone(), pair.stamp);
+            if is_ready && self.handled.get(&pair.name) != Some(&pair.version) {
+                self.handled.insert(pair.name.clone(), pair.version);
                 let first = self
                     .names
                     .entry(pair.tile())
@@ -94,16 +94,16 @@ impl Watcher {
 
     /// The pair of a tile, whether it was looked at before or not.
     #[must_use]
-    pub fn find(&self, tile: u32) -> Option<PairFiles> {
+    pub fn find_tile(&self, tile: u32) -> Option<PairFiles> {
         let before = list(&self.config.before);
         list(&self.config.after)
             .into_iter()
-            .find_map(|(name, (after, stamp))| {
+            .find_map(|(name, (after, version))| {
                 let (path, earlier) = before.get(&name)?;
                 let pair = PairFiles {
-                    stamp: Stamp {
+                    version: PairVersion {
                         before: Some(*earlier),
-                        after: stamp,
+                        after: version,
                     },
                     before: Some(path.clone()),
                     after,
@@ -113,22 +113,28 @@ impl Watcher {
             })
     }
 
-    fn unchanged_for(&mut self, path: &Path, stamp: FileStamp, now: Instant) -> Duration {
-        let sighting = self
-            .sightings
+    fn unchanged_for(&mut self, path: &Path, version: FileFingerprint, now: Instant) -> Duration {
+        let observation = self
+            .observations
             .entry(path.to_owned())
             .and_modify(|seen| {
-                if seen.stamp != stamp {
-                    *seen = Sighting { stamp, since: now };
+                if seen.version != version {
+                    *seen = Observation {
+                        version,
+                        since: now,
+                    };
                 }
             })
-            .or_insert(Sighting { stamp, since: now });
-        now.saturating_duration_since(sighting.since)
+            .or_insert(Observation {
+                version,
+                since: now,
+            });
+        now.saturating_duration_since(observation.since)
     }
 }
 
 /// The files of a pattern by tile name. A folder that cannot be read has none at present.
-fn list(pattern: &Pattern) -> BTreeMap<String, (PathBuf, FileStamp)> {
+fn list(pattern: &Pattern) -> BTreeMap<String, (PathBuf, FileFingerprint)> {
     let Ok(entries) = std::fs::read_dir(&pattern.dir) else {
         return BTreeMap::new();
     };
@@ -143,7 +149,10 @@ fn list(pattern: &Pattern) -> BTreeMap<String, (PathBuf, FileStamp)> {
             continue;
         };
         if metadata.is_file() {
-            found.insert(tile.to_owned(), (entry.path(), FileStamp::of(&metadata)));
+            found.insert(
+                tile.to_owned(),
+                (entry.path(), FileFingerprint::of(&metadata)),
+            );
         }
     }
     found
@@ -175,7 +184,7 @@ mod tests {
             fs::write(self.dir.path().join(file), content).unwrap();
         }
 
-        fn watcher(&self, done: HashMap<String, Stamp>) -> Watcher {
+        fn watcher(&self, handled: HashMap<String, PairVersion>) -> Watcher {
             let pattern = |date| Pattern::new(date, self.dir.path()).unwrap();
             let config = WatchConfig {
                 before: pattern("before"),
@@ -184,7 +193,7 @@ mod tests {
                 settle: Duration::from_secs(2),
                 missing_after: Duration::from_secs(60),
             };
-            Watcher::new(config, done)
+            Watcher::new(config, handled)
         }
 
         fn at(&self, seconds: u64) -> Instant {
@@ -212,7 +221,10 @@ mod tests {
         let ready = watcher.scan(folders.at(5));
         assert_eq!(names(&ready), ["a"]);
         assert!(watcher.scan(folders.at(60)).is_empty());
-        assert_eq!(watcher.find(tile_of("a")).unwrap().after, ready[0].after);
+        assert_eq!(
+            watcher.find_tile(tile_of("a")).unwrap().after,
+            ready[0].after
+        );
     }
 
     #[test]
@@ -223,8 +235,8 @@ mod tests {
         let mut watcher = folders.watcher(HashMap::new());
         watcher.scan(folders.at(0));
         let ready = watcher.scan(folders.at(2));
-        let done = HashMap::from([("a".to_owned(), ready[0].stamp)]);
-        let mut restarted = folders.watcher(done);
+        let handled = HashMap::from([("a".to_owned(), ready[0].version)]);
+        let mut restarted = folders.watcher(handled);
         restarted.scan(folders.at(0));
         assert!(restarted.scan(folders.at(10)).is_empty());
         folders.write("after/a.png", "new pass");

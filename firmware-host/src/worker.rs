@@ -3,11 +3,11 @@
 //! Questions from the ground and new pairs take turns, so neither can starve the other.
 
 use crate::{
-    analyst::{Analyst, Finding, Question, Trouble, pair_hash},
-    chips,
+    analyzer::{AnalysisError, Analyzer, Detection, Question, pair_hash},
     config::WatchConfig,
     dialogue::Dialogues,
-    pair::{PairFiles, Stamp},
+    pair_files::{PairFiles, PairVersion},
+    preview,
     watch::Watcher,
 };
 use deltavlm_imaging::DecodeOptions;
@@ -22,43 +22,43 @@ use std::{
 };
 
 /// A model that cannot be opened is tried again after this long: its files may be replaced.
-const REOPEN_AFTER: Duration = Duration::from_secs(60);
+const MODEL_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Opens the model; called again when it failed.
-pub type OpenAnalyst = Box<dyn FnMut() -> Result<Box<dyn Analyst>, Trouble> + Send>;
+pub type OpenModel = Box<dyn FnMut() -> Result<Box<dyn Analyzer>, AnalysisError> + Send>;
 
 /// What the service wants done. The id is that of the message it came in.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "a handful are alive at a time")]
 pub(crate) enum Task {
     Ask(MessageId, Query),
-    Chip(MessageId, ChipRequest),
+    Preview(MessageId, ChipRequest),
 }
 
 /// What the worker has done.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "a handful are alive at a time")]
-pub(crate) enum Report {
+pub(crate) enum WorkerEvent {
     /// The model is open, under this name.
-    Ready { model: String },
+    ModelReady { model: String },
     /// The model cannot be opened.
-    Broken(Trouble),
+    ModelUnavailable(AnalysisError),
     /// A new pair was looked at.
-    Looked {
+    PairAnalyzed {
         pair: PairFiles,
         hash: u16,
-        result: Result<Finding, Trouble>,
-        took: Duration,
+        result: Result<Detection, AnalysisError>,
+        elapsed: Duration,
     },
     /// A question was answered or refused.
-    Answered {
+    QueryAnswered {
         id: MessageId,
         query: Query,
         result: Result<Answer, RefusalReason>,
-        took: Duration,
+        elapsed: Duration,
     },
     /// A picture was cut into parts.
-    Chipped {
+    PreviewReady {
         id: MessageId,
         request: ChipRequest,
         result: Result<Vec<Chip>, RefusalReason>,
@@ -67,37 +67,37 @@ pub(crate) enum Report {
 
 /// The worker's state; [`run`](Worker::run) is its thread.
 pub(crate) struct Worker {
-    open: OpenAnalyst,
-    analyst: Option<Box<dyn Analyst>>,
+    open: OpenModel,
+    analyzer: Option<Box<dyn Analyzer>>,
     open_at: Instant,
     watcher: Watcher,
     poll: Duration,
     scan_at: Instant,
     pairs: VecDeque<PairFiles>,
     dialogues: Dialogues,
-    reports: Sender<Report>,
+    events: Sender<WorkerEvent>,
     decode: DecodeOptions,
 }
 
 impl Worker {
     pub(crate) fn new(
-        open: OpenAnalyst,
+        open: OpenModel,
         config: WatchConfig,
-        done: HashMap<String, Stamp>,
-        reports: Sender<Report>,
+        done: HashMap<String, PairVersion>,
+        events: Sender<WorkerEvent>,
         decode: DecodeOptions,
     ) -> Self {
         let now = Instant::now();
         Self {
             open,
-            analyst: None,
+            analyzer: None,
             open_at: now,
             poll: config.poll,
             watcher: Watcher::new(config, done),
             scan_at: now,
             pairs: VecDeque::new(),
             dialogues: Dialogues::default(),
-            reports,
+            events,
             decode,
         }
     }
@@ -106,7 +106,7 @@ impl Worker {
     pub(crate) fn run(mut self, tasks: &Receiver<Task>) {
         loop {
             self.open_model();
-            let wait = if self.pairs.is_empty() || self.analyst.is_none() {
+            let wait = if self.pairs.is_empty() || self.analyzer.is_none() {
                 self.scan_at
                     .saturating_duration_since(Instant::now())
                     .min(self.poll)
@@ -115,7 +115,7 @@ impl Worker {
             };
             let still_there = match tasks.recv_timeout(wait) {
                 Ok(Task::Ask(id, query)) => self.answer(id, query),
-                Ok(Task::Chip(id, request)) => self.cut(id, request),
+                Ok(Task::Preview(id, request)) => self.render_preview(id, request),
                 Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => false,
             };
@@ -126,22 +126,22 @@ impl Worker {
     }
 
     fn open_model(&mut self) {
-        if self.analyst.is_some() || Instant::now() < self.open_at {
+        if self.analyzer.is_some() || Instant::now() < self.open_at {
             return;
         }
-        let report = match (self.open)() {
-            Ok(analyst) => {
-                let model = analyst.model().to_owned();
-                self.analyst = Some(analyst);
-                Report::Ready { model }
+        let event = match (self.open)() {
+            Ok(analyzer) => {
+                let model = analyzer.model().to_owned();
+                self.analyzer = Some(analyzer);
+                WorkerEvent::ModelReady { model }
             }
-            Err(trouble) => {
-                self.open_at = Instant::now() + REOPEN_AFTER;
-                Report::Broken(trouble)
+            Err(error) => {
+                self.open_at = Instant::now() + MODEL_RETRY_INTERVAL;
+                WorkerEvent::ModelUnavailable(error)
             }
         };
         // A service that is gone is noticed in the loop.
-        let _ = self.reports.send(report);
+        let _ = self.events.send(event);
     }
 
     /// Looks for new pairs when it is time to, and at one of them. False when nobody listens.
@@ -151,7 +151,7 @@ impl Worker {
             self.pairs.extend(self.watcher.scan(now));
             self.scan_at = now + self.poll;
         }
-        let Some(analyst) = &mut self.analyst else {
+        let Some(analyzer) = &mut self.analyzer else {
             return true;
         };
         let Some(pair) = self.pairs.pop_front() else {
@@ -159,13 +159,13 @@ impl Worker {
         };
         let started = Instant::now();
         let hash = pair_hash(&pair);
-        let result = analyst.look(&pair);
-        self.reports
-            .send(Report::Looked {
+        let result = analyzer.detect(&pair);
+        self.events
+            .send(WorkerEvent::PairAnalyzed {
                 pair,
                 hash,
                 result,
-                took: started.elapsed(),
+                elapsed: started.elapsed(),
             })
             .is_ok()
     }
@@ -173,21 +173,21 @@ impl Worker {
     fn answer(&mut self, id: MessageId, query: Query) -> bool {
         let started = Instant::now();
         let result = self.try_answer(&query);
-        self.reports
-            .send(Report::Answered {
+        self.events
+            .send(WorkerEvent::QueryAnswered {
                 id,
                 query,
                 result,
-                took: started.elapsed(),
+                elapsed: started.elapsed(),
             })
             .is_ok()
     }
 
     fn try_answer(&mut self, query: &Query) -> Result<Answer, RefusalReason> {
-        let analyst = self.analyst.as_mut().ok_or(RefusalReason::Failed)?;
+        let analyzer = self.analyzer.as_mut().ok_or(RefusalReason::Failed)?;
         let pair = self
             .watcher
-            .find(query.tile)
+            .find_tile(query.tile)
             .ok_or(RefusalReason::UnknownTarget)?;
         let history = match &query.instruction {
             Instruction::FollowUp { after, .. } => self
@@ -197,8 +197,8 @@ impl Worker {
             _ => Vec::new(),
         };
         let question = question(&query.instruction, &history).ok_or(RefusalReason::Unsupported)?;
-        let reply = analyst.ask(&pair, &question).map_err(|trouble| {
-            log::warn!("query {} about {}: {trouble}", query.id, pair.name);
+        let reply = analyzer.ask(&pair, &question).map_err(|error| {
+            log::warn!("query {} about {}: {error}", query.id, pair.name);
             RefusalReason::Failed
         })?;
         let mut turns = history;
@@ -206,7 +206,7 @@ impl Worker {
         self.dialogues.remember(query.id, query.tile, turns);
         let source = Source {
             pair: pair_hash(&pair),
-            model: short_hash(analyst.model().as_bytes()),
+            model: short_hash(analyzer.model().as_bytes()),
             prompt: short_hash(reply.prompt.as_bytes()),
         };
         Ok(Answer {
@@ -216,14 +216,14 @@ impl Worker {
         })
     }
 
-    fn cut(&mut self, id: MessageId, request: ChipRequest) -> bool {
+    fn render_preview(&mut self, id: MessageId, request: ChipRequest) -> bool {
         let pair = self
             .watcher
-            .find(request.tile)
+            .find_tile(request.tile)
             .ok_or(RefusalReason::UnknownTarget);
-        let result = pair.and_then(|pair| chips::chips(&request, &pair, &self.decode));
-        self.reports
-            .send(Report::Chipped {
+        let result = pair.and_then(|pair| preview::render_previews(&request, &pair, &self.decode));
+        self.events
+            .send(WorkerEvent::PreviewReady {
                 id,
                 request,
                 result,

@@ -4,7 +4,7 @@ mod common;
 
 use common::{host_config, listen, station};
 use deltavlm_carrier::{Address, tile_number};
-use deltavlm_host::{Analyst, Config, Host, HostEvent, ModelAnalyst};
+use deltavlm_host::{Analyzer, Config, Host, HostEvent, ModelAnalyzer};
 use deltavlm_link::message::{FaultReason, Message};
 use image::{ExtendedColorType, ImageEncoder, RgbImage, codecs::png::PngEncoder};
 use std::{
@@ -168,16 +168,15 @@ fn each_broken_pair_is_reported_once_with_its_reason_and_the_good_ones_get_throu
     let stop = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&stop);
     let model = config.model.clone();
-    let open =
-        Box::new(move || ModelAnalyst::open(&model).map(|open| Box::new(open) as Box<dyn Analyst>));
+    let open = Box::new(move || {
+        ModelAnalyzer::open(&model).map(|open| Box::new(open) as Box<dyn Analyzer>)
+    });
     let (good_ones, looked) = channel();
     let host = thread::spawn(move || {
         let mut host = Host::start(config, open).unwrap();
         host.observe(move |event| {
-            if let HostEvent::Looked {
-                name,
-                trouble: None,
-                ..
+            if let HostEvent::PairAnalyzed {
+                name, error: None, ..
             } = event
             {
                 good_ones.send(name).unwrap();
@@ -265,8 +264,9 @@ fn a_damaged_bundle_is_reported_once_and_the_board_still_answers() {
     let stop = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&stop);
     let model = config.model.clone();
-    let open =
-        Box::new(move || ModelAnalyst::open(&model).map(|open| Box::new(open) as Box<dyn Analyst>));
+    let open = Box::new(move || {
+        ModelAnalyzer::open(&model).map(|open| Box::new(open) as Box<dyn Analyzer>)
+    });
     let host = thread::spawn(move || Host::start(config, open).unwrap().run(&raised));
     let mut ground = station(&dir.path().join("ground"), address("tcp"));
     let first = listen(&mut ground, Duration::from_secs(30), |messages| {

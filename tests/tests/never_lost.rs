@@ -3,10 +3,10 @@
 
 mod common;
 
-use common::{PixelAnalyst, host_config, listen, photograph, station};
+use common::{PixelAnalyzer, host_config, listen, photograph, station};
 use deltavlm_carrier::Address;
 use deltavlm_demo::radio::{Radio, Weather};
-use deltavlm_host::{Analyst, Config, Host};
+use deltavlm_host::{Analyzer, Config, Host};
 use deltavlm_link::message::Message;
 use std::{
     collections::BTreeMap,
@@ -26,7 +26,7 @@ fn the_on_board_program_as_a_process() {
         return;
     };
     let config = Config::read(&Path::new(&dir).join("host.toml")).unwrap();
-    let open = Box::new(|| Ok(Box::new(PixelAnalyst) as Box<dyn Analyst>));
+    let open = Box::new(|| Ok(Box::new(PixelAnalyzer) as Box<dyn Analyzer>));
     Host::start(config, open)
         .unwrap()
         .run(&AtomicBool::new(false));

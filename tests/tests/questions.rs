@@ -3,10 +3,10 @@
 
 mod common;
 
-use common::{PixelAnalyst, host_config, listen, photograph, station};
+use common::{PixelAnalyzer, host_config, listen, photograph, station};
 use deltavlm_carrier::Address;
-use deltavlm_ground::{StationEvent, Station, queries::PendingQuery};
-use deltavlm_host::{Analyst, Config, Host};
+use deltavlm_ground::{Station, StationEvent, queries::PendingQuery};
+use deltavlm_host::{Analyzer, Config, Host};
 use deltavlm_link::message::{
     AnswerBody, Confidence, Instruction, Message, RefusalReason, Setting, short_hash,
 };
@@ -47,7 +47,7 @@ impl Board {
         let stop = Arc::new(AtomicBool::new(false));
         let raised = Arc::clone(&stop);
         let thread = thread::spawn(move || {
-            let open = Box::new(|| Ok(Box::new(PixelAnalyst) as Box<dyn Analyst>));
+            let open = Box::new(|| Ok(Box::new(PixelAnalyzer) as Box<dyn Analyzer>));
             Host::start(config, open).unwrap().run(&raised);
         });
         Self {

@@ -86,7 +86,7 @@ fn head(story: &Story) -> String {
 }
 
 fn article(chapter: &Chapter) -> io::Result<String> {
-    let badge = match (alert(chapter), &chapter.trouble) {
+    let badge = match (alert(chapter), &chapter.error) {
         (Some(alert), _) => format!(
             "<span class=\"badge changed\">changed</span>{}",
             confidence(alert.confidence)
@@ -124,7 +124,7 @@ fn facts(chapter: &Chapter) -> String {
         format!("<div><b>{millis:.0} ms</b> on board from file to finding</div>")
     });
     let Some((alert, arrival)) = alert(chapter).zip(chapter.alert.as_ref()) else {
-        let reason = chapter.trouble.as_deref().unwrap_or("nothing was sent");
+        let reason = chapter.error.as_deref().unwrap_or("nothing was sent");
         return format!("<div>{}</div>{looked}", escape(reason));
     };
     format!(

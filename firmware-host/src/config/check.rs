@@ -1,7 +1,7 @@
 //! Comparing a configuration with the machine: what is there, what can be written, what opens.
 
 use super::{Config, Draft, LinkConfig, ModelConfig, Problem, SpoolConfig, WatchConfig};
-use crate::ModelAnalyst;
+use crate::ModelAnalyzer;
 use deltavlm_carrier::{Address, SharedKey};
 use std::{fs, path::Path};
 
@@ -71,8 +71,8 @@ fn model(config: &ModelConfig, problems: &mut Vec<Problem>) {
         let message = format!("{library}: no such file; install ONNX Runtime or drop the key");
         problems.push(Problem::error("model.ort_library", message));
     }
-    if let Err(trouble) = ModelAnalyst::open(config) {
-        problems.push(Problem::error("model.bundle", trouble.message));
+    if let Err(error) = ModelAnalyzer::open(config) {
+        problems.push(Problem::error("model.bundle", error.message));
     }
 }
 

@@ -1,13 +1,13 @@
 use super::*;
-use crate::pair::FileStamp;
+use crate::pair_files::FileFingerprint;
 use deltavlm_link::message::{Alert, Confidence, Grid9};
 
-fn stamp(n: u64) -> Stamp {
-    let file = FileStamp {
+fn version(n: u64) -> PairVersion {
+    let file = FileFingerprint {
         bytes: n,
         modified_ns: 1_700_000_000_000_000_000,
     };
-    Stamp {
+    PairVersion {
         before: Some(file),
         after: file,
     }
@@ -39,16 +39,16 @@ fn what_was_decided_and_not_handed_over_waits_again_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal");
     let mut journal = Journal::open(&path).unwrap();
-    journal.decide("a", stamp(1), Some(&alert(1))).unwrap();
-    journal.decide("b", stamp(2), None).unwrap();
-    journal.decide("c", stamp(3), Some(&alert(3))).unwrap();
+    journal.decide("a", version(1), Some(&alert(1))).unwrap();
+    journal.decide("b", version(2), None).unwrap();
+    journal.decide("c", version(3), Some(&alert(3))).unwrap();
     journal.handed_over().unwrap();
     for _ in 0..3 {
         journal = Journal::open(&path).unwrap();
         assert_eq!(pending(&journal), ["c"]);
         assert_eq!(journal.pending()[0].message, alert(3));
-        assert_eq!(journal.done().len(), 3);
-        assert_eq!(journal.done()["b"], stamp(2));
+        assert_eq!(journal.decided().len(), 3);
+        assert_eq!(journal.decided()["b"], version(2));
     }
 }
 
@@ -57,18 +57,18 @@ fn a_new_picture_under_an_old_name_waits_on_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal");
     let mut journal = Journal::open(&path).unwrap();
-    journal.decide("a", stamp(1), Some(&alert(1))).unwrap();
-    journal.decide("a", stamp(2), Some(&alert(2))).unwrap();
+    journal.decide("a", version(1), Some(&alert(1))).unwrap();
+    journal.decide("a", version(2), Some(&alert(2))).unwrap();
     journal.handed_over().unwrap();
     let journal = Journal::open(&path).unwrap();
     assert_eq!(
         journal.pending(),
-        [Pending {
+        [PendingMessage {
             name: "a".to_owned(),
             message: alert(2)
         }]
     );
-    assert_eq!(journal.done()["a"], stamp(2));
+    assert_eq!(journal.decided()["a"], version(2));
 }
 
 /// A power cut may leave any prefix of the last write. Whatever it leaves, every line before
@@ -78,9 +78,9 @@ fn a_cut_at_every_byte_loses_only_the_line_that_it_hit() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal");
     let mut journal = Journal::open(&path).unwrap();
-    journal.decide("a", stamp(1), Some(&alert(1))).unwrap();
+    journal.decide("a", version(1), Some(&alert(1))).unwrap();
     let first = std::fs::read(&path).unwrap().len();
-    journal.decide("b", stamp(2), Some(&alert(2))).unwrap();
+    journal.decide("b", version(2), Some(&alert(2))).unwrap();
     let second = std::fs::read(&path).unwrap().len();
     journal.handed_over().unwrap();
     let whole = std::fs::read(&path).unwrap();
@@ -95,9 +95,9 @@ fn a_cut_at_every_byte_loses_only_the_line_that_it_hit() {
             _ => &["b"],
         };
         assert_eq!(pending(&journal), expected, "cut at {length}");
-        journal.decide("z", stamp(9), None).unwrap();
+        journal.decide("z", version(9), None).unwrap();
         assert!(
-            Journal::open(&path).unwrap().done().contains_key("z"),
+            Journal::open(&path).unwrap().decided().contains_key("z"),
             "cut at {length}"
         );
     }
@@ -109,7 +109,7 @@ fn every_damaged_byte_is_noticed() {
     let path = dir.path().join("journal");
     Journal::open(&path)
         .unwrap()
-        .decide("a", stamp(1), Some(&alert(1)))
+        .decide("a", version(1), Some(&alert(1)))
         .unwrap();
     let good = std::fs::read(&path).unwrap();
     for place in 0..good.len() - 1 {
@@ -118,7 +118,7 @@ fn every_damaged_byte_is_noticed() {
         std::fs::write(&path, &bad).unwrap();
         let journal = Journal::open(&path).unwrap();
         assert!(
-            journal.broken_lines() > 0 && journal.pending().is_empty(),
+            journal.damaged_lines() > 0 && journal.pending().is_empty(),
             "byte {place}"
         );
     }
@@ -129,10 +129,10 @@ fn it_stays_small_however_long_it_is_used() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal");
     let mut journal = Journal::open(&path).unwrap();
-    journal.bytes = SLACK;
+    journal.bytes = COMPACT_AFTER_BYTES;
     for n in 0..4 {
-        journal.decide("a", stamp(n), None).unwrap();
+        journal.decide("a", version(n), None).unwrap();
     }
     assert!(journal.bytes < 1000, "{} bytes", journal.bytes);
-    assert_eq!(Journal::open(&path).unwrap().done()["a"], stamp(3));
+    assert_eq!(Journal::open(&path).unwrap().decided()["a"], version(3));
 }

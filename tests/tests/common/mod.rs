@@ -3,10 +3,10 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use deltavlm_carrier::{Address, SharedKey};
-use deltavlm_ground::{StationEvent, Station};
+use deltavlm_ground::{Station, StationEvent};
 use deltavlm_host::{
-    Analyst, Finding, PairFiles, Trouble,
-    analyst::{Question, Reply},
+    AnalysisError, Analyzer, Detection, PairFiles,
+    analyzer::{AnalyzedAnswer, Question},
 };
 use deltavlm_imaging::{DecodeOptions, Image};
 use deltavlm_link::message::{AnswerBody, Confidence, FaultReason, Grid9, Message};
@@ -19,30 +19,30 @@ use std::{
 
 /// Says "changed" when a pixel differs. It stands in for the model where a test is about
 /// everything but the model, and takes about as long.
-pub(crate) struct PixelAnalyst;
+pub(crate) struct PixelAnalyzer;
 
-impl Analyst for PixelAnalyst {
+impl Analyzer for PixelAnalyzer {
     fn model(&self) -> &str {
         "pixels"
     }
 
-    fn look(&mut self, pair: &PairFiles) -> Result<Finding, Trouble> {
+    fn detect(&mut self, pair: &PairFiles) -> Result<Detection, AnalysisError> {
         thread::sleep(Duration::from_millis(20));
         let open = |path: &Path| {
-            Image::open(path, &DecodeOptions::default()).map_err(|error| Trouble {
+            Image::open(path, &DecodeOptions::default()).map_err(|error| AnalysisError {
                 reason: FaultReason::Unreadable,
                 detail: pair.name.clone(),
                 message: error.to_string(),
             })
         };
-        let missing = || Trouble {
+        let missing = || AnalysisError {
             reason: FaultReason::Missing,
             detail: pair.name.clone(),
             message: "no before-picture".to_owned(),
         };
         let before = open(pair.before.as_deref().ok_or_else(missing)?)?;
         let after = open(&pair.after)?;
-        Ok(Finding {
+        Ok(Detection {
             changed: before.rgb() != after.rgb(),
             confidence: 0.9,
             roads: 0,
@@ -52,12 +52,16 @@ impl Analyst for PixelAnalyst {
         })
     }
 
-    fn ask(&mut self, pair: &PairFiles, question: &Question) -> Result<Reply, Trouble> {
-        let finding = self.look(pair)?;
-        let confidence = Confidence::from_fraction(finding.confidence);
-        Ok(Reply {
+    fn ask(
+        &mut self,
+        pair: &PairFiles,
+        question: &Question,
+    ) -> Result<AnalyzedAnswer, AnalysisError> {
+        let detection = self.detect(pair)?;
+        let confidence = Confidence::from_fraction(detection.confidence);
+        Ok(AnalyzedAnswer {
             body: AnswerBody::Classify {
-                changed: finding.changed,
+                changed: detection.changed,
                 confidence,
             },
             prompt: format!("{question:?}"),

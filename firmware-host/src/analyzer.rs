@@ -1,12 +1,12 @@
 //! What is asked of a pair, what comes back, and the seam behind which the model sits.
 
-use crate::pair::PairFiles;
+use crate::pair_files::PairFiles;
 use deltavlm_link::message::{AnswerBody, FaultReason, Grid9};
 use sha2::{Digest, Sha256};
 use std::{fs::File, io, path::Path};
 
 /// Says what has changed in a pair. The model is one; tests use another.
-pub trait Analyst: Send {
+pub trait Analyzer: Send {
     /// Names the model in every answer.
     fn model(&self) -> &str;
 
@@ -14,18 +14,22 @@ pub trait Analyst: Send {
     ///
     /// # Errors
     /// The pair or the model cannot be used.
-    fn look(&mut self, pair: &PairFiles) -> Result<Finding, Trouble>;
+    fn detect(&mut self, pair: &PairFiles) -> Result<Detection, AnalysisError>;
 
     /// Answers a question about a pair.
     ///
     /// # Errors
     /// The pair or the model cannot be used.
-    fn ask(&mut self, pair: &PairFiles, question: &Question) -> Result<Reply, Trouble>;
+    fn ask(
+        &mut self,
+        pair: &PairFiles,
+        question: &Question,
+    ) -> Result<AnalyzedAnswer, AnalysisError>;
 }
 
 /// What the model sees in a new pair.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Finding {
+pub struct Detection {
     /// Whether there is a change.
     pub changed: bool,
     /// How sure the model is of that.
@@ -40,7 +44,7 @@ pub struct Finding {
     pub buildings_grid: Grid9,
 }
 
-impl Finding {
+impl Detection {
     /// No change, with that confidence.
     #[must_use]
     pub fn unchanged(confidence: f32) -> Self {
@@ -79,7 +83,7 @@ pub enum Question {
 
 /// An answer, for the air and for the dialogue that may follow.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Reply {
+pub struct AnalyzedAnswer {
     /// What travels.
     pub body: AnswerBody,
     /// The question as the model read it.
@@ -91,7 +95,7 @@ pub struct Reply {
 /// Why there is no finding and no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct Trouble {
+pub struct AnalysisError {
     /// What the ground is told.
     pub reason: FaultReason,
     /// A few words for the ground: a file, a size.

@@ -14,7 +14,7 @@ pub struct PairFiles {
     /// The later picture.
     pub after: PathBuf,
     /// What tells this pair from a later one of the same name.
-    pub stamp: Stamp,
+    pub version: PairVersion,
 }
 
 impl PairFiles {
@@ -27,29 +27,29 @@ impl PairFiles {
     /// When the later picture was written, in seconds of the board's time scale.
     #[must_use]
     pub fn time(&self) -> u32 {
-        u32::try_from(self.stamp.after.modified_ns / 1_000_000_000).unwrap_or(0)
+        u32::try_from(self.version.after.modified_ns / 1_000_000_000).unwrap_or(0)
     }
 }
 
 /// Size and time of change of a pair's files: a new picture under an old name differs in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stamp {
+pub struct PairVersion {
     /// Of the earlier picture.
-    pub before: Option<FileStamp>,
+    pub before: Option<FileFingerprint>,
     /// Of the later picture.
-    pub after: FileStamp,
+    pub after: FileFingerprint,
 }
 
 /// Size and time of change of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileStamp {
+pub struct FileFingerprint {
     /// Size in bytes.
     pub bytes: u64,
     /// Time of change in nanoseconds since 1970, by the board's clock.
     pub modified_ns: i64,
 }
 
-impl FileStamp {
+impl FileFingerprint {
     pub(crate) fn of(metadata: &Metadata) -> Self {
         let modified_ns = metadata.mtime().saturating_mul(1_000_000_000);
         Self {

@@ -1,27 +1,27 @@
 //! Pictures for the ground, small ones first.
 
-use crate::pair::PairFiles;
+use crate::pair_files::PairFiles;
 use deltavlm_imaging::{DecodeOptions, Image};
 use deltavlm_link::message::{CHIP_DATA, Chip, ChipFormat, ChipRequest, Picture, RefusalReason};
 use image::{DynamicImage, RgbImage, codecs::jpeg::JpegEncoder, imageops::FilterType};
 
 /// The finest level: 256 pixels a side.
-pub const FINEST: u8 = 3;
+pub const MAX_LEVEL: u8 = 3;
 /// Where JPEG still shows houses and roads and no byte is wasted.
-const QUALITY: u8 = 40;
+const JPEG_QUALITY: u8 = 40;
 /// Grey values of a difference are stretched by this.
-const STRETCH: u16 = 2;
+const DIFFERENCE_GAIN: u16 = 2;
 
 /// The parts of every level up to the one asked for.
 ///
 /// # Errors
 /// The level is too fine, or the pictures cannot be read.
-pub fn chips(
+pub fn render_previews(
     request: &ChipRequest,
     pair: &PairFiles,
     decode: &DecodeOptions,
 ) -> Result<Vec<Chip>, RefusalReason> {
-    if request.level > FINEST {
+    if request.level > MAX_LEVEL {
         return Err(RefusalReason::TooLarge);
     }
     let open = |path: &std::path::Path| {
@@ -44,7 +44,7 @@ pub fn chips(
             .resize_exact(side, side, FilterType::Triangle)
             .into_rgb8();
         let mut file = Vec::new();
-        JpegEncoder::new_with_quality(&mut file, QUALITY)
+        JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY)
             .encode_image(&small)
             .map_err(|_| RefusalReason::Failed)?;
         split(request, level, &file, &mut parts);
@@ -75,7 +75,7 @@ fn difference(before: &RgbImage, after: &RgbImage) -> Result<RgbImage, RefusalRe
     }
     let mut result = after.clone();
     for (value, earlier) in result.iter_mut().zip(before.iter()) {
-        let stretched = u16::from(value.abs_diff(*earlier)) * STRETCH;
+        let stretched = u16::from(value.abs_diff(*earlier)) * DIFFERENCE_GAIN;
         *value = u8::try_from(stretched).unwrap_or(u8::MAX);
     }
     Ok(result)
@@ -84,7 +84,7 @@ fn difference(before: &RgbImage, after: &RgbImage) -> Result<RgbImage, RefusalRe
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pair::{FileStamp, Stamp};
+    use crate::pair_files::{FileFingerprint, PairVersion};
     use image::Rgb;
 
     fn pair(dir: &std::path::Path, after_size: u32) -> PairFiles {
@@ -96,7 +96,7 @@ mod tests {
             picture.save(&path).unwrap();
             path
         };
-        let stamp = FileStamp {
+        let version = FileFingerprint {
             bytes: 0,
             modified_ns: 0,
         };
@@ -104,9 +104,9 @@ mod tests {
             name: "1".to_owned(),
             before: Some(paint("before.png", 128, 10)),
             after: paint("after.png", after_size, 60),
-            stamp: Stamp {
-                before: Some(stamp),
-                after: stamp,
+            version: PairVersion {
+                before: Some(version),
+                after: version,
             },
         }
     }
@@ -125,8 +125,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let pair = pair(dir.path(), 128);
         for picture in [Picture::Before, Picture::After, Picture::Difference] {
-            let parts = chips(&request(picture, FINEST), &pair, &DecodeOptions::default()).unwrap();
-            for level in 0..=FINEST {
+            let parts = render_previews(
+                &request(picture, MAX_LEVEL),
+                &pair,
+                &DecodeOptions::default(),
+            )
+            .unwrap();
+            for level in 0..=MAX_LEVEL {
                 let mut file = Vec::new();
                 for part in parts.iter().filter(|part| part.level == level) {
                     assert_eq!(part.offset as usize, file.len());
@@ -148,9 +153,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let pair = pair(dir.path(), 100);
         let refusal = |picture, level| {
-            chips(&request(picture, level), &pair, &DecodeOptions::default()).unwrap_err()
+            render_previews(&request(picture, level), &pair, &DecodeOptions::default()).unwrap_err()
         };
-        assert_eq!(refusal(Picture::After, FINEST + 1), RefusalReason::TooLarge);
+        assert_eq!(
+            refusal(Picture::After, MAX_LEVEL + 1),
+            RefusalReason::TooLarge
+        );
         assert_eq!(refusal(Picture::Difference, 0), RefusalReason::Failed);
         std::fs::write(&pair.after, b"no picture").unwrap();
         assert_eq!(refusal(Picture::After, 0), RefusalReason::Failed);

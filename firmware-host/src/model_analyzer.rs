@@ -1,9 +1,9 @@
-//! The model as an [`Analyst`]: questions to the runtime, its answers to message bodies.
+//! The model as an [`Analyzer`]: questions to the runtime, its answers to message bodies.
 
 use crate::{
-    analyst::{Analyst, Finding, Question, Reply, Trouble},
+    analyzer::{AnalysisError, AnalyzedAnswer, Analyzer, Detection, Question},
     config::ModelConfig,
-    pair::{PairFiles, Stamp},
+    pair_files::{PairFiles, PairVersion},
 };
 use deltavlm_imaging::{ImageError, ImageFault};
 use deltavlm_link::{
@@ -19,23 +19,23 @@ use std::{
 };
 
 /// Encoded pairs kept for further questions about them.
-const KEPT: usize = 4;
+const MAX_CACHED_PAIRS: usize = 4;
 
 /// The model, opened, with the pairs that were asked about last.
-pub struct ModelAnalyst {
+pub struct ModelAnalyzer {
     model: Model,
     id: String,
     deadline: Duration,
     /// Encoded pairs, the one used last at the end.
-    kept: Vec<(String, Stamp, Pair)>,
+    cache: Vec<(String, PairVersion, Pair)>,
 }
 
-impl ModelAnalyst {
+impl ModelAnalyzer {
     /// Opens the bundle.
     ///
     /// # Errors
     /// The bundle is absent or damaged, no engine can run it, or it does not fit into memory.
-    pub fn open(config: &ModelConfig) -> Result<Self, Trouble> {
+    pub fn open(config: &ModelConfig) -> Result<Self, AnalysisError> {
         let options = Options {
             engine: config.engine.parse().unwrap_or_default(),
             ort_library: config.ort_library.clone(),
@@ -43,7 +43,7 @@ impl ModelAnalyst {
             decode: config.decode_options(),
             ..Options::default()
         };
-        let model = Model::open(&config.bundle, &options).map_err(|error| Trouble {
+        let model = Model::open(&config.bundle, &options).map_err(|error| AnalysisError {
             reason: FaultReason::Inference,
             detail: "the model cannot be opened".to_owned(),
             message: error.to_string(),
@@ -57,7 +57,7 @@ impl ModelAnalyst {
             model,
             id,
             deadline: config.deadline,
-            kept: Vec::new(),
+            cache: Vec::new(),
         })
     }
 
@@ -70,24 +70,29 @@ impl ModelAnalyst {
     }
 
     /// Encodes the pair, or finds it among those kept.
-    fn encoded(&mut self, files: &PairFiles, guard: &Guard) -> Result<Pair, Trouble> {
-        let same =
-            |(name, stamp, _): &(String, Stamp, Pair)| *name == files.name && *stamp == files.stamp;
-        let entry = match self.kept.iter().position(same) {
-            Some(place) => self.kept.remove(place),
-            None => (files.name.clone(), files.stamp, self.encode(files, guard)?),
+    fn encode_cached(&mut self, files: &PairFiles, guard: &Guard) -> Result<Pair, AnalysisError> {
+        let same = |(name, version, _): &(String, PairVersion, Pair)| {
+            *name == files.name && *version == files.version
+        };
+        let entry = match self.cache.iter().position(same) {
+            Some(place) => self.cache.remove(place),
+            None => (
+                files.name.clone(),
+                files.version,
+                self.encode(files, guard)?,
+            ),
         };
         let pair = entry.2.clone();
-        self.kept.push(entry);
-        if self.kept.len() > KEPT {
-            self.kept.remove(0);
+        self.cache.push(entry);
+        if self.cache.len() > MAX_CACHED_PAIRS {
+            self.cache.remove(0);
         }
         Ok(pair)
     }
 
-    fn encode(&mut self, files: &PairFiles, guard: &Guard) -> Result<Pair, Trouble> {
+    fn encode(&mut self, files: &PairFiles, guard: &Guard) -> Result<Pair, AnalysisError> {
         let Some(before) = &files.before else {
-            return Err(Trouble {
+            return Err(AnalysisError {
                 reason: FaultReason::Missing,
                 detail: format!("before {}", files.name),
                 message: format!(
@@ -98,7 +103,7 @@ impl ModelAnalyst {
         };
         self.model
             .pair_within(before, &files.after, guard)
-            .map_err(|error| trouble(&error, files))
+            .map_err(|error| analysis_error(&error, files))
     }
 
     fn answers(
@@ -106,8 +111,8 @@ impl ModelAnalyst {
         files: &PairFiles,
         requests: Vec<Request>,
         guard: &Guard,
-    ) -> Result<Vec<Answer>, Trouble> {
-        let pair = self.encoded(files, guard)?;
+    ) -> Result<Vec<Answer>, AnalysisError> {
+        let pair = self.encode_cached(files, guard)?;
         let requests: Vec<Request> = requests
             .into_iter()
             .map(|request| request.within(guard))
@@ -115,29 +120,29 @@ impl ModelAnalyst {
         let (answers, _) = self
             .model
             .ask_all(&pair, &requests)
-            .map_err(|error| trouble(&error, files))?;
+            .map_err(|error| analysis_error(&error, files))?;
         Ok(answers)
     }
 }
 
-impl Analyst for ModelAnalyst {
+impl Analyzer for ModelAnalyzer {
     fn model(&self) -> &str {
         &self.id
     }
 
-    fn look(&mut self, files: &PairFiles) -> Result<Finding, Trouble> {
+    fn detect(&mut self, files: &PairFiles) -> Result<Detection, AnalysisError> {
         let guard = self.guard();
         let classify = vec![Request::fixed(Instruction::Classify)];
         let answers = self.answers(files, classify, &guard)?;
-        let (changed, confidence) = classified(&answers)?;
+        let (changed, confidence) = classification(&answers)?;
         if !changed {
-            return Ok(Finding::unchanged(confidence));
+            return Ok(Detection::unchanged(confidence));
         }
         let further = [Instruction::Count, Instruction::Localize].map(Request::fixed);
         let answers = self.answers(files, further.into(), &guard)?;
-        let (roads, buildings) = counted(&answers)?;
-        let (roads_grid, buildings_grid, _) = located(&answers)?;
-        Ok(Finding {
+        let (roads, buildings) = counts(&answers)?;
+        let (roads_grid, buildings_grid, _) = location(&answers)?;
+        Ok(Detection {
             changed,
             confidence,
             roads,
@@ -147,7 +152,11 @@ impl Analyst for ModelAnalyst {
         })
     }
 
-    fn ask(&mut self, files: &PairFiles, question: &Question) -> Result<Reply, Trouble> {
+    fn ask(
+        &mut self,
+        files: &PairFiles,
+        question: &Question,
+    ) -> Result<AnalyzedAnswer, AnalysisError> {
         let requests = match question {
             Question::Classify => vec![Request::fixed(Instruction::Classify)],
             Question::Count => vec![Request::fixed(Instruction::Count)],
@@ -178,11 +187,11 @@ impl Analyst for ModelAnalyst {
             .map(|answer| answer.text.as_str())
             .collect::<Vec<_>>()
             .join("; ");
-        Ok(Reply { body, prompt, text })
+        Ok(AnalyzedAnswer { body, prompt, text })
     }
 }
 
-fn body(question: &Question, answers: &[Answer]) -> Result<AnswerBody, Trouble> {
+fn body(question: &Question, answers: &[Answer]) -> Result<AnswerBody, AnalysisError> {
     let confidence = answers.first().map_or(0.0, |answer| answer.confidence);
     let confidence = Confidence::from_fraction(confidence);
     let text = |answers: &[Answer]| {
@@ -190,11 +199,11 @@ fn body(question: &Question, answers: &[Answer]) -> Result<AnswerBody, Trouble> 
     };
     Ok(match question {
         Question::Classify => AnswerBody::Classify {
-            changed: classified(answers)?.0,
+            changed: classification(answers)?.0,
             confidence,
         },
         Question::Count => {
-            let (roads, buildings) = counted(answers)?;
+            let (roads, buildings) = counts(answers)?;
             AnswerBody::Count {
                 roads: clamp(roads),
                 buildings: clamp(buildings),
@@ -202,7 +211,7 @@ fn body(question: &Question, answers: &[Answer]) -> Result<AnswerBody, Trouble> 
             }
         }
         Question::Localize => {
-            let (roads, buildings, expected) = located(answers)?;
+            let (roads, buildings, expected) = location(answers)?;
             AnswerBody::Localize {
                 roads,
                 buildings,
@@ -218,9 +227,9 @@ fn body(question: &Question, answers: &[Answer]) -> Result<AnswerBody, Trouble> 
             confidence,
         },
         Question::Survey => {
-            let (changed, sure) = classified(answers)?;
-            let (roads, buildings) = counted(answers)?;
-            let (roads_grid, buildings_grid, _) = located(answers)?;
+            let (changed, sure) = classification(answers)?;
+            let (roads, buildings) = counts(answers)?;
+            let (roads_grid, buildings_grid, _) = location(answers)?;
             AnswerBody::Survey {
                 changed,
                 confidence: Confidence::from_fraction(sure),
@@ -238,15 +247,15 @@ fn clamp(number: u32) -> u16 {
     u16::try_from(number).unwrap_or(u16::MAX)
 }
 
-fn classified(answers: &[Answer]) -> Result<(bool, f32), Trouble> {
-    find(answers, |answer| match answer.body {
+fn classification(answers: &[Answer]) -> Result<(bool, f32), AnalysisError> {
+    find_body(answers, |answer| match answer.body {
         Body::Classify { changed } => Some((changed, answer.confidence)),
         _ => None,
     })
 }
 
-fn counted(answers: &[Answer]) -> Result<(u32, u32), Trouble> {
-    find(answers, |answer| match answer.body {
+fn counts(answers: &[Answer]) -> Result<(u32, u32), AnalysisError> {
+    find_body(answers, |answer| match answer.body {
         Body::Count {
             roads: Counted { number: roads, .. },
             buildings,
@@ -256,9 +265,9 @@ fn counted(answers: &[Answer]) -> Result<(u32, u32), Trouble> {
 }
 
 /// The cells, and the share of them that the model expects to be right.
-fn located(answers: &[Answer]) -> Result<(Grid9, Grid9, f32), Trouble> {
-    let grid = |located: Located| Grid9::from_bits(located.grid.bits());
-    find(answers, |answer| match answer.body {
+fn location(answers: &[Answer]) -> Result<(Grid9, Grid9, f32), AnalysisError> {
+    let grid = |location: Located| Grid9::from_bits(location.grid.bits());
+    find_body(answers, |answer| match answer.body {
         Body::Localize { roads, buildings } => {
             Some((grid(roads), grid(buildings), answer.confidence))
         }
@@ -266,8 +275,11 @@ fn located(answers: &[Answer]) -> Result<(Grid9, Grid9, f32), Trouble> {
     })
 }
 
-fn find<T>(answers: &[Answer], pick: impl Fn(&Answer) -> Option<T>) -> Result<T, Trouble> {
-    answers.iter().find_map(pick).ok_or_else(|| Trouble {
+fn find_body<T>(
+    answers: &[Answer],
+    pick: impl Fn(&Answer) -> Option<T>,
+) -> Result<T, AnalysisError> {
+    answers.iter().find_map(pick).ok_or_else(|| AnalysisError {
         reason: FaultReason::Inference,
         detail: "no answer of the kind asked for".to_owned(),
         message:
@@ -277,7 +289,7 @@ fn find<T>(answers: &[Answer], pick: impl Fn(&Answer) -> Option<T>) -> Result<T,
 }
 
 /// Sorts the runtime's error into what the ground is told.
-fn trouble(error: &Error, files: &PairFiles) -> Trouble {
+fn analysis_error(error: &Error, files: &PairFiles) -> AnalysisError {
     let (reason, detail) = match error {
         Error::Image(ImageError::Unusable { name, fault }) => {
             (picture_reason(fault), short_path(name))
@@ -291,7 +303,7 @@ fn trouble(error: &Error, files: &PairFiles) -> Trouble {
         ),
         _ => (FaultReason::Inference, files.name.clone()),
     };
-    Trouble {
+    AnalysisError {
         reason,
         detail,
         message: error.to_string(),

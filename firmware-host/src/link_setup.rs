@@ -1,6 +1,6 @@
 //! The board's end of the link, as configured.
 
-use crate::{config::Config, service::StartError, settings::Settings};
+use crate::{config::Config, error::HostError, settings::GroundSettings};
 use deltavlm_carrier::SharedKey;
 use deltavlm_link::{
     Endpoint, Role,
@@ -13,11 +13,11 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 /// Opens the link's storage in the spool and starts from it.
 pub(crate) fn open(
     config: &Config,
-    settings: &Settings,
-) -> Result<Endpoint<FileStorage>, StartError> {
+    settings: &GroundSettings,
+) -> Result<Endpoint<FileStorage>, HostError> {
     let mut link = deltavlm_link::Config::new(Role::Board);
     link.mtu = config.link.mtu;
-    link.pacing = Pacing::at_rate(settings.values.rate.unwrap_or(config.link.rate).max(1));
+    link.pacing = Pacing::at_rate(settings.overrides.rate.unwrap_or(config.link.rate).max(1));
     link.commands_per_minute = u16::try_from(config.query.per_minute).unwrap_or(u16::MAX);
     link.max_timeout = deltavlm_link::Duration::from_micros(
         u64::try_from(config.link.probe.as_micros()).unwrap_or(u64::MAX),
@@ -30,8 +30,8 @@ pub(crate) fn open(
         link.downlink = Protection::Signed;
     }
     let storage = FileStorage::at(&config.spool.dir.join("link"))
-        .map_err(|error| StartError::Link(error.to_string()))?;
-    Endpoint::new(link, storage).map_err(|error| StartError::Link(error.to_string()))
+        .map_err(|error| HostError::Link(error.to_string()))?;
+    Endpoint::new(link, storage).map_err(|error| HostError::Link(error.to_string()))
 }
 
 /// A number that differs between starts; only timers are spread by it.

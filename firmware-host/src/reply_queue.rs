@@ -6,39 +6,39 @@ use std::collections::VecDeque;
 /// Replies wait here, not on disk: the request that each settles stays with the link until
 /// the reply is in the link's storage, so after a power cut the request comes again.
 #[derive(Debug, Default)]
-pub(crate) struct Outgoing(VecDeque<Entry>);
+pub(crate) struct ReplyQueue(VecDeque<Entry>);
 
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) message: Message,
     /// The request that is dealt with once the link has this message.
-    pub(crate) settles: Option<MessageId>,
+    pub(crate) completes: Option<MessageId>,
 }
 
-impl Outgoing {
+impl ReplyQueue {
     /// The only reply to a request.
-    pub(crate) fn reply(&mut self, message: Message, settles: MessageId) {
+    pub(crate) fn push_reply(&mut self, message: Message, completes: MessageId) {
         self.0.push_back(Entry {
             message,
-            settles: Some(settles),
+            completes: Some(completes),
         });
     }
 
     /// One of several messages, none of which ends a request.
-    pub(crate) fn part(&mut self, message: Message) {
+    pub(crate) fn push(&mut self, message: Message) {
         self.0.push_back(Entry {
             message,
-            settles: None,
+            completes: None,
         });
     }
 
     /// The oldest message.
-    pub(crate) fn first(&self) -> Option<&Entry> {
+    pub(crate) fn front(&self) -> Option<&Entry> {
         self.0.front()
     }
 
     /// Forgets the oldest message: the link has it.
-    pub(crate) fn done(&mut self) {
+    pub(crate) fn pop(&mut self) {
         self.0.pop_front();
     }
 }

@@ -1,0 +1,27 @@
+//! Why the on-board program cannot start.
+
+use deltavlm_carrier::KeyError;
+use std::{io, path::PathBuf};
+
+/// Why the on-board program cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// The spool directory cannot be used.
+    #[error("spool {path}: {source}; name a directory that this user can write")]
+    Spool {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another on-board program uses the spool directory.
+    #[error("spool {0}: another dvlm-host uses it; stop that one or name another directory")]
+    InUse(PathBuf),
+    /// The key file cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The link cannot start from its storage.
+    #[error("link: {0}; move the spool directory away to start afresh")]
+    Link(String),
+}
