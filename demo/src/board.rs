@@ -2,7 +2,7 @@
 
 use crate::pairs::SamplePair;
 use deltavlm_carrier::{Address, SharedKey};
-use deltavlm_host::{Config, Host, HostEvent, OpenModel, Problem, StartError};
+use deltavlm_host::{Config, Host, HostError, HostEvent, OpenModel, Problem};
 use deltavlm_link::Counters;
 use std::{
     fs, io,
@@ -25,7 +25,7 @@ pub enum BoardError {
     Config(Vec<Problem>),
     /// The on-board program cannot start.
     #[error(transparent)]
-    Start(#[from] StartError),
+    Start(#[from] HostError),
     /// The key file cannot be written.
     #[error(transparent)]
     Key(#[from] deltavlm_carrier::KeyError),
@@ -97,7 +97,7 @@ impl Board {
     ///
     /// # Errors
     /// A picture cannot be copied.
-    pub fn photograph(&self, tile: u32, pair: &SamplePair) -> io::Result<()> {
+    pub fn deliver_pair(&self, tile: u32, pair: &SamplePair) -> io::Result<()> {
         for (date, file) in [("before", &pair.before), ("after", &pair.after)] {
             let extension = file
                 .extension()

@@ -8,15 +8,15 @@
 //! change the user's pictures, or need anything from the network.
 //!
 //! The rooms: [`pairs`] the pictures; [`radio`] what lies between the two programs;
-//! [`mission`] what happens in which order; [`scale`] what a message weighs on the air;
+//! [`scenario`] what happens in which order; [`wire_size`] what a message weighs on the air;
 //! [`report`] what is left at the end.
 
 #![forbid(unsafe_code)]
 
 pub mod board;
-pub mod mission;
 pub mod pairs;
 pub mod radio;
 pub mod report;
-pub mod scale;
-pub mod story;
+pub mod run_log;
+pub mod scenario;
+pub mod wire_size;

@@ -3,15 +3,16 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
-mod telling;
+mod console;
 
 use arguments::Arguments;
 use clap::Parser;
+use console::ConsoleReporter;
 use deltavlm_demo::{
-    mission::{self, Plan},
     pairs,
-    radio::Weather,
+    radio::ChannelModel,
     report,
+    scenario::{self, Plan},
 };
 use deltavlm_host::{Analyzer, ModelAnalyzer, config::ModelConfig};
 use std::{
@@ -20,11 +21,10 @@ use std::{
     process::ExitCode,
     time::Duration,
 };
-use telling::Teller;
 
 /// A run with the sample pairs ends after this long at the latest, whatever is still on its way,
 /// so that with the report it stays under a minute on a busy machine as well.
-const LIMIT: Duration = Duration::from_secs(40);
+const RUN_TIMEOUT: Duration = Duration::from_secs(40);
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -50,9 +50,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     // Time for the user's own pairs, too: a question each, and a second for each picture.
     let own = Duration::from_secs(3 * pairs.len() as u64);
     let deadline = if arguments.pairs.is_some() {
-        LIMIT + own
+        RUN_TIMEOUT + own
     } else {
-        LIMIT
+        RUN_TIMEOUT
     };
     let config = ModelConfig {
         bundle,
@@ -66,30 +66,32 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         ModelAnalyzer::open(&config).map(|analyzer| Box::new(analyzer) as Box<dyn Analyzer>)
     });
     let folder = tempfile::tempdir()?;
-    let weather = Weather {
+    let channel = ChannelModel {
         baud: arguments.baud,
         loss: arguments.loss,
         bit_errors: arguments.bit_errors,
         seed: arguments.seed,
     };
-    let teller = Teller {
+    let reporter = ConsoleReporter {
         json: arguments.json,
     };
-    teller.start(&weather, pairs.len());
+    reporter.start(&channel, pairs.len());
     let plan = Plan {
         pairs,
-        weather,
+        channel,
         folder: folder.path(),
         deadline,
     };
-    let story = mission::fly(plan, open, &mut |at, news| teller.tell(at, &news))?;
-    let report = report::write(&story, &arguments.out).map_err(|error| {
+    let run_log = scenario::run(plan, open, &mut |at, event| {
+        reporter.report_event(at, &event)
+    })?;
+    let report = report::write(&run_log, &arguments.out).map_err(|error| {
         format!(
             "{}: {error}; choose a folder with --out",
             arguments.out.display()
         )
     })?;
-    teller.end(&story, &std::path::absolute(&report).unwrap_or(report));
+    reporter.end(&run_log, &std::path::absolute(&report).unwrap_or(report));
     Ok(())
 }
 

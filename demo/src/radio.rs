@@ -23,7 +23,7 @@ use std::{
 
 /// What the air is like.
 #[derive(Debug, Clone, Copy)]
-pub struct Weather {
+pub struct ChannelModel {
     /// Bits per second; a byte takes ten.
     pub baud: u32,
     /// The share of frames that vanish.
@@ -45,7 +45,7 @@ pub enum Direction {
 
 /// What became of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum FrameOutcome {
     /// It arrived as it was sent.
     Arrived,
     /// It arrived with inverted bits.
@@ -53,12 +53,12 @@ pub enum Fate {
     /// It vanished.
     Lost,
     /// It was sent while there was no contact.
-    Unheard,
+    NoContact,
 }
 
 /// A frame that was on the air.
 #[derive(Debug, Clone, Copy)]
-pub struct Sent {
+pub struct FrameRecord {
     /// When its last byte left, since the radio was switched on.
     pub at: Duration,
     /// Which way.
@@ -66,7 +66,7 @@ pub struct Sent {
     /// Its length, delimiter included.
     pub bytes: usize,
     /// What became of it.
-    pub fate: Fate,
+    pub outcome: FrameOutcome,
 }
 
 /// The radio. It is switched off when this is dropped.
@@ -85,7 +85,7 @@ struct Shared {
     started: Instant,
     contact: AtomicBool,
     off: AtomicBool,
-    log: Mutex<Vec<Sent>>,
+    log: Mutex<Vec<FrameRecord>>,
 }
 
 impl Radio {
@@ -93,7 +93,7 @@ impl Radio {
     ///
     /// # Errors
     /// The system gives no pseudo-terminals.
-    pub fn start(weather: Weather) -> io::Result<Self> {
+    pub fn start(channel: ChannelModel) -> io::Result<Self> {
         let (board_side, board) = terminal()?;
         let (ground_side, ground) = terminal()?;
         let open = |path: &PathBuf| {
@@ -110,34 +110,34 @@ impl Radio {
             off: AtomicBool::new(false),
             log: Mutex::new(Vec::new()),
         });
-        let side = |fd: &OwnedFd| Serial::configure(fd.try_clone()?, weather.baud);
-        let mut ways = Vec::new();
+        let side = |fd: &OwnedFd| Serial::configure(fd.try_clone()?, channel.baud);
+        let mut paths = Vec::new();
         for (direction, from, to) in [
             (Direction::Down, &board_side, &ground_side),
             (Direction::Up, &ground_side, &board_side),
         ] {
-            let way = Way {
+            let path = DirectionPath {
                 direction,
-                weather,
-                dice: Dice(
-                    weather.seed ^ (direction as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15),
+                channel,
+                random: SplitMix64(
+                    channel.seed ^ (direction as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15),
                 ),
                 from: side(from)?,
                 to: side(to)?,
                 shared: Arc::clone(&shared),
                 free_at: Instant::now(),
             };
-            ways.push(
+            paths.push(
                 thread::Builder::new()
                     .name(format!("radio {direction:?}"))
-                    .spawn(|| way.run())?,
+                    .spawn(|| path.run())?,
             );
         }
         Ok(Self {
             board,
             ground,
             shared,
-            threads: ways,
+            threads: paths,
             _devices: devices,
         })
     }
@@ -155,14 +155,14 @@ impl Radio {
 
     /// Every frame that was on the air so far, in the order in which they left.
     #[must_use]
-    pub fn log(&self) -> Vec<Sent> {
+    pub fn log(&self) -> Vec<FrameRecord> {
         let mut log = self
             .shared
             .log
             .lock()
             .map(|log| log.clone())
             .unwrap_or_default();
-        log.sort_by_key(|sent| sent.at);
+        log.sort_by_key(|frame| frame.at);
         log
     }
 }
@@ -178,10 +178,10 @@ impl Drop for Radio {
 }
 
 /// One direction of the radio.
-struct Way {
+struct DirectionPath {
     direction: Direction,
-    weather: Weather,
-    dice: Dice,
+    channel: ChannelModel,
+    random: SplitMix64,
     from: Serial,
     to: Serial,
     shared: Arc<Shared>,
@@ -189,7 +189,7 @@ struct Way {
     free_at: Instant,
 }
 
-impl Way {
+impl DirectionPath {
     fn run(mut self) {
         let mut frame = Vec::new();
         let mut buffer = [0; 256];
@@ -210,31 +210,31 @@ impl Way {
 
     fn send(&mut self, mut frame: Vec<u8>) {
         let airtime =
-            Duration::from_secs_f64(frame.len() as f64 * 10.0 / f64::from(self.weather.baud));
+            Duration::from_secs_f64(frame.len() as f64 * 10.0 / f64::from(self.channel.baud));
         self.free_at = self.free_at.max(Instant::now()) + airtime;
         thread::sleep(self.free_at.saturating_duration_since(Instant::now()));
         let bytes = frame.len();
-        let fate = if !self.shared.contact.load(Ordering::Relaxed) {
-            Fate::Unheard
-        } else if self.dice.roll() < self.weather.loss {
-            Fate::Lost
+        let outcome = if !self.shared.contact.load(Ordering::Relaxed) {
+            FrameOutcome::NoContact
+        } else if self.random.next_f64() < self.channel.loss {
+            FrameOutcome::Lost
         } else if self.damage(&mut frame) {
-            Fate::Damaged
+            FrameOutcome::Damaged
         } else {
-            Fate::Arrived
+            FrameOutcome::Arrived
         };
-        if matches!(fate, Fate::Arrived | Fate::Damaged) {
+        if matches!(outcome, FrameOutcome::Arrived | FrameOutcome::Damaged) {
             // A program that is not there misses the frame, as it would on the air.
             let _ = self.to.write(&frame);
         }
-        let sent = Sent {
+        let frame = FrameRecord {
             at: self.shared.started.elapsed(),
             direction: self.direction,
             bytes,
-            fate,
+            outcome,
         };
         if let Ok(mut log) = self.shared.log.lock() {
-            log.push(sent);
+            log.push(frame);
         }
     }
 
@@ -242,7 +242,7 @@ impl Way {
         let mut damaged = false;
         for byte in frame {
             for bit in 0..8 {
-                if self.dice.roll() < self.weather.bit_errors {
+                if self.random.next_f64() < self.channel.bit_errors {
                     *byte ^= 1 << bit;
                     damaged = true;
                 }
@@ -253,11 +253,11 @@ impl Way {
 }
 
 /// SplitMix64: small, seeded, even enough for dice.
-struct Dice(u64);
+struct SplitMix64(u64);
 
-impl Dice {
+impl SplitMix64 {
     /// A number from 0 to below 1.
-    fn roll(&mut self) -> f64 {
+    fn next_f64(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -280,10 +280,10 @@ fn terminal() -> io::Result<(OwnedFd, PathBuf)> {
 mod tests {
     use super::*;
 
-    fn send(weather: Weather, frames: usize) -> (Radio, Vec<u8>, Duration) {
-        let radio = Radio::start(weather).unwrap();
-        let mut board = Serial::open(&radio.board, weather.baud).unwrap();
-        let mut ground = Serial::open(&radio.ground, weather.baud).unwrap();
+    fn send(channel: ChannelModel, frames: usize) -> (Radio, Vec<u8>, Duration) {
+        let radio = Radio::start(channel).unwrap();
+        let mut board = Serial::open(&radio.board, channel.baud).unwrap();
+        let mut ground = Serial::open(&radio.ground, channel.baud).unwrap();
         let started = Instant::now();
         for _ in 0..frames {
             board.write(&[7; 23]).unwrap();
@@ -305,13 +305,13 @@ mod tests {
 
     #[test]
     fn bytes_take_their_time() {
-        let weather = Weather {
+        let channel = ChannelModel {
             baud: 9600,
             loss: 0.0,
             bit_errors: 0.0,
             seed: 1,
         };
-        let (_radio, got, took) = send(weather, 20);
+        let (_radio, got, took) = send(channel, 20);
         assert_eq!(got.len(), 20 * 24);
         assert!(
             took >= Duration::from_millis(480),
@@ -321,39 +321,42 @@ mod tests {
 
     #[test]
     fn frames_vanish_as_often_as_asked_and_the_seed_says_which() {
-        let weather = Weather {
+        let channel = ChannelModel {
             baud: 1_000_000,
             loss: 0.3,
             bit_errors: 0.0,
             seed: 5,
         };
-        let fates = |weather| -> Vec<Fate> {
-            send(weather, 200)
+        let outcomes = |channel| -> Vec<FrameOutcome> {
+            send(channel, 200)
                 .0
                 .log()
                 .iter()
-                .map(|sent| sent.fate)
+                .map(|frame| frame.outcome)
                 .collect()
         };
-        let first = fates(weather);
-        let lost = first.iter().filter(|fate| **fate == Fate::Lost).count();
+        let first = outcomes(channel);
+        let lost = first
+            .iter()
+            .filter(|outcome| **outcome == FrameOutcome::Lost)
+            .count();
         assert!((30..=90).contains(&lost), "{lost} of 200");
-        assert_eq!(fates(weather), first);
-        assert_ne!(fates(Weather { seed: 6, ..weather }), first);
+        assert_eq!(outcomes(channel), first);
+        assert_ne!(outcomes(ChannelModel { seed: 6, ..channel }), first);
     }
 
     #[test]
     fn nothing_is_heard_without_contact() {
-        let weather = Weather {
+        let channel = ChannelModel {
             baud: 1_000_000,
             loss: 0.0,
             bit_errors: 0.0,
             seed: 1,
         };
-        let radio = Radio::start(weather).unwrap();
+        let radio = Radio::start(channel).unwrap();
         radio.set_contact(false);
-        let mut board = Serial::open(&radio.board, weather.baud).unwrap();
-        let mut ground = Serial::open(&radio.ground, weather.baud).unwrap();
+        let mut board = Serial::open(&radio.board, channel.baud).unwrap();
+        let mut ground = Serial::open(&radio.ground, channel.baud).unwrap();
         board.write(&[1, 2, 0]).unwrap();
         let mut buffer = [0; 8];
         assert_eq!(
@@ -362,6 +365,6 @@ mod tests {
                 .unwrap(),
             0
         );
-        assert_eq!(radio.log()[0].fate, Fate::Unheard);
+        assert_eq!(radio.log()[0].outcome, FrameOutcome::NoContact);
     }
 }

@@ -2,10 +2,10 @@
 //! devices, a bad radio, a gap, and a report at the end.
 
 use deltavlm_demo::{
-    mission::{self, News, Plan},
     pairs,
-    radio::{Fate, Weather},
+    radio::{ChannelModel, FrameOutcome},
     report,
+    scenario::{self, Plan, RunEvent},
 };
 use deltavlm_host::{
     AnalysisError, Analyzer, Detection, PairFiles,
@@ -112,7 +112,7 @@ fn every_change_is_alerted_once_every_question_answered_and_the_report_needs_not
     let pairs = pairs::read(&sample).unwrap();
     assert!((6..=8).contains(&pairs.len()));
     let folder = tempfile::tempdir().unwrap();
-    let weather = Weather {
+    let channel = ChannelModel {
         baud: 9600,
         loss: 0.2,
         bit_errors: 1e-4,
@@ -120,16 +120,16 @@ fn every_change_is_alerted_once_every_question_answered_and_the_report_needs_not
     };
     let plan = Plan {
         pairs,
-        weather,
+        channel,
         folder: folder.path(),
         deadline: Duration::from_secs(55),
     };
     let open = Box::new(|| Ok(Box::new(MeanAnalyst) as Box<dyn Analyzer>));
     let mut alerted = Vec::new();
     let mut quiet = Vec::new();
-    let story = mission::fly(plan, open, &mut |_, news| match news {
-        News::Alert(name, _) => alerted.push(name.to_owned()),
-        News::Quiet(name) => quiet.push(name.to_owned()),
+    let run_log = scenario::run(plan, open, &mut |_, event| match event {
+        RunEvent::Alert(name, _) => alerted.push(name.to_owned()),
+        RunEvent::NoChange(name) => quiet.push(name.to_owned()),
         _ => {}
     })
     .unwrap();
@@ -138,14 +138,14 @@ fn every_change_is_alerted_once_every_question_answered_and_the_report_needs_not
         !alerted.is_empty() && !quiet.is_empty(),
         "{alerted:?} {quiet:?}"
     );
-    assert_eq!(alerted.len() + quiet.len(), story.chapters.len());
-    assert_eq!(alerted.len(), story.alerts(), "each alert came once");
-    let (lost, found) = story.gap.unwrap();
+    assert_eq!(alerted.len() + quiet.len(), run_log.pair_logs.len());
+    assert_eq!(alerted.len(), run_log.alerts(), "each alert came once");
+    let (lost, found) = run_log.gap.unwrap();
     assert!(found - lost >= Duration::from_secs(6));
-    let late = story
-        .chapters
+    let late = run_log
+        .pair_logs
         .iter()
-        .filter_map(|chapter| chapter.alert.as_ref());
+        .filter_map(|pair_log| pair_log.alert.as_ref());
     assert!(
         late.clone().any(|alert| alert.at > found),
         "some alerts waited for contact"
@@ -153,10 +153,15 @@ fn every_change_is_alerted_once_every_question_answered_and_the_report_needs_not
     for alert in late {
         assert!(alert.wire_bytes <= 40, "{} bytes", alert.wire_bytes);
     }
-    assert!(story.air.iter().any(|sent| sent.fate == Fate::Lost));
-    for chapter in &story.chapters {
-        assert!(!chapter.exchanges.is_empty());
-        for exchange in &chapter.exchanges {
+    assert!(
+        run_log
+            .frames
+            .iter()
+            .any(|frame| frame.outcome == FrameOutcome::Lost)
+    );
+    for pair_log in &run_log.pair_logs {
+        assert!(!pair_log.exchanges.is_empty());
+        for exchange in &pair_log.exchanges {
             let answer = exchange
                 .answer
                 .as_ref()
@@ -168,10 +173,10 @@ fn every_change_is_alerted_once_every_question_answered_and_the_report_needs_not
             );
         }
     }
-    let most = story
-        .chapters
+    let most = run_log
+        .pair_logs
         .iter()
-        .max_by_key(|chapter| chapter.exchanges.len())
+        .max_by_key(|pair_log| pair_log.exchanges.len())
         .unwrap();
     let texts: Vec<String> = most
         .exchanges
@@ -189,7 +194,7 @@ fn every_change_is_alerted_once_every_question_answered_and_the_report_needs_not
 
     let out = std::env::var_os("DVLM_KEEP_REPORT")
         .map_or_else(|| folder.path().join("report"), Into::into);
-    let index = report::write(&story, &out).unwrap();
+    let index = report::write(&run_log, &out).unwrap();
     let page = std::fs::read_to_string(index).unwrap();
     for outside in [
         "http://", "https://", "src=\"/", "href=", "<script", "@import",
@@ -197,9 +202,9 @@ fn every_change_is_alerted_once_every_question_answered_and_the_report_needs_not
         assert!(!page.contains(outside), "the report fetches {outside}");
     }
     assert!(page.contains("&lt;b&gt;&quot;here&quot;&lt;/b&gt; &amp; there"));
-    for chapter in &story.chapters {
-        let sheet = out.join(format!("{}.png", chapter.pair.name));
-        assert_eq!(sheet.exists(), chapter.alert.is_some());
+    for pair_log in &run_log.pair_logs {
+        let sheet = out.join(format!("{}.png", pair_log.pair.name));
+        assert_eq!(sheet.exists(), pair_log.alert.is_some());
         if sheet.exists() {
             assert!(image::open(sheet).unwrap().width() > 1000);
         }

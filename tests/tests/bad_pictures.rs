@@ -171,7 +171,7 @@ fn each_broken_pair_is_reported_once_with_its_reason_and_the_good_ones_get_throu
     let open = Box::new(move || {
         ModelAnalyzer::open(&model).map(|open| Box::new(open) as Box<dyn Analyzer>)
     });
-    let (good_ones, looked) = channel();
+    let (good_ones, analyzed) = channel();
     let host = thread::spawn(move || {
         let mut host = Host::start(config, open).unwrap();
         host.observe(move |event| {
@@ -197,7 +197,7 @@ fn each_broken_pair_is_reported_once_with_its_reason_and_the_good_ones_get_throu
     };
     let mut through = BTreeSet::new();
     let mut messages = listen(&mut ground, Duration::from_secs(60), |messages| {
-        through.extend(looked.try_iter());
+        through.extend(analyzed.try_iter());
         faults(messages).len() == cases.len() && through.len() == 3
     });
     let mut turns = 0;

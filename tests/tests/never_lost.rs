@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::{PixelAnalyzer, host_config, listen, photograph, station};
+use common::{PixelAnalyzer, deliver_pair, host_config, listen, station};
 use deltavlm_carrier::Address;
-use deltavlm_demo::radio::{Radio, Weather};
+use deltavlm_demo::radio::{ChannelModel, Radio};
 use deltavlm_host::{Analyzer, Config, Host};
 use deltavlm_link::message::Message;
 use std::{
@@ -61,13 +61,13 @@ fn alerts(messages: &[Message]) -> BTreeMap<u32, usize> {
 #[test]
 fn power_cuts_restarts_loss_and_a_gap_leave_every_alert_shown_once() {
     let dir = tempfile::tempdir().unwrap();
-    let weather = Weather {
+    let channel = ChannelModel {
         baud: BAUD,
         loss: 0.2,
         bit_errors: 1e-4,
         seed: 11,
     };
-    let radio = Radio::start(weather).unwrap();
+    let radio = Radio::start(channel).unwrap();
     let address = |path: &Path| Address::Serial {
         path: path.to_owned(),
         baud: BAUD,
@@ -83,7 +83,7 @@ fn power_cuts_restarts_loss_and_a_gap_leave_every_alert_shown_once() {
         for _ in 0..4 {
             tile += 1;
             let changed = tile % 3 != 0;
-            photograph(dir.path(), &format!("tile_{tile}"), changed);
+            deliver_pair(dir.path(), &format!("tile_{tile}"), changed);
             if changed {
                 expected.insert(tile, 1);
             }

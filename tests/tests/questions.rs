@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{PixelAnalyzer, host_config, listen, photograph, station};
+use common::{PixelAnalyzer, deliver_pair, host_config, listen, station};
 use deltavlm_carrier::Address;
 use deltavlm_ground::{Station, StationEvent, queries::PendingQuery};
 use deltavlm_host::{Analyzer, Config, Host};
@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 struct Board {
     stop: Arc<AtomicBool>,
@@ -85,11 +85,11 @@ fn replies(messages: &[Message]) -> usize {
 #[test]
 fn an_answer_names_its_pair_and_model_and_a_wrong_tile_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    photograph(dir.path(), "tile_17", true);
+    deliver_pair(dir.path(), "tile_17", true);
     let board = Board::start(dir.path(), "");
     let mut ground = station(&dir.path().join("ground"), board.ground.clone());
     let (known, unknown) = (ask(&mut ground, 17), ask(&mut ground, 18));
-    let messages = listen(&mut ground, PATIENCE, |messages| replies(messages) == 2);
+    let messages = listen(&mut ground, TIMEOUT, |messages| replies(messages) == 2);
     board.stop();
     for message in messages {
         match message {
@@ -113,11 +113,11 @@ fn an_answer_names_its_pair_and_model_and_a_wrong_tile_is_refused() {
 #[test]
 fn more_questions_than_the_queue_holds_are_refused_and_none_is_forgotten() {
     let dir = tempfile::tempdir().unwrap();
-    photograph(dir.path(), "tile_17", true);
+    deliver_pair(dir.path(), "tile_17", true);
     let board = Board::start(dir.path(), "[query]\nqueue = 2\nper_minute = 600\n");
     let mut ground = station(&dir.path().join("ground"), board.ground.clone());
     let asked: Vec<u16> = (0..12).map(|_| ask(&mut ground, 17)).collect();
-    let messages = listen(&mut ground, PATIENCE, |messages| {
+    let messages = listen(&mut ground, TIMEOUT, |messages| {
         replies(messages) == asked.len()
     });
     board.stop();
@@ -149,7 +149,7 @@ fn more_questions_than_the_queue_holds_are_refused_and_none_is_forgotten() {
 #[test]
 fn the_answer_finds_a_ground_program_that_was_started_again() {
     let dir = tempfile::tempdir().unwrap();
-    photograph(dir.path(), "tile_17", true);
+    deliver_pair(dir.path(), "tile_17", true);
     let board = Board::start(dir.path(), "");
     let state = dir.path().join("ground");
     // Asked and ended before the line was even open: the question is on disk.
@@ -157,7 +157,7 @@ fn the_answer_finds_a_ground_program_that_was_started_again() {
     let mut ground = station(&state, board.ground.clone());
     let start = Instant::now();
     let mut answers = Vec::new();
-    while start.elapsed() < PATIENCE && answers.is_empty() {
+    while start.elapsed() < TIMEOUT && answers.is_empty() {
         answers.extend(
             ground
                 .step(Duration::from_millis(20))
@@ -199,7 +199,7 @@ fn a_setting_holds_after_a_restart_of_the_board() {
     let query = ground.set(threshold, pending).unwrap();
     let start = Instant::now();
     let mut done = false;
-    while !done && start.elapsed() < PATIENCE {
+    while !done && start.elapsed() < TIMEOUT {
         let events = ground.step(Duration::from_millis(20));
         done = events
             .iter()
@@ -210,10 +210,10 @@ fn a_setting_holds_after_a_restart_of_the_board() {
     drop(ground);
     let board = Board::start(dir.path(), "");
     let mut ground = station(&state, board.ground.clone());
-    photograph(dir.path(), "tile_1", true);
+    deliver_pair(dir.path(), "tile_1", true);
     ask(&mut ground, 1);
-    let mut replied = Instant::now() + PATIENCE;
-    let messages = listen(&mut ground, PATIENCE * 2, |messages| {
+    let mut replied = Instant::now() + TIMEOUT;
+    let messages = listen(&mut ground, TIMEOUT * 2, |messages| {
         if replies(messages) == 1 {
             // The pair itself is looked at within this time as well.
             replied = replied.min(Instant::now() + Duration::from_secs(2));

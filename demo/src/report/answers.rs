@@ -1,6 +1,6 @@
 //! Questions and answers as HTML.
 
-use crate::story::Exchange;
+use crate::run_log::Exchange;
 use deltavlm_link::message::{AnswerBody, Confidence, Grid9, Message};
 use std::fmt::Write;
 
@@ -18,21 +18,21 @@ pub(crate) fn exchange_html(exchange: &Exchange) -> String {
     );
     let answer = exchange.answer.as_ref().map_or_else(
         || "<i>no answer before the run ended</i>".to_owned(),
-        |arrival| answer_html(&arrival.message),
+        |received| answer_html(&received.message),
     );
     let sure = exchange
         .answer
         .as_ref()
-        .and_then(|arrival| sure(&arrival.message));
+        .and_then(|received| sure(&received.message));
     let weight = exchange
         .answer
         .as_ref()
-        .map_or_else(String::new, |arrival| {
+        .map_or_else(String::new, |received| {
             format!(
                 "{} B up, {} B down<br>in {:.1} s",
                 exchange.question_bytes,
-                arrival.wire_bytes,
-                arrival.at.saturating_sub(exchange.at).as_secs_f64()
+                received.wire_bytes,
+                received.at.saturating_sub(exchange.at).as_secs_f64()
             )
         });
     format!(

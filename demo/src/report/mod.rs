@@ -1,13 +1,13 @@
 //! What is left at the end: one HTML file that needs nothing else, and a PNG sheet for every
 //! changed pair.
 
-mod air;
 mod answers;
+mod contact_sheet;
 mod html;
 mod overlay;
-mod sheet;
+mod timeline;
 
-use crate::story::Story;
+use crate::run_log::RunLog;
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -17,17 +17,17 @@ use std::{
 ///
 /// # Errors
 /// A file cannot be written.
-pub fn write(story: &Story, dir: &Path) -> io::Result<PathBuf> {
+pub fn write(run_log: &RunLog, dir: &Path) -> io::Result<PathBuf> {
     fs::create_dir_all(dir)?;
     let index = dir.join("index.html");
-    fs::write(&index, html::page(story)?)?;
-    for chapter in story
-        .chapters
+    fs::write(&index, html::page(run_log)?)?;
+    for pair_log in run_log
+        .pair_logs
         .iter()
-        .filter(|chapter| chapter.alert.is_some())
+        .filter(|pair_log| pair_log.alert.is_some())
     {
-        let sheet = sheet::draw(chapter);
-        let path = dir.join(format!("{}.png", file_name(&chapter.pair.name)));
+        let sheet = contact_sheet::draw(pair_log);
+        let path = dir.join(format!("{}.png", file_name(&pair_log.pair.name)));
         sheet.save(&path).map_err(io::Error::other)?;
     }
     Ok(index)

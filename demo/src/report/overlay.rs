@@ -2,7 +2,7 @@
 
 use deltavlm_link::message::{Alert, Cell, Grid9, Message};
 
-use crate::story::Chapter;
+use crate::run_log::PairLog;
 
 /// The colour of changed roads.
 pub(crate) const ROADS: [u8; 3] = [255, 159, 28];
@@ -23,8 +23,8 @@ impl Cells {
     };
 
     /// The cells of a chapter's alert.
-    pub(crate) fn of(chapter: &Chapter) -> Self {
-        alert(chapter).map_or(Self::NONE, |alert| Self {
+    pub(crate) fn of(pair_log: &PairLog) -> Self {
+        alert(pair_log).map_or(Self::NONE, |alert| Self {
             roads: alert.roads_grid,
             buildings: alert.buildings_grid,
         })
@@ -45,8 +45,8 @@ impl Cells {
 }
 
 /// The alert of a chapter, if one came.
-pub(crate) fn alert(chapter: &Chapter) -> Option<&Alert> {
-    match &chapter.alert.as_ref()?.message {
+pub(crate) fn alert(pair_log: &PairLog) -> Option<&Alert> {
+    match &pair_log.alert.as_ref()?.message {
         Message::Alert(alert) => Some(alert),
         _ => None,
     }

@@ -71,7 +71,7 @@ impl Analyzer for PixelAnalyzer {
 }
 
 /// A pair of small pictures, changed or not, as the two programs' camera would leave it.
-pub(crate) fn photograph(dir: &Path, name: &str, changed: bool) {
+pub(crate) fn deliver_pair(dir: &Path, name: &str, changed: bool) {
     let paint = |red| image::RgbImage::from_fn(16, 16, |x, y| image::Rgb([red, x as u8, y as u8]));
     for (date, red) in [("before", 10), ("after", if changed { 200 } else { 10 })] {
         let folder = dir.join(date);

@@ -1,8 +1,8 @@
 //! The air over time, as an SVG: every frame a tick, the time without contact a band.
 
 use crate::{
-    radio::{Direction, Fate, Sent},
-    story::Story,
+    radio::{Direction, FrameOutcome, FrameRecord},
+    run_log::RunLog,
 };
 use std::{fmt::Write, time::Duration};
 
@@ -11,13 +11,13 @@ const LEFT: f64 = 78.0;
 const LANE: f64 = 34.0;
 
 /// The timeline.
-pub(crate) fn timeline(story: &Story) -> String {
-    let span = story.ended.as_secs_f64().max(1.0);
+pub(crate) fn timeline(run_log: &RunLog) -> String {
+    let span = run_log.ended.as_secs_f64().max(1.0);
     let x = |at: Duration| LEFT + (WIDTH - LEFT - 10.0) * at.as_secs_f64() / span;
     let mut svg = format!(
         "<svg viewBox=\"0 0 {WIDTH} 172\" role=\"img\" aria-label=\"Frames on the air over time\">"
     );
-    if let Some((lost, found)) = story.gap {
+    if let Some((lost, found)) = run_log.gap {
         let (from, to) = (x(lost), x(found));
         let _ = write!(
             svg,
@@ -48,18 +48,18 @@ pub(crate) fn timeline(story: &Story) -> String {
             line += 14.0;
         }
     }
-    for sent in &story.air {
-        svg.push_str(&tick(sent, x(sent.at)));
+    for frame in &run_log.frames {
+        svg.push_str(&tick(frame, x(frame.at)));
     }
-    for chapter in &story.chapters {
-        if let Some(alert) = &chapter.alert {
+    for pair_log in &run_log.pair_logs {
+        if let Some(alert) = &pair_log.alert {
             let _ = write!(
                 svg,
                 "<circle class=\"alert-dot\" cx=\"{:.1}\" cy=\"115\" r=\"6\"/>",
                 x(alert.at)
             );
         }
-        for answer in chapter
+        for answer in pair_log
             .exchanges
             .iter()
             .filter_map(|exchange| exchange.answer.as_ref())
@@ -88,19 +88,19 @@ pub(crate) fn timeline(story: &Story) -> String {
     svg
 }
 
-fn tick(sent: &Sent, x: f64) -> String {
-    let lane = match sent.direction {
+fn tick(frame: &FrameRecord, x: f64) -> String {
+    let lane = match frame.direction {
         Direction::Down => 18.0,
         Direction::Up => 18.0 + LANE + 6.0,
     };
-    let class = match sent.fate {
-        Fate::Arrived => "arrived",
-        Fate::Damaged => "damaged",
-        Fate::Lost => "lost",
-        Fate::Unheard => "unheard",
+    let class = match frame.outcome {
+        FrameOutcome::Arrived => "arrived",
+        FrameOutcome::Damaged => "damaged",
+        FrameOutcome::Lost => "lost",
+        FrameOutcome::NoContact => "unheard",
     };
     // The longest frame fills the lane.
-    let height = 5.0 + (LANE - 5.0) * (sent.bytes as f64 / 128.0).min(1.0);
+    let height = 5.0 + (LANE - 5.0) * (frame.bytes as f64 / 128.0).min(1.0);
     format!(
         "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"2.6\" height=\"{height:.1}\"/>",
         lane + LANE - height

@@ -3,9 +3,9 @@
 use crate::{
     board::{Board, BoardError},
     pairs::SamplePair,
-    radio::{Radio, Weather},
-    scale,
-    story::{Arrival, Chapter, Exchange, Story},
+    radio::{ChannelModel, Radio},
+    run_log::{Exchange, PairLog, ReceivedMessage, RunLog},
+    wire_size,
 };
 use deltavlm_carrier::{Address, SharedKey};
 use deltavlm_ground::{Station, StationEvent, queries::PendingQuery, render};
@@ -23,9 +23,9 @@ use std::{
 /// The longest frame on the air.
 const MTU: u8 = 128;
 /// How long the ground hears nothing in the middle of the run.
-const GAP: Duration = Duration::from_secs(6);
+const CONTACT_GAP: Duration = Duration::from_secs(6);
 /// A pause between two pictures, as between two tiles of a pass.
-const BETWEEN_PICTURES: Duration = Duration::from_millis(600);
+const PICTURE_INTERVAL: Duration = Duration::from_millis(600);
 /// An open question that the model was trained on.
 const OPEN_QUESTION: &str = "Is there any new construction visible in the images?";
 /// The second turn of the dialogue that the model was trained on; the first is `classify`.
@@ -35,7 +35,7 @@ const FOLLOW_UP: &str =
 /// Why a run ended before its time.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum MissionError {
+pub enum RunError {
     /// The board does not run.
     #[error(transparent)]
     Board(#[from] BoardError),
@@ -57,21 +57,21 @@ pub enum MissionError {
 }
 
 /// What the run tells while it goes on.
-pub enum News<'a> {
+pub enum RunEvent<'a> {
     /// The model is open.
     Model(&'a str),
     /// A picture was taken.
-    Photographed(&'a str),
+    PicturesTaken(&'a str),
     /// A pair was looked at on board and nothing is worth an alert.
-    Quiet(&'a str),
+    NoChange(&'a str),
     /// A pair could not be used.
     Fault(&'a str, &'a str),
     /// An alert arrived for a pair.
-    Alert(&'a str, &'a Arrival),
+    Alert(&'a str, &'a ReceivedMessage),
     /// The ground asks.
     Question(&'a str, &'a Exchange),
     /// An answer arrived.
-    Answer(&'a str, &'a Arrival),
+    Answer(&'a str, &'a ReceivedMessage),
     /// Contact was lost or found.
     Contact(bool),
 }
@@ -81,7 +81,7 @@ pub struct Plan<'a> {
     /// The pictures.
     pub pairs: Vec<SamplePair>,
     /// What the air is like.
-    pub weather: Weather,
+    pub channel: ChannelModel,
     /// An empty folder for the two programs' files.
     pub folder: &'a Path,
     /// Ends the run, with what has arrived so far.
@@ -92,14 +92,14 @@ pub struct Plan<'a> {
 ///
 /// # Errors
 /// One of them cannot run.
-pub fn fly(
+pub fn run(
     plan: Plan<'_>,
     open: OpenModel,
-    tell: &mut dyn FnMut(Duration, News<'_>),
-) -> Result<Story, MissionError> {
+    report_event: &mut dyn FnMut(Duration, RunEvent<'_>),
+) -> Result<RunLog, RunError> {
     let key = SharedKey::draw(1)?;
-    let radio = Radio::start(plan.weather)?;
-    let baud = plan.weather.baud;
+    let radio = Radio::start(plan.channel)?;
+    let baud = plan.channel.baud;
     let board = Board::start(&plan.folder.join("board"), &radio.board, baud, &key, open)?;
     let station = Station::start(deltavlm_ground::StationConfig {
         address: Address::Serial {
@@ -112,28 +112,28 @@ pub fn fly(
         rate: None,
         probe: Duration::from_secs(2),
     })?;
-    let mut mission = Mission {
-        chapters: plan.pairs.into_iter().map(Chapter::new).collect(),
+    let mut scenario = Scenario {
+        pair_logs: plan.pairs.into_iter().map(PairLog::new).collect(),
         model: String::new(),
         key,
         radio,
         board,
         station,
         open: Vec::new(),
-        looked: 0,
-        told_alerts: 0,
+        analyzed: 0,
+        decided_alerts: 0,
         deadline: plan.deadline,
-        tell,
+        report_event,
     };
-    mission.wait_for_model()?;
-    let gap = mission.take_pictures()?;
-    mission.ask_questions()?;
-    mission.wait(Duration::from_secs(20), |mission| mission.open.is_empty())?;
+    scenario.wait_for_model()?;
+    let gap = scenario.take_pictures()?;
+    scenario.ask_questions()?;
+    scenario.wait(Duration::from_secs(20), |scenario| scenario.open.is_empty())?;
     // Both ends get to acknowledge what they have.
-    mission.wait(Duration::from_secs(2), |mission| {
-        mission.station.waiting() == 0
+    scenario.wait(Duration::from_secs(2), |scenario| {
+        scenario.station.waiting() == 0
     })?;
-    mission.end(plan.weather, gap)
+    scenario.end(plan.channel, gap)
 }
 
 /// The number of the tile in that place; the user's file names may be anything.
@@ -141,8 +141,8 @@ fn tile_of(place: usize) -> u32 {
     u32::try_from(place + 1).unwrap_or(u32::MAX)
 }
 
-struct Mission<'a> {
-    chapters: Vec<Chapter>,
+struct Scenario<'a> {
+    pair_logs: Vec<PairLog>,
     model: String,
     key: SharedKey,
     radio: Radio,
@@ -150,18 +150,18 @@ struct Mission<'a> {
     station: Station,
     /// Queries without an answer: id, chapter, place among its exchanges.
     open: Vec<(QueryId, usize, usize)>,
-    looked: usize,
+    analyzed: usize,
     /// Alerts that the board has decided on.
-    told_alerts: usize,
+    decided_alerts: usize,
     deadline: Duration,
-    tell: &'a mut dyn FnMut(Duration, News<'_>),
+    report_event: &'a mut dyn FnMut(Duration, RunEvent<'_>),
 }
 
-impl Chapter {
+impl PairLog {
     fn new(pair: SamplePair) -> Self {
         Self {
             pair,
-            looked: None,
+            analyzed: None,
             error: None,
             alert: None,
             exchanges: Vec::new(),
@@ -169,58 +169,59 @@ impl Chapter {
     }
 }
 
-impl Mission<'_> {
-    fn wait_for_model(&mut self) -> Result<(), MissionError> {
-        let is_open = |mission: &Self| !mission.model.is_empty();
+impl Scenario<'_> {
+    fn wait_for_model(&mut self) -> Result<(), RunError> {
+        let is_open = |scenario: &Self| !scenario.model.is_empty();
         if self.wait(self.deadline, is_open)? {
             Ok(())
         } else {
-            Err(MissionError::Model)
+            Err(RunError::Model)
         }
     }
 
     /// Photographs every pair; contact is lost from the third on and found again at the end.
-    fn take_pictures(&mut self) -> Result<Option<(Duration, Duration)>, MissionError> {
-        let lost_at = (self.chapters.len() / 3).min(2);
+    fn take_pictures(&mut self) -> Result<Option<(Duration, Duration)>, RunError> {
+        let lost_at = (self.pair_logs.len() / 3).min(2);
         let mut lost = None;
-        for place in 0..self.chapters.len() {
+        for place in 0..self.pair_logs.len() {
             if place == lost_at {
                 lost = Some(self.radio.elapsed());
                 self.radio.set_contact(false);
-                (self.tell)(self.radio.elapsed(), News::Contact(false));
+                (self.report_event)(self.radio.elapsed(), RunEvent::Contact(false));
             }
-            let pair = self.chapters[place].pair.clone();
-            self.board.photograph(tile_of(place), &pair)?;
-            (self.tell)(self.radio.elapsed(), News::Photographed(&pair.name));
-            self.wait(BETWEEN_PICTURES, |_| false)?;
+            let pair = self.pair_logs[place].pair.clone();
+            self.board.deliver_pair(tile_of(place), &pair)?;
+            (self.report_event)(self.radio.elapsed(), RunEvent::PicturesTaken(&pair.name));
+            self.wait(PICTURE_INTERVAL, |_| false)?;
         }
-        let all = self.chapters.len();
-        self.wait(Duration::from_secs(15), |mission| mission.looked == all)?;
+        let all = self.pair_logs.len();
+        self.wait(Duration::from_secs(15), |scenario| scenario.analyzed == all)?;
         let start = lost.unwrap_or_default();
-        let rest = (start + GAP).saturating_sub(self.radio.elapsed());
+        let rest = (start + CONTACT_GAP).saturating_sub(self.radio.elapsed());
         self.wait(rest, |_| false)?;
         self.radio.set_contact(true);
         let found = self.radio.elapsed();
-        (self.tell)(found, News::Contact(true));
-        self.wait(Duration::from_secs(15), |mission| {
-            let arrived = mission
-                .chapters
+        (self.report_event)(found, RunEvent::Contact(true));
+        self.wait(Duration::from_secs(15), |scenario| {
+            let arrived = scenario
+                .pair_logs
                 .iter()
-                .filter(|chapter| chapter.alert.is_some())
+                .filter(|pair_log| pair_log.alert.is_some())
                 .count();
-            arrived >= mission.told_alerts
+            arrived >= scenario.decided_alerts
         })?;
         Ok(lost.map(|lost| (lost, found)))
     }
 
     /// Every instruction about the pair with the most changes, a survey of each other one.
-    fn ask_questions(&mut self) -> Result<(), MissionError> {
-        let weight = |chapter: &Chapter| match chapter.alert.as_ref().map(|alert| &alert.message) {
+    fn ask_questions(&mut self) -> Result<(), RunError> {
+        let weight = |pair_log: &PairLog| match pair_log.alert.as_ref().map(|alert| &alert.message)
+        {
             Some(Message::Alert(alert)) => 1 + u32::from(alert.roads) + u32::from(alert.buildings),
             _ => 0,
         };
         let Some(main) =
-            (0..self.chapters.len()).max_by_key(|&place| weight(&self.chapters[place]))
+            (0..self.pair_logs.len()).max_by_key(|&place| weight(&self.pair_logs[place]))
         else {
             return Ok(());
         };
@@ -236,31 +237,31 @@ impl Mission<'_> {
             Some(OPEN_QUESTION),
         )?;
         // A follow-up needs the answer that it follows; on a lossy radio order is not given.
-        self.wait(Duration::from_secs(15), |mission| {
-            mission.open.iter().all(|(id, ..)| *id != classified)
+        self.wait(Duration::from_secs(15), |scenario| {
+            scenario.open.iter().all(|(id, ..)| *id != classified)
         })?;
         let follow_up = Instruction::FollowUp {
             after: classified,
             text: Text::truncated(FOLLOW_UP),
         };
         self.ask(main, "question", follow_up, Some(FOLLOW_UP))?;
-        for place in (0..self.chapters.len()).filter(|&place| place != main) {
+        for place in (0..self.pair_logs.len()).filter(|&place| place != main) {
             self.ask(place, "survey", Instruction::Survey, None)?;
             // A patient ground: no more than the board takes at once.
-            self.wait(Duration::from_secs(10), |mission| mission.open.len() < 8)?;
+            self.wait(Duration::from_secs(10), |scenario| scenario.open.len() < 8)?;
         }
         Ok(())
     }
 
     fn ask(
         &mut self,
-        chapter: usize,
+        pair_log: usize,
         name: &str,
         instruction: Instruction,
         question: Option<&str>,
-    ) -> Result<QueryId, MissionError> {
-        let pair = self.chapters[chapter].pair.name.clone();
-        let tile = tile_of(chapter);
+    ) -> Result<QueryId, RunError> {
+        let pair = self.pair_logs[pair_log].pair.name.clone();
+        let tile = tile_of(pair_log);
         let pending = PendingQuery {
             tile: pair.clone(),
             instruction: name.to_owned(),
@@ -278,12 +279,12 @@ impl Mission<'_> {
         let exchange = Exchange {
             pending,
             at: self.radio.elapsed(),
-            question_bytes: scale::weigh(&message, MTU, &self.key).unwrap_or(0),
+            question_bytes: wire_size::wire_size(&message, MTU, &self.key).unwrap_or(0),
             answer: None,
         };
-        (self.tell)(self.radio.elapsed(), News::Question(&pair, &exchange));
-        let exchanges = &mut self.chapters[chapter].exchanges;
-        self.open.push((id, chapter, exchanges.len()));
+        (self.report_event)(self.radio.elapsed(), RunEvent::Question(&pair, &exchange));
+        let exchanges = &mut self.pair_logs[pair_log].exchanges;
+        self.open.push((id, pair_log, exchanges.len()));
         exchanges.push(exchange);
         Ok(id)
     }
@@ -293,7 +294,7 @@ impl Mission<'_> {
         &mut self,
         timeout: Duration,
         is_over: impl Fn(&Self) -> bool,
-    ) -> Result<bool, MissionError> {
+    ) -> Result<bool, RunError> {
         let start = Instant::now();
         loop {
             if is_over(self) {
@@ -309,43 +310,46 @@ impl Mission<'_> {
                 self.on_board(event)?;
             }
             if !self.board.is_running() {
-                return Err(MissionError::BoardEnded);
+                return Err(RunError::BoardEnded);
             }
         }
     }
 
-    fn on_board(&mut self, event: HostEvent) -> Result<(), MissionError> {
+    fn on_board(&mut self, event: HostEvent) -> Result<(), RunError> {
         match event {
             HostEvent::ModelReady { model } => {
-                (self.tell)(self.radio.elapsed(), News::Model(&model));
+                (self.report_event)(self.radio.elapsed(), RunEvent::Model(&model));
                 self.model = model;
             }
             HostEvent::ModelUnavailable { error } => {
                 eprintln!("error: {error}");
-                return Err(MissionError::Model);
+                return Err(RunError::Model);
             }
             HostEvent::PairAnalyzed {
                 name,
                 alert,
                 error,
-                took,
+                elapsed,
             } => {
-                self.looked += 1;
-                self.told_alerts += usize::from(alert.is_some());
+                self.analyzed += 1;
+                self.decided_alerts += usize::from(alert.is_some());
                 let place = name
                     .parse::<usize>()
                     .map_or(usize::MAX, |tile| tile.wrapping_sub(1));
-                let Some(chapter) = self.chapters.get_mut(place) else {
+                let Some(pair_log) = self.pair_logs.get_mut(place) else {
                     return Ok(());
                 };
                 if let Some(error) = &error {
-                    let news = News::Fault(&chapter.pair.name, &error.message);
-                    (self.tell)(self.radio.elapsed(), news);
+                    let event = RunEvent::Fault(&pair_log.pair.name, &error.message);
+                    (self.report_event)(self.radio.elapsed(), event);
                 } else if alert.is_none() {
-                    (self.tell)(self.radio.elapsed(), News::Quiet(&chapter.pair.name));
+                    (self.report_event)(
+                        self.radio.elapsed(),
+                        RunEvent::NoChange(&pair_log.pair.name),
+                    );
                 }
-                chapter.looked = Some(took);
-                chapter.error = error.map(|error| error.message);
+                pair_log.analyzed = Some(elapsed);
+                pair_log.error = error.map(|error| error.message);
             }
             _ => {}
         }
@@ -356,58 +360,58 @@ impl Mission<'_> {
         let StationEvent::Recorded { message, pending } = event else {
             return;
         };
-        let arrival = Arrival {
+        let received = ReceivedMessage {
             at: self.radio.elapsed(),
-            wire_bytes: scale::weigh(&message, MTU, &self.key).unwrap_or(0),
+            wire_bytes: wire_size::wire_size(&message, MTU, &self.key).unwrap_or(0),
             json: render::message_json(&message, pending.as_ref()),
             message,
         };
         let at = self.radio.elapsed();
-        match &arrival.message {
+        match &received.message {
             Message::Alert(alert) => {
                 let place = (alert.tile as usize).wrapping_sub(1);
-                if let Some(chapter) = self.chapters.get_mut(place) {
-                    (self.tell)(at, News::Alert(&chapter.pair.name, &arrival));
-                    chapter.alert = Some(arrival);
+                if let Some(pair_log) = self.pair_logs.get_mut(place) {
+                    (self.report_event)(at, RunEvent::Alert(&pair_log.pair.name, &received));
+                    pair_log.alert = Some(received);
                 }
             }
-            Message::Answer(answer) => self.on_answer(answer.query, arrival),
-            Message::Refusal(refusal) => self.on_answer(refusal.query, arrival),
+            Message::Answer(answer) => self.on_answer(answer.query, received),
+            Message::Refusal(refusal) => self.on_answer(refusal.query, received),
             _ => {}
         }
     }
 
-    fn on_answer(&mut self, query: QueryId, arrival: Arrival) {
+    fn on_answer(&mut self, query: QueryId, received: ReceivedMessage) {
         let Some(place) = self.open.iter().position(|(id, ..)| *id == query) else {
             return;
         };
-        let (_, chapter, exchange) = self.open.remove(place);
-        let chapter = &mut self.chapters[chapter];
-        (self.tell)(
+        let (_, pair_log, exchange) = self.open.remove(place);
+        let pair_log = &mut self.pair_logs[pair_log];
+        (self.report_event)(
             self.radio.elapsed(),
-            News::Answer(&chapter.pair.name, &arrival),
+            RunEvent::Answer(&pair_log.pair.name, &received),
         );
-        chapter.exchanges[exchange].answer = Some(arrival);
+        pair_log.exchanges[exchange].answer = Some(received);
     }
 
     fn end(
         self,
-        weather: Weather,
+        channel: ChannelModel,
         gap: Option<(Duration, Duration)>,
-    ) -> Result<Story, MissionError> {
+    ) -> Result<RunLog, RunError> {
         let ended = self.radio.elapsed();
-        let board = self.board.stop().ok_or(MissionError::BoardEnded)?;
-        Ok(Story {
+        let board = self.board.stop().ok_or(RunError::BoardEnded)?;
+        Ok(RunLog {
             model: self.model,
-            weather,
-            chapters: self.chapters,
-            air: self.radio.log(),
+            channel,
+            pair_logs: self.pair_logs,
+            frames: self.radio.log(),
             gap,
             ended,
             board,
             ground: self.station.counters(),
             duplicates: self.station.duplicates(),
-            decided: self.told_alerts,
+            decided: self.decided_alerts,
         })
     }
 }

@@ -18,11 +18,11 @@ type End = Endpoint<MemoryStorage<8192>>;
 /// Virtual time goes on in steps of this many milliseconds.
 const STEP: u64 = 20;
 /// How long two idle ends may need to get a message across, in milliseconds.
-const PATIENCE: u64 = 60_000;
+const TIMEOUT: u64 = 60_000;
 
 /// The bytes on the air that deliver the message once; `None` when the link refuses it.
 #[must_use]
-pub fn weigh(message: &Message, mtu: u8, key: &SharedKey) -> Option<usize> {
+pub fn wire_size(message: &Message, mtu: u8, key: &SharedKey) -> Option<usize> {
     let mut board = end(Role::Board, mtu, key)?;
     let mut ground = end(Role::Ground, mtu, key)?;
     let mut clock = 0;
@@ -35,7 +35,7 @@ pub fn weigh(message: &Message, mtu: u8, key: &SharedKey) -> Option<usize> {
         (&mut board, &mut ground)
     };
     sender.send(message, Instant::from_millis(clock)).ok()?;
-    run(sender, receiver, &mut clock, PATIENCE, true)
+    run(sender, receiver, &mut clock, TIMEOUT, true)
 }
 
 /// Runs both ends; the bytes that `sender` sent, until its message is delivered if that is
@@ -110,7 +110,7 @@ mod tests {
             buildings_grid: Grid9::from_bits(0x1FF),
             pair: 0xFFFF,
         });
-        let bytes = weigh(&alert, 128, &key()).unwrap();
+        let bytes = wire_size(&alert, 128, &key()).unwrap();
         assert!((20..=40).contains(&bytes), "{bytes} bytes");
     }
 
@@ -123,7 +123,7 @@ mod tests {
         };
         let confidence = Confidence::from_fraction(0.5);
         let weigh_body = |body| {
-            weigh(
+            wire_size(
                 &Message::Answer(Answer {
                     query: 1,
                     source,
@@ -146,7 +146,7 @@ mod tests {
             tile: 17,
             instruction: Instruction::Count,
         });
-        assert!(weigh(&query, 128, &key()).unwrap() <= 40);
+        assert!(wire_size(&query, 128, &key()).unwrap() <= 40);
     }
 
     #[test]
@@ -164,8 +164,8 @@ mod tests {
             body: AnswerBody::Text { text, confidence },
         });
         let (wide, narrow) = (
-            weigh(&message, 255, &key()).unwrap(),
-            weigh(&message, 40, &key()).unwrap(),
+            wire_size(&message, 255, &key()).unwrap(),
+            wire_size(&message, 40, &key()).unwrap(),
         );
         assert!(
             narrow > wide + 50,

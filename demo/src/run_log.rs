@@ -2,7 +2,7 @@
 
 use crate::{
     pairs::SamplePair,
-    radio::{Direction, Fate, Sent, Weather},
+    radio::{ChannelModel, Direction, FrameOutcome, FrameRecord},
 };
 use deltavlm_ground::{queries::PendingQuery, render};
 use deltavlm_link::{Counters, message::Message};
@@ -10,15 +10,15 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// A whole run.
-pub struct Story {
+pub struct RunLog {
     /// The model that answered.
     pub model: String,
     /// What the air was like.
-    pub weather: Weather,
+    pub channel: ChannelModel,
     /// The pairs, in the order in which they were photographed.
-    pub chapters: Vec<Chapter>,
+    pub pair_logs: Vec<PairLog>,
     /// Everything that was on the air.
-    pub air: Vec<Sent>,
+    pub frames: Vec<FrameRecord>,
     /// When there was no contact, since the radio was switched on.
     pub gap: Option<(Duration, Duration)>,
     /// When the run ended.
@@ -34,22 +34,22 @@ pub struct Story {
 }
 
 /// One pair and what was said about it.
-pub struct Chapter {
+pub struct PairLog {
     /// The pictures.
     pub pair: SamplePair,
     /// Time from file to finding on board.
-    pub looked: Option<Duration>,
+    pub analyzed: Option<Duration>,
     /// Why the pair could not be used, where it could not.
     pub error: Option<String>,
     /// The alert, when one came.
-    pub alert: Option<Arrival>,
+    pub alert: Option<ReceivedMessage>,
     /// Questions and their answers, in the order in which they were asked.
     pub exchanges: Vec<Exchange>,
 }
 
 /// A message that arrived, and its weight.
 #[derive(Clone)]
-pub struct Arrival {
+pub struct ReceivedMessage {
     /// The message.
     pub message: Message,
     /// When it arrived, since the radio was switched on.
@@ -60,7 +60,7 @@ pub struct Arrival {
     pub json: Value,
 }
 
-impl Arrival {
+impl ReceivedMessage {
     /// Bytes of what travelled, as compact JSON: without the question, which did not.
     #[must_use]
     pub fn json_bytes(&self) -> usize {
@@ -77,12 +77,12 @@ pub struct Exchange {
     /// Bytes on the air that carried the question.
     pub question_bytes: usize,
     /// The answer, when one came.
-    pub answer: Option<Arrival>,
+    pub answer: Option<ReceivedMessage>,
 }
 
 /// What became of the frames of one direction.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Tally {
+pub struct DirectionStats {
     /// Frames on the air.
     pub frames: usize,
     /// Bytes on the air.
@@ -92,40 +92,43 @@ pub struct Tally {
     /// Frames that arrived with inverted bits.
     pub damaged: usize,
     /// Frames that were sent while there was no contact.
-    pub unheard: usize,
+    pub no_contact: usize,
 }
 
-impl Story {
+impl RunLog {
     /// All alerts and answers that arrived.
-    pub fn arrivals(&self) -> impl Iterator<Item = &Arrival> {
-        self.chapters.iter().flat_map(|chapter| {
-            let answers = chapter
+    pub fn received_messages(&self) -> impl Iterator<Item = &ReceivedMessage> {
+        self.pair_logs.iter().flat_map(|pair_log| {
+            let answers = pair_log
                 .exchanges
                 .iter()
                 .filter_map(|exchange| exchange.answer.as_ref());
-            chapter.alert.iter().chain(answers)
+            pair_log.alert.iter().chain(answers)
         })
     }
 
     /// The number of alerts that arrived.
     #[must_use]
     pub fn alerts(&self) -> usize {
-        self.chapters
+        self.pair_logs
             .iter()
-            .filter(|chapter| chapter.alert.is_some())
+            .filter(|pair_log| pair_log.alert.is_some())
             .count()
     }
 
     /// The number of questions that were answered.
     #[must_use]
     pub fn answers(&self) -> usize {
-        self.arrivals().count() - self.alerts()
+        self.received_messages().count() - self.alerts()
     }
 
     /// Alerts and answers that had not arrived when the run ended.
     #[must_use]
     pub fn missing(&self) -> usize {
-        let exchanges = self.chapters.iter().flat_map(|chapter| &chapter.exchanges);
+        let exchanges = self
+            .pair_logs
+            .iter()
+            .flat_map(|pair_log| &pair_log.exchanges);
         let unanswered = exchanges
             .filter(|exchange| exchange.answer.is_none())
             .count();
@@ -136,38 +139,42 @@ impl Story {
     #[must_use]
     pub fn useful_bytes(&self) -> usize {
         let questions: usize = self
-            .chapters
+            .pair_logs
             .iter()
-            .flat_map(|chapter| &chapter.exchanges)
+            .flat_map(|pair_log| &pair_log.exchanges)
             .map(|exchange| exchange.question_bytes)
             .sum();
         questions
             + self
-                .arrivals()
-                .map(|arrival| arrival.wire_bytes)
+                .received_messages()
+                .map(|received| received.wire_bytes)
                 .sum::<usize>()
     }
 
     /// What became of the frames of one direction.
     #[must_use]
-    pub fn tally(&self, direction: Direction) -> Tally {
-        let mut tally = Tally::default();
-        for sent in self.air.iter().filter(|sent| sent.direction == direction) {
-            tally.frames += 1;
-            tally.bytes += sent.bytes;
-            match sent.fate {
-                Fate::Arrived => {}
-                Fate::Lost => tally.lost += 1,
-                Fate::Damaged => tally.damaged += 1,
-                Fate::Unheard => tally.unheard += 1,
+    pub fn direction_stats(&self, direction: Direction) -> DirectionStats {
+        let mut stats = DirectionStats::default();
+        for frame in self
+            .frames
+            .iter()
+            .filter(|frame| frame.direction == direction)
+        {
+            stats.frames += 1;
+            stats.bytes += frame.bytes;
+            match frame.outcome {
+                FrameOutcome::Arrived => {}
+                FrameOutcome::Lost => stats.lost += 1,
+                FrameOutcome::Damaged => stats.damaged += 1,
+                FrameOutcome::NoContact => stats.no_contact += 1,
             }
         }
-        tally
+        stats
     }
 
     /// Bytes that were on the air, both ways, heard or not.
     #[must_use]
-    pub fn air_bytes(&self) -> usize {
-        self.air.iter().map(|sent| sent.bytes).sum()
+    pub fn radio_bytes(&self) -> usize {
+        self.frames.iter().map(|frame| frame.bytes).sum()
     }
 }

@@ -3,7 +3,7 @@
 //! The letters are those of Noto Sans Mono (SIL Open Font License 1.1), as bitmaps.
 
 use super::overlay::{BUILDINGS, Cells, ROADS, alert};
-use crate::story::Chapter;
+use crate::run_log::PairLog;
 use deltavlm_link::message::{AnswerBody, Message};
 use image::{
     Rgb, RgbImage,
@@ -25,7 +25,7 @@ const MUTED: [u8; 3] = [147, 160, 178];
 const SIGNAL: [u8; 3] = [255, 92, 92];
 
 /// Draws the sheet of a chapter with an alert.
-pub(crate) fn draw(chapter: &Chapter) -> RgbImage {
+pub(crate) fn draw(pair_log: &PairLog) -> RgbImage {
     let mut sheet = RgbImage::from_pixel(WIDTH, HEIGHT, Rgb(GROUND));
     let title = Style {
         size: RasterHeight::Size24,
@@ -37,13 +37,13 @@ pub(crate) fn draw(chapter: &Chapter) -> RgbImage {
         weight: FontWeight::Regular,
         colour: MUTED,
     };
-    write(&mut sheet, MARGIN, 26, &chapter.pair.name, title);
+    write(&mut sheet, MARGIN, 26, &pair_log.pair.name, title);
     let alarm = Style {
         size: RasterHeight::Size20,
         weight: FontWeight::Bold,
         colour: SIGNAL,
     };
-    if let Some(alert) = alert(chapter) {
+    if let Some(alert) = alert(pair_log) {
         let text = format!("CHANGED  {:.0}% sure", 100.0 * alert.confidence.fraction());
         write(
             &mut sheet,
@@ -54,9 +54,9 @@ pub(crate) fn draw(chapter: &Chapter) -> RgbImage {
         );
     }
     let panels = [
-        ("before", panel(&chapter.pair.before_pixels)),
-        ("after", panel(&chapter.pair.after_pixels)),
-        ("where", overlaid(chapter)),
+        ("before", panel(&pair_log.pair.before_pixels)),
+        ("after", panel(&pair_log.pair.after_pixels)),
+        ("where", overlaid(pair_log)),
     ];
     for (place, (caption, picture)) in (0..).zip(panels) {
         let x = MARGIN + place * (PANEL + MARGIN);
@@ -64,15 +64,15 @@ pub(crate) fn draw(chapter: &Chapter) -> RgbImage {
         write(&mut sheet, x, HEAD + PANEL + 8, caption, small);
     }
     legend(&mut sheet, small);
-    strip(&mut sheet, chapter);
+    strip(&mut sheet, pair_log);
     sheet
 }
 
 /// The picture in a square, whole, on the sheet's ground.
 fn panel(picture: &RgbImage) -> RgbImage {
     let (width, height) = picture.dimensions();
-    let scale = f64::from(PANEL) / f64::from(width.max(height).max(1));
-    let fit = |side: u32| ((f64::from(side) * scale).round() as u32).clamp(1, PANEL);
+    let wire_size = f64::from(PANEL) / f64::from(width.max(height).max(1));
+    let fit = |side: u32| ((f64::from(side) * wire_size).round() as u32).clamp(1, PANEL);
     let fitted = imageops::resize(picture, fit(width), fit(height), FilterType::CatmullRom);
     let mut panel = RgbImage::from_pixel(PANEL, PANEL, Rgb(RAISED));
     let left = i64::from((PANEL - fitted.width()) / 2);
@@ -81,12 +81,12 @@ fn panel(picture: &RgbImage) -> RgbImage {
     panel
 }
 
-fn overlaid(chapter: &Chapter) -> RgbImage {
-    let picture = &chapter.pair.after_pixels;
+fn overlaid(pair_log: &PairLog) -> RgbImage {
+    let picture = &pair_log.pair.after_pixels;
     let side = PANEL.max(picture.width().min(picture.height()));
     let mut large = imageops::resize(picture, side, side, FilterType::CatmullRom);
     let third = side / 3;
-    for (column, row, roads, buildings) in Cells::of(chapter).each() {
+    for (column, row, roads, buildings) in Cells::of(pair_log).each() {
         let (left, top) = (column * third, row * third);
         // The last row and column take what the division left over.
         let end = |place: u32| {
@@ -142,7 +142,7 @@ fn legend(sheet: &mut RgbImage, style: Style) {
 }
 
 /// Counts, sentence and weight.
-fn strip(sheet: &mut RgbImage, chapter: &Chapter) {
+fn strip(sheet: &mut RgbImage, pair_log: &PairLog) {
     let top = HEAD + PANEL + 34;
     rectangle(sheet, 0, top, WIDTH, STRIP, RAISED);
     let large = Style {
@@ -160,7 +160,7 @@ fn strip(sheet: &mut RgbImage, chapter: &Chapter) {
         weight: FontWeight::Regular,
         colour: MUTED,
     };
-    let Some((alert, arrival)) = alert(chapter).zip(chapter.alert.as_ref()) else {
+    let Some((alert, received)) = alert(pair_log).zip(pair_log.alert.as_ref()) else {
         return;
     };
     let counts = format!("roads {}   buildings {}", alert.roads, alert.buildings);
@@ -170,21 +170,21 @@ fn strip(sheet: &mut RgbImage, chapter: &Chapter) {
         sheet,
         MARGIN,
         top + 54,
-        &shortened(&sentence(chapter), room),
+        &shortened(&sentence(pair_log), room),
         plain,
     );
     let weight = format!(
         "{} bytes on the air, signed; the same content as JSON: {} bytes",
-        arrival.wire_bytes,
-        arrival.json_bytes()
+        received.wire_bytes,
+        received.json_bytes()
     );
     write(sheet, MARGIN, top + 94, &weight, small);
 }
 
 /// The sentence that the model wrote about the pair, where one was asked for.
-fn sentence(chapter: &Chapter) -> String {
+fn sentence(pair_log: &PairLog) -> String {
     let mut texts =
-        chapter
+        pair_log
             .exchanges
             .iter()
             .filter_map(|exchange| match &exchange.answer.as_ref()?.message {
