@@ -28,7 +28,7 @@
 //! or a bundle.
 //!
 //! Pictures are read by `deltavlm-imaging`. The rooms: [`engine`] runs graphs, `decode`
-//! chooses tokens, [`tile`] covers large frames, [`eval`] measures.
+//! chooses tokens, [`tile`] covers large frames.
 
 #![deny(unsafe_code, missing_docs)]
 
@@ -39,7 +39,6 @@ mod decode;
 mod dialogue;
 pub mod engine;
 mod error;
-pub mod eval;
 mod grid;
 mod map;
 mod mask;
@@ -47,6 +46,7 @@ mod memory;
 mod model;
 mod options;
 mod pair;
+pub mod parse;
 mod prompt;
 mod request;
 pub mod tile;

@@ -28,6 +28,16 @@ pub enum Decoding {
     Free,
 }
 
+impl Decoding {
+    /// `constrained` or `free`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Constrained => "constrained",
+            Self::Free => "free",
+        }
+    }
+}
+
 /// One question to be answered about a pair.
 ///
 /// ```

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use deltavlm_runtime::{Error, Model, available_bytes};
+use deltavlm_cli::CliError;
+use deltavlm_runtime::{Model, available_bytes};
 use serde_json::{Value, json};
 
 use crate::common::{EngineArguments, mib, print, print_engine};
@@ -22,7 +23,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
+pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
     let model = Model::open(&arguments.bundle, &arguments.engine.options())?;
     let manifest = model.manifest();
     let estimate = model.memory_estimate();

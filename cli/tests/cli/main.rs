@@ -31,7 +31,7 @@ struct Scene {
 
 fn scene() -> Scene {
     Scene {
-        bundle: text(&here("tests/bundles/int8")),
+        bundle: text(&here("../runtime/tests/bundles/int8")),
         before: text(&here("../export/tests/golden/before.png")),
         after: text(&here("../export/tests/golden/after.png")),
     }
@@ -159,8 +159,8 @@ fn the_text_says_what_really_ran() {
 #[test]
 fn the_memory_estimate_holds() {
     for bundle in [
-        "tests/bundles/f32",
-        "tests/bundles/int8",
+        "../runtime/tests/bundles/f32",
+        "../runtime/tests/bundles/int8",
         "../models/nano/bundle",
     ] {
         let scene = Scene {

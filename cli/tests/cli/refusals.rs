@@ -78,7 +78,7 @@ fn pictures_of_different_size_are_refused_with_both_sizes() {
 
 #[test]
 fn a_damaged_bundle_names_its_file() {
-    let source = here("tests/bundles/int8");
+    let source = here("../runtime/tests/bundles/int8");
     for name in [
         "vision.onnx",
         "decoder.weights",
@@ -110,7 +110,7 @@ fn a_damaged_bundle_names_its_file() {
 #[test]
 fn a_bundle_that_no_engine_takes_names_them_all() {
     let directory = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(here("tests/bundles/f32")).unwrap() {
+    for entry in std::fs::read_dir(here("../runtime/tests/bundles/f32")).unwrap() {
         let path = entry.unwrap().path();
         std::fs::copy(&path, directory.path().join(path.file_name().unwrap())).unwrap();
     }

@@ -6,8 +6,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use deltavlm_runtime::eval::{self, Outcome, PairEntries, Report, Settings};
-use deltavlm_runtime::{Error, Model};
+use deltavlm_cli::CliError;
+use deltavlm_cli::eval::{self, Outcome, PairEntries, Report, Settings};
+use deltavlm_runtime::Model;
 use serde_json::{Value, json};
 
 use crate::common::{DecodingArguments, EngineArguments, bar, print, print_engine};
@@ -46,7 +47,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
+pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
     let mut entries = Vec::new();
     for path in &arguments.annotations {
         entries.extend(eval::read(path)?);
@@ -81,7 +82,7 @@ fn answer_all(
     arguments: &Arguments,
     model: &mut Model,
     pairs: &[PairEntries],
-) -> Result<Vec<Outcome>, Error> {
+) -> Result<Vec<Outcome>, CliError> {
     let settings = Settings {
         decoding: arguments.decoding.decoding,
         beams: arguments.decoding.beams,
@@ -132,13 +133,13 @@ fn answers_file(path: &Path, bundles: usize, id: &str) -> PathBuf {
 
 /// Answers of an earlier run by the same model in the same way. A last line that was
 /// broken off is taken away and answered again.
-fn known(path: &Path, model: &str, decoding: &str) -> Result<Vec<Outcome>, Error> {
+fn known(path: &Path, model: &str, decoding: &str) -> Result<Vec<Outcome>, CliError> {
     let content = match std::fs::read(path) {
         Ok(content) => content,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(io(path, source)),
     };
-    let malformed = |line: usize, problem: String| Error::Malformed {
+    let malformed = |line: usize, problem: String| CliError::Malformed {
         path: path.to_owned(),
         problem: format!("line {line}: {problem}; name another `--answers` file"),
     };
@@ -170,7 +171,7 @@ fn known(path: &Path, model: &str, decoding: &str) -> Result<Vec<Outcome>, Error
     Ok(outcomes)
 }
 
-fn append(path: &Path) -> Result<File, Error> {
+fn append(path: &Path) -> Result<File, CliError> {
     OpenOptions::new()
         .create(true)
         .append(true)
@@ -178,15 +179,15 @@ fn append(path: &Path) -> Result<File, Error> {
         .map_err(|source| io(path, source))
 }
 
-fn io(path: &Path, source: std::io::Error) -> Error {
-    Error::Io {
+fn io(path: &Path, source: std::io::Error) -> CliError {
+    CliError::Io {
         path: path.to_owned(),
         source,
     }
 }
 
 /// One column per bundle.
-fn table(reports: &[(String, Report)]) -> Result<(), Error> {
+fn table(reports: &[(String, Report)]) -> Result<(), CliError> {
     let columns: Vec<Vec<(String, f64)>> = reports.iter().map(|(_, report)| rows(report)).collect();
     let width = reports
         .iter()

@@ -5,9 +5,7 @@ use std::time::Instant;
 
 use deltavlm_runtime::Rect;
 use deltavlm_runtime::tile::Merged;
-use deltavlm_runtime::{
-    Answer, Body, Cell, Counted, Decoding, Located, Mask, Model, Timing, peak_rss_bytes,
-};
+use deltavlm_runtime::{Answer, Body, Cell, Counted, Located, Mask, Model, Timing, peak_rss_bytes};
 use serde_json::{Map, Value, json};
 
 use crate::common::mib;
@@ -75,12 +73,7 @@ pub(crate) fn answer(answer: &Answer) -> Value {
     set("ms", millis(answer.ms));
     set("tokens", answer.ids.len().into());
     set("complete", answer.complete.into());
-    let decoding = if answer.decoding == Decoding::Free {
-        "free"
-    } else {
-        "constrained"
-    };
-    set("decoding", decoding.into());
+    set("decoding", answer.decoding.name().into());
     if answer.trimmed_turns > 0 {
         set("trimmed_turns", answer.trimmed_turns.into());
     }

@@ -9,53 +9,27 @@
 
 mod annotations;
 mod classify;
+mod facts;
 mod outcome;
+mod ratio;
 mod score;
-mod stated;
+mod settings;
 mod text;
 
 pub use annotations::{Entry, Task, read};
 pub use classify::{Alarms, Classification, Threshold};
+pub use facts::{CaptionFacts, Facts, Language};
 pub use outcome::Outcome;
 pub use score::{Counting, Errors, Exact, Localisation, Report, Sets, StatedFacts, Texts, score};
-pub use stated::{Facts, Language, Stated};
+pub use settings::Settings;
 pub use text::{TextScores, text_scores, tokenize};
 
 use std::collections::{BTreeMap, HashSet};
-use std::fmt;
 use std::path::{Path, PathBuf};
 
-use deltavlm_bundle::{Instruction, Turn};
+use deltavlm_runtime::{Instruction, Model, Request, Turn};
 
-use crate::{Decoding, Error, Model, Request};
-
-/// How answers are made.
-#[derive(Debug, Clone, Default)]
-pub struct Settings {
-    /// How tokens are chosen.
-    pub decoding: Decoding,
-    /// Beams in free decoding; 0 and 1 are greedy.
-    pub beams: usize,
-    /// Generated tokens at most.
-    pub max_tokens: Option<usize>,
-}
-
-/// In words, e.g. `free, 5 beams, at most 20 tokens`.
-impl fmt::Display for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.decoding {
-            Decoding::Constrained => "constrained",
-            Decoding::Free => "free",
-        })?;
-        if self.beams > 1 {
-            write!(f, ", {} beams", self.beams)?;
-        }
-        match self.max_tokens {
-            Some(tokens) => write!(f, ", at most {tokens} tokens"),
-            None => Ok(()),
-        }
-    }
-}
+use crate::error::CliError;
 
 /// The entries of one pair, which is encoded once for all of them.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,7 +67,7 @@ pub fn answer(
     pair: &PairEntries,
     settings: &Settings,
     done: &HashSet<String>,
-) -> Result<Vec<Outcome>, Error> {
+) -> Result<Vec<Outcome>, CliError> {
     let open: Vec<&Entry> = pair
         .entries
         .iter()

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::stated::{self, Facts, Language};
-use crate::Error;
+use super::facts::{self, Facts, Language};
+use crate::error::CliError;
 
 /// What an annotation file asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -135,16 +135,16 @@ struct Said {
 /// is read with it, and holds no annotations itself.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::Malformed`].
-pub fn read(path: &Path) -> Result<Vec<Entry>, Error> {
-    if path.file_name().is_some_and(|name| name == stated::FILE) {
+/// [`CliError::Io`], [`CliError::Malformed`].
+pub fn read(path: &Path) -> Result<Vec<Entry>, CliError> {
+    if path.file_name().is_some_and(|name| name == facts::FILE) {
         return Ok(Vec::new());
     }
-    let malformed = |problem: String| Error::Malformed {
+    let malformed = |problem: String| CliError::Malformed {
         path: path.to_owned(),
         problem,
     };
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+    let text = std::fs::read_to_string(path).map_err(|source| CliError::Io {
         path: path.to_owned(),
         source,
     })?;
@@ -237,7 +237,7 @@ fn entry(task: Task, raw: Raw, language: Option<&Arc<Language>>) -> Result<Entry
 mod tests {
     use super::*;
 
-    fn read_text(name: &str, text: &str) -> Result<Vec<Entry>, Error> {
+    fn read_text(name: &str, text: &str) -> Result<Vec<Entry>, CliError> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(name);
         std::fs::write(&path, text).unwrap();
@@ -292,7 +292,7 @@ mod tests {
                 r#"{{"unchanged":[],"quantities":{{"a":[1,1]}},"things":{{"house":["houses_added","{field}"]}},
                 "gone":["remov"],"cuts":[],"cleared":"trees ","grounds":[],"places":[]}}"#
             );
-            write(stated::FILE, &text)
+            write(facts::FILE, &text)
         };
         let vocabulary = language("houses_removed");
         assert!(read(&vocabulary).unwrap().is_empty());

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use deltavlm_cli::CliError;
 use deltavlm_runtime::{
-    CacheOptions, Check, DecodeOptions, Decoding, EngineChoice, Error, Model, Options, Provider,
+    CacheOptions, Check, DecodeOptions, Decoding, EngineChoice, Model, Options, Provider,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -105,9 +106,9 @@ fn decoding(name: &str) -> Result<Decoding, String> {
 }
 
 /// Writes one line to stdout; a reader that has gone away is no error of ours.
-pub(crate) fn print(line: &str) -> Result<(), Error> {
+pub(crate) fn print(line: &str) -> Result<(), CliError> {
     match writeln!(std::io::stdout(), "{line}") {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Io {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(CliError::Io {
             path: PathBuf::from("stdout"),
             source: error,
         }),
@@ -116,7 +117,7 @@ pub(crate) fn print(line: &str) -> Result<(), Error> {
 }
 
 /// What really runs a model and why, and what was tried before it.
-pub(crate) fn print_engine(model: &Model) -> Result<(), Error> {
+pub(crate) fn print_engine(model: &Model) -> Result<(), CliError> {
     let report = model.engine();
     print(&format!("{} on {report}", model.id()))?;
     for rejection in &report.rejected {

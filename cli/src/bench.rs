@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use clap::Args;
 use deltavlm_bundle::{Instruction, Manifest, Segment};
+use deltavlm_cli::CliError;
 use deltavlm_kernels::ThreadPool;
 use deltavlm_kernels::roofline::Roofline;
 use deltavlm_runtime::engine::{Input, Step};
@@ -44,7 +45,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
+pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
     let mut model = Model::open(&arguments.bundle, &arguments.engine.options())?;
     let manifest = model.manifest().clone();
     let past = arguments
@@ -157,7 +158,7 @@ fn median(mut times: Vec<f64>) -> f64 {
 }
 
 /// One run to warm up, then the median of the others.
-fn repeat(runs: usize, mut work: impl FnMut() -> Result<(), Error>) -> Result<f64, Error> {
+fn repeat(runs: usize, mut work: impl FnMut() -> Result<(), Error>) -> Result<f64, CliError> {
     work()?;
     let mut times = Vec::with_capacity(runs);
     for _ in 0..runs {
@@ -180,7 +181,7 @@ fn stateless(
     manifest: &Manifest,
     segment: Segment,
     runs: usize,
-) -> Result<f64, Error> {
+) -> Result<f64, CliError> {
     let vision = &manifest.model.vision;
     let one = [1, vision.tokens, vision.width];
     let both = [1, 2 * vision.tokens, vision.width];
@@ -222,7 +223,7 @@ fn decoder(
     past: usize,
     new: usize,
     runs: usize,
-) -> Result<f64, Error> {
+) -> Result<f64, CliError> {
     let width = manifest.model.llm.width;
     let mut times = Vec::with_capacity(runs);
     for run in 0..=runs {
@@ -282,7 +283,7 @@ fn end_to_end(
     model: &mut Model,
     manifest: &Manifest,
     runs: usize,
-) -> Result<(f64, f64, f64), Error> {
+) -> Result<(f64, f64, f64), CliError> {
     let side = manifest.model.vision.image_size as u32;
     let picture = |seed: u32| {
         let bytes = (0..side * side * 3)
@@ -317,7 +318,7 @@ fn operators(
     manifest: &Manifest,
     past: usize,
     prompt: usize,
-) -> Result<Value, Error> {
+) -> Result<Value, CliError> {
     if model.engine_mut().profile().is_none() {
         return Ok(Value::Null);
     }
@@ -373,7 +374,7 @@ fn operators(
     Ok(Value::Array(rows))
 }
 
-fn print_operators(rows: &Value) -> Result<(), Error> {
+fn print_operators(rows: &Value) -> Result<(), CliError> {
     let Some(rows) = rows.as_array() else {
         return Ok(());
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::outcome::Outcome;
-use super::score::{harmonic, ratio};
+use super::ratio::{harmonic, ratio};
 
 /// Yes/no, `yes` being the positive class.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{ArgGroup, Args};
+use deltavlm_cli::CliError;
 use deltavlm_runtime::tile::Merged;
 use deltavlm_runtime::{
-    Answer, Body, Error, Guard, Image, Instruction, Mask, Model, Pair, Request, Timing, Turn,
+    Answer, Body, Guard, Image, Instruction, Mask, Model, Pair, Request, Timing, Turn,
 };
 use deltavlm_runtime::{Rect, Tiling};
 use serde_json::{Value, json};
@@ -82,7 +83,7 @@ fn fixed(name: &str) -> Result<Fixed, String> {
         .ok_or_else(|| format!("`{name}` is none of classify, count, localize, caption, survey"))
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
+pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
     let started = Instant::now();
     // A picture that cannot be read is told before a model is loaded for it.
     let limits = arguments.engine.options().decode;
@@ -90,10 +91,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let after = Image::open(&arguments.after, &limits)?;
     let decoding_ms = started.elapsed().as_secs_f64() * 1e3;
     if before.size() != after.size() {
-        return Err(Error::SizesDiffer {
+        return Err(deltavlm_runtime::Error::SizesDiffer {
             before: before.size(),
             after: after.size(),
-        });
+        }
+        .into());
     }
     let mut model = Model::open(&arguments.bundle, &arguments.engine.options())?;
     let guard = Guard {
@@ -103,10 +105,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         cancel: None,
     };
     if guard.deadline.is_some_and(|end| Instant::now() >= end) {
-        return Err(Error::Deadline {
+        return Err(deltavlm_runtime::Error::Deadline {
             after: started.elapsed(),
             during: "loading the bundle",
-        });
+        }
+        .into());
     }
     let mut timing = Timing {
         load: model.load_ms(),
@@ -139,7 +142,7 @@ fn single(
     guard: &Guard,
     mut timing: Timing,
     started: Instant,
-) -> Result<(), Error> {
+) -> Result<(), CliError> {
     let mut answers = Vec::new();
     if let Some(asked) = arguments.instruction {
         let requests: Vec<Request> = instructions(asked, model)
@@ -200,12 +203,11 @@ fn single(
     print_engine(model)
 }
 
-fn write_mask(model: &mut Model, pair: &Pair, file: &Path) -> Result<Mask, Error> {
+fn write_mask(model: &mut Model, pair: &Pair, file: &Path) -> Result<Mask, CliError> {
     let Some(mask) = model.mask(pair)? else {
-        return Err(Error::Caller(format!(
-            "{} has no mask branch; leave out `--mask`, or build it from a checkpoint with `mask_decoder.*`",
-            model.id()
-        )));
+        return Err(CliError::NoMask {
+            model: model.id().to_owned(),
+        });
     };
     mask.save_png(file)?;
     Ok(mask)
@@ -219,7 +221,7 @@ fn frame(
     guard: &Guard,
     mut timing: Timing,
     started: Instant,
-) -> Result<(), Error> {
+) -> Result<(), CliError> {
     let asked = arguments
         .instruction
         .map(|asked| instructions(asked, model))

@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Error;
+use crate::error::CliError;
 
 /// Its name beside the annotation files.
 pub(super) const FILE: &str = "language.json";
@@ -49,14 +49,14 @@ pub struct Facts {
 
 /// The facts that one caption states.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stated {
+pub struct CaptionFacts {
     /// Whether its pair has changed.
     pub changed: bool,
     /// Each fact, and whether it is true. A caption that states nothing has one, false.
     pub facts: Vec<(String, bool)>,
 }
 
-impl Stated {
+impl CaptionFacts {
     /// Whether everything that is stated is true.
     pub fn all_true(&self) -> bool {
         self.facts.iter().all(|(_, is_true)| *is_true)
@@ -65,16 +65,16 @@ impl Stated {
 
 impl Language {
     /// The language of the annotations at `path`, where one lies beside them.
-    pub(super) fn beside(path: &Path) -> Result<Option<Self>, Error> {
+    pub(super) fn beside(path: &Path) -> Result<Option<Self>, CliError> {
         let path = path.with_file_name(FILE);
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(Error::Io { path, source }),
+            Err(source) => return Err(CliError::Io { path, source }),
         };
         serde_json::from_str(&text)
             .map(Some)
-            .map_err(|error| Error::Malformed {
+            .map_err(|error| CliError::Malformed {
                 path,
                 problem: format!("{error}; expected the vocabulary of captions"),
             })
@@ -96,13 +96,13 @@ impl Language {
     }
 
     /// The facts that `caption` states about a pair of which `truth` is true.
-    pub fn stated(&self, caption: &str, truth: &Facts) -> Stated {
+    pub fn stated(&self, caption: &str, truth: &Facts) -> CaptionFacts {
         let facts = if self.unchanged.iter().any(|known| known == caption) {
             vec![("no change".to_owned(), !truth.changed)]
         } else {
             self.details(caption, truth)
         };
-        Stated {
+        CaptionFacts {
             changed: truth.changed,
             facts,
         }
@@ -221,11 +221,11 @@ mod tests {
     #[derive(Deserialize)]
     struct Case(String, Facts, Vec<(String, bool)>);
 
-    /// Against `stated_facts` of the recipe; see `tests/golden/make_stated_golden.py`.
+    /// Against `stated_facts` of the recipe; see `tests/golden/make_facts_golden.py`.
     #[test]
     fn stated_facts_equal_those_of_the_recipe() {
         let golden: Golden =
-            serde_json::from_str(include_str!("../../tests/golden/stated.json")).unwrap();
+            serde_json::from_str(include_str!("../../tests/golden/facts.json")).unwrap();
         assert!(golden.captions.len() > 100);
         for Case(caption, facts, expected) in &golden.captions {
             golden.language.check(facts).unwrap();

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use deltavlm_runtime::Grid;
 use serde::Serialize;
 
 use super::annotations::Task;
 use super::classify::{Classification, classification};
+use super::facts::CaptionFacts;
 use super::outcome::{Outcome, flags};
-use super::stated::Stated;
+use super::ratio::{harmonic, ratio};
 use super::text::{TextScores, text_scores};
-use crate::Grid;
 
 /// Every metric of a run. Fractions lie in 0..1 except CIDEr-D, which is 0..10 as
 /// its authors define it. A task without annotations is absent.
@@ -138,22 +139,6 @@ pub fn score(outcomes: &[Outcome]) -> Report {
     }
 }
 
-pub(super) fn ratio(part: usize, whole: usize) -> f64 {
-    if whole == 0 {
-        0.0
-    } else {
-        part as f64 / whole as f64
-    }
-}
-
-pub(super) fn harmonic(precision: f64, recall: f64) -> f64 {
-    if precision + recall == 0.0 {
-        0.0
-    } else {
-        2.0 * precision * recall / (precision + recall)
-    }
-}
-
 fn counting(outcomes: &[&Outcome]) -> Option<Counting> {
     let pairs: Vec<([u32; 2], [u32; 2])> = outcomes
         .iter()
@@ -249,13 +234,13 @@ fn texts(outcomes: &[&Outcome]) -> Option<Texts> {
             kinds.entry(kind.clone()).or_default().push(*right);
         }
     }
-    let stated = |changed: bool| -> Vec<&Stated> {
+    let stated = |changed: bool| -> Vec<&CaptionFacts> {
         let stated = outcomes
             .iter()
             .filter_map(|outcome| outcome.stated.as_ref());
         stated.filter(|stated| stated.changed == changed).collect()
     };
-    let all_true = |stated: &[&Stated]| {
+    let all_true = |stated: &[&CaptionFacts]| {
         ratio(
             stated.iter().filter(|stated| stated.all_true()).count(),
             stated.len(),
@@ -385,7 +370,7 @@ mod tests {
             ..outcome(Task::Question, said, "yes", 1.0)
         };
         let caption = |changed, facts: &[bool]| Outcome {
-            stated: Some(Stated {
+            stated: Some(CaptionFacts {
                 changed,
                 facts: facts
                     .iter()

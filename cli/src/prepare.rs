@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use deltavlm_runtime::{Error, Image, Model};
+use deltavlm_cli::CliError;
+use deltavlm_runtime::{Image, Model};
 
 use crate::common::{EngineArguments, print, print_engine, spinner};
 
@@ -21,7 +22,7 @@ pub(crate) struct Arguments {
     engine: EngineArguments,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
+pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
     let progress = spinner(format!("preparing {}", arguments.bundle.display()));
     let mut model = Model::open(&arguments.bundle, &arguments.engine.options())?;
     progress.set_message(format!("{}: running every segment once", model.id()));

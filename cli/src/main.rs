@@ -1,10 +1,12 @@
 //! `dvlm`: asks, measures and inspects bundles from the command line. A thin user
 //! of `deltavlm-runtime`: whatever it can do, a program can do through the library.
 
+#![forbid(unsafe_code)]
+
 mod ask;
 mod bench;
 mod common;
-mod eval;
+mod evaluate;
 mod info;
 mod json;
 mod prepare;
@@ -27,7 +29,7 @@ enum Command {
     /// Asks about one pair of pictures.
     Ask(ask::Arguments),
     /// Measures answers against ChangeChat-105k annotations.
-    Eval(eval::Arguments),
+    Eval(evaluate::Arguments),
     /// Says what a bundle holds and what would run it here.
     Info(info::Arguments),
     /// Measures the segments of a bundle on this machine.
@@ -42,7 +44,7 @@ fn main() -> ExitCode {
         .init();
     let result = match Arguments::parse().command {
         Command::Ask(arguments) => ask::run(&arguments),
-        Command::Eval(arguments) => eval::run(&arguments),
+        Command::Eval(arguments) => evaluate::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Prepare(arguments) => prepare::run(&arguments),
@@ -50,7 +52,10 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            match error.flags() {
+                Some(flags) => eprintln!("error: {error} ({flags})"),
+                None => eprintln!("error: {error}"),
+            }
             if library_hangs() {
                 leave(1);
             }

@@ -1,8 +1,8 @@
 """Writes which facts captions state, as the nano model's recipe finds them.
 
-    python make_stated_golden.py
+    python make_facts_golden.py
 
-`stated.json` holds the recipe's `language.json`, and captions with the facts of
+`facts.json` holds the recipe's `language.json`, and captions with the facts of
 a pair and the `stated_facts` of `models/nano/scenes/language.py`.
 """
 
@@ -59,7 +59,7 @@ def main():
             found.append((caption, known(facts), stated_facts(caption, facts)))
     lines = ",\n".join(json.dumps(record) for record in found)
     text = f'{{"language": {json.dumps(vocabulary())},\n"captions": [\n{lines}\n]}}\n'
-    (HERE / "stated.json").write_text(text)
+    (HERE / "facts.json").write_text(text)
 
 
 if __name__ == "__main__":

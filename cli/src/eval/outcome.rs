@@ -1,12 +1,11 @@
 //! One answer beside its references: a line of the answers file.
 
-use deltavlm_bundle::Cell;
+use deltavlm_runtime::{Answer, Body, Cell, Grid, parse};
 use serde::{Deserialize, Serialize};
 
-use super::Settings;
 use super::annotations::{Entry, Task};
-use super::stated::Stated;
-use crate::{Answer, Body, Grid, answer};
+use super::facts::CaptionFacts;
+use super::settings::Settings;
 
 /// An answer with what it is compared to. Serialises to one JSON line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,7 +42,7 @@ pub struct Outcome {
     pub kind: Option<String>,
     /// The facts that a caption states, where the annotations know the truth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stated: Option<Stated>,
+    pub stated: Option<CaptionFacts>,
 }
 
 impl Outcome {
@@ -92,28 +91,20 @@ impl Outcome {
 
     /// Answer and truth of a yes/no question; an unparsed answer is `None`.
     pub(super) fn changed(&self) -> Option<(Option<bool>, bool)> {
-        let truth = answer::changed(self.references.first()?)?;
-        Some((answer::changed(&self.text), truth))
+        let truth = parse::changed(self.references.first()?)?;
+        Some((parse::changed(&self.text), truth))
     }
 
     /// Answer and truth of a count: roads, buildings.
     pub(super) fn counts(&self) -> Option<([u32; 2], [u32; 2])> {
-        let read = |text: &str| answer::counts(text).map(|both| both.map(|(number, _)| number));
-        Some((
-            read(&self.text).unwrap_or_default(),
-            read(self.references.first()?)?,
-        ))
+        let truth = parse::counts(self.references.first()?)?;
+        Some((parse::counts(&self.text).unwrap_or_default(), truth))
     }
 
     /// Answer and truth of a localisation: roads, buildings.
     pub(super) fn grids(&self) -> Option<([Grid; 2], [Grid; 2])> {
-        let read = |text: &str| {
-            answer::grids(text).map(|both| both.each_ref().map(answer::CellList::grid))
-        };
-        Some((
-            read(&self.text).unwrap_or_default(),
-            read(self.references.first()?)?,
-        ))
+        let truth = parse::cells(self.references.first()?)?;
+        Some((parse::cells(&self.text).unwrap_or_default(), truth))
     }
 }
 
