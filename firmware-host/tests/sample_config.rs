@@ -21,16 +21,23 @@ fn with_every_key() -> String {
 }
 
 fn is_key(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    text.bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
 /// The same, without the keys that have no default.
 fn with_every_default() -> String {
-    let without_default: Vec<&str> =
-        SAMPLE.lines().filter_map(|line| line.strip_prefix("#! ")).collect();
+    let without_default: Vec<&str> = SAMPLE
+        .lines()
+        .filter_map(|line| line.strip_prefix("#! "))
+        .collect();
     let every_key = with_every_key();
     let has_default = |line: &&str| !without_default.contains(line);
-    every_key.lines().filter(has_default).collect::<Vec<_>>().join("\n")
+    every_key
+        .lines()
+        .filter(has_default)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[test]
