@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
+use deltavlm_messages::Instruction;
+
 use crate::{Error, Manifest, Segment};
 
 impl Manifest {
@@ -34,6 +36,12 @@ impl Manifest {
         for segment in Segment::ALL {
             if segment != Segment::Mask && !self.segments.contains_key(&segment) {
                 return fault("segments", format!("`{}` is missing", segment.name()));
+            }
+        }
+        for record in &self.instructions {
+            if !Instruction::SINGLE.contains(&record.name) {
+                let problem = format!("`{}` has no prompt of its own", record.name.name());
+                return fault("instructions.name", problem);
             }
         }
         for (field, value) in self.dimensions() {

@@ -7,25 +7,25 @@
 //! runtime to read.
 //!
 //! It holds the facts that both sides must agree on and nothing else: the
-//! manifest, the instruction set with its exact prompts, text processing and the
-//! tokenizers. It never runs a graph, never decodes a picture, and never needs
+//! manifest, text processing and the tokenizers. The instructions and their exact prompts
+//! are those of `deltavlm-messages`. It never runs a graph, never decodes a picture, and never needs
 //! an inference engine to build.
 
 #![forbid(unsafe_code)]
 
+mod answer_kind;
 mod check;
 mod error;
 mod files;
-mod instruction;
 mod manifest;
 mod protobuf;
 mod sentencepiece;
 mod text;
 mod wordpiece;
 
+pub use answer_kind::AnswerKind;
 pub use error::Error;
 pub use files::{FileRecord, sha256_of_bytes, sha256_of_file};
-pub use instruction::{AnswerKind, Cell, Instruction};
 pub use manifest::{
     Calibration, ElementType, Embedding, Fidelity, Generation, InstructionRecord, LanguageModel,
     Manifest, Model, Precision, QFormer, Segment, SegmentRecord, SourceRecord, Target, TextRules,

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    AnswerKind, Error, FORMAT_VERSION, FileRecord, Instruction, MANIFEST_FILE, sha256_of_bytes,
-};
+use deltavlm_messages::Instruction;
+
+use crate::{AnswerKind, Error, FORMAT_VERSION, FileRecord, MANIFEST_FILE, sha256_of_bytes};
 
 /// Stands for the seal in the text that is sealed.
 const UNSEALED: &str = "0000000000000000000000000000000000000000000000000000000000000000";

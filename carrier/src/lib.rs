@@ -1,6 +1,6 @@
 //! What the on-board program and the ground program share around the link: the
-//! carriers of its bytes, the key file, how a tile's name becomes its number, and how a
-//! file is replaced without a power cut leaving half of it.
+//! carriers of its bytes, the key file, and how a file is replaced without a power cut
+//! leaving half of it.
 //!
 //! The link (`deltavlm-link`) is a state machine that knows no device. Both programs
 //! need the same few ways of moving its bytes, so they live here once: a serial device,
@@ -30,7 +30,6 @@ mod key;
 mod line;
 mod serial;
 mod tcp;
-mod tile;
 mod udp;
 mod wait;
 
@@ -38,7 +37,6 @@ pub use address::{Address, AddressError};
 pub use key::{KeyError, SharedKey};
 pub use line::{Line, Notice};
 pub use serial::Serial;
-pub use tile::tile_number;
 
 use std::{io, time::Duration};
 

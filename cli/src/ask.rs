@@ -29,8 +29,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "IMG")]
     after: PathBuf,
     /// A fixed instruction; survey asks all of them.
-    #[arg(long, value_name = "classify|count|localize|caption|survey", value_parser = fixed)]
-    instruction: Option<Fixed>,
+    #[arg(long, value_enum)]
+    instruction: Option<Instruction>,
     /// An open question; later ones are follow-up turns, with `--tile` questions of
     /// their own.
     #[arg(long, value_name = "TEXT")]
@@ -58,29 +58,6 @@ pub(crate) struct Arguments {
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Clone, Copy)]
-enum Fixed {
-    One(Instruction),
-    Survey,
-}
-
-fn fixed(name: &str) -> Result<Fixed, String> {
-    if name == "survey" {
-        return Ok(Fixed::Survey);
-    }
-    let instruction = Instruction::ALL
-        .into_iter()
-        .find(|instruction| instruction.name() == name);
-    let instruction = if name == "localise" {
-        Some(Instruction::Localize)
-    } else {
-        instruction
-    };
-    instruction
-        .map(Fixed::One)
-        .ok_or_else(|| format!("`{name}` is none of classify, count, localize, caption, survey"))
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
@@ -278,13 +255,12 @@ fn frame(
     print_engine(model)
 }
 
-fn instructions(asked: Fixed, model: &Model) -> Vec<Instruction> {
-    match asked {
-        Fixed::One(instruction) => vec![instruction],
-        Fixed::Survey => Instruction::ALL
-            .into_iter()
-            .filter(|&instruction| model.manifest().instruction(instruction).is_some())
-            .collect(),
+/// What the model is asked: of a survey, the parts that the bundle knows.
+fn instructions(asked: Instruction, model: &Model) -> Vec<Instruction> {
+    let known = |part: &Instruction| model.manifest().instruction(*part).is_some();
+    match asked.parts() {
+        [one] => vec![*one],
+        parts => parts.iter().copied().filter(known).collect(),
     }
 }
 
@@ -302,7 +278,9 @@ fn settings(arguments: &Arguments, guard: &Guard, request: Request) -> Request {
 /// A single fixed instruction is the first turn of the dialogue that follows it.
 fn first_turn(arguments: &Arguments, answers: &[Answer]) -> Vec<Turn> {
     match (arguments.instruction, answers) {
-        (Some(Fixed::One(instruction)), [answer]) => vec![answer.as_turn(instruction.prompt())],
+        (Some(instruction), [answer]) if instruction != Instruction::Survey => {
+            vec![answer.as_turn(instruction.prompt())]
+        }
         _ => Vec::new(),
     }
 }

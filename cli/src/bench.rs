@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use deltavlm_bundle::{Instruction, Manifest, Segment};
+use deltavlm_bundle::{Manifest, Segment};
 use deltavlm_cli::CliError;
 use deltavlm_kernels::ThreadPool;
 use deltavlm_kernels::roofline::Roofline;
+use deltavlm_messages::Instruction;
 use deltavlm_runtime::engine::{Input, Step};
 use deltavlm_runtime::{Error, Image, Model, Request, available_bytes};
 use serde_json::{Value, json};

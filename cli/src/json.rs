@@ -86,7 +86,7 @@ fn counted(set: &mut impl FnMut(&str, Value) -> Option<Value>, name: &str, count
 }
 
 fn located(set: &mut impl FnMut(&str, Value) -> Option<Value>, name: &str, located: &Located) {
-    set(name, located.grid.names().into());
+    set(name, located.grid.names().collect());
     let cells = Cell::ALL.into_iter().zip(located.confidence);
     let cells: Map<String, Value> = cells
         .map(|(cell, confidence)| (cell.name().to_owned(), rounded(confidence)))
@@ -108,8 +108,8 @@ pub(crate) fn merged(name: &str, merged: &Merged) -> Value {
             roads_grid,
             buildings_grid,
         } => json!({
-            "roads": roads_grid.names(),
-            "buildings": buildings_grid.names(),
+            "roads": roads_grid.names().collect::<Vec<_>>(),
+            "buildings": buildings_grid.names().collect::<Vec<_>>(),
             "roads_boxes": boxes(roads),
             "buildings_boxes": boxes(buildings),
         }),

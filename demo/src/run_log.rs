@@ -5,7 +5,8 @@ use crate::{
     radio::{ChannelModel, Direction, FrameOutcome, FrameRecord},
 };
 use deltavlm_ground::{queries::PendingQuery, render};
-use deltavlm_link::{Counters, message::Message};
+use deltavlm_link::Counters;
+use deltavlm_messages::Message;
 use serde_json::Value;
 use std::time::Duration;
 

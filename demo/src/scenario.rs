@@ -10,10 +10,7 @@ use crate::{
 use deltavlm_carrier::{Address, SharedKey};
 use deltavlm_ground::{Station, StationEvent, queries::PendingQuery, render};
 use deltavlm_host::{HostEvent, OpenModel};
-use deltavlm_link::{
-    message::{Instruction, Message, Query, QueryId},
-    text::Text,
-};
+use deltavlm_messages::{Instruction, Message, Prompt, Query, QueryId, Text};
 use std::{
     io,
     path::Path,
@@ -230,17 +227,12 @@ impl Scenario<'_> {
         self.ask(main, "localize", Instruction::Localize, None)?;
         self.ask(main, "caption", Instruction::Caption, None)?;
         let text = Text::truncated(OPEN_QUESTION);
-        self.ask(
-            main,
-            "question",
-            Instruction::Open(text),
-            Some(OPEN_QUESTION),
-        )?;
+        self.ask(main, "question", Prompt::Open(text), Some(OPEN_QUESTION))?;
         // A follow-up needs the answer that it follows; on a lossy radio order is not given.
         self.wait(Duration::from_secs(15), |scenario| {
             scenario.open.iter().all(|(id, ..)| *id != classified)
         })?;
-        let follow_up = Instruction::FollowUp {
+        let follow_up = Prompt::FollowUp {
             after: classified,
             text: Text::truncated(FOLLOW_UP),
         };
@@ -257,25 +249,20 @@ impl Scenario<'_> {
         &mut self,
         pair_log: usize,
         name: &str,
-        instruction: Instruction,
+        prompt: impl Into<Prompt>,
         question: Option<&str>,
     ) -> Result<QueryId, RunError> {
         let pair = self.pair_logs[pair_log].pair.name.clone();
         let tile = tile_of(pair_log);
+        let prompt = prompt.into();
         let pending = PendingQuery {
             tile: pair.clone(),
             instruction: name.to_owned(),
             question: question.map(ToOwned::to_owned),
-            follow_up: matches!(instruction, Instruction::FollowUp { .. }),
+            follow_up: matches!(prompt, Prompt::FollowUp { .. }),
         };
-        let id = self
-            .station
-            .ask(tile, instruction.clone(), pending.clone())?;
-        let message = Message::Query(Query {
-            id,
-            tile,
-            instruction,
-        });
+        let id = self.station.ask(tile, prompt.clone(), pending.clone())?;
+        let message = Message::Query(Query { id, tile, prompt });
         let exchange = Exchange {
             pending,
             at: self.radio.elapsed(),

@@ -7,11 +7,10 @@
 
 use deltavlm_carrier::SharedKey;
 use deltavlm_link::{
-    Config, Endpoint, Event, Instant, Role,
-    auth::{Key, Keys, Protection},
-    message::Message,
+    Config, Endpoint, Event, Instant, Role, auth::Key, auth::Keys, auth::Protection,
     storage::MemoryStorage,
 };
+use deltavlm_messages::Message;
 
 type End = Endpoint<MemoryStorage<8192>>;
 
@@ -85,9 +84,8 @@ fn end(role: Role, mtu: u8, key: &SharedKey) -> Option<End> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use deltavlm_link::{
-        message::{Alert, Answer, AnswerBody, Confidence, Grid9, Instruction, Query, Source},
-        text::Text,
+    use deltavlm_messages::{
+        Alert, Answer, AnswerBody, CellSet, Confidence, Instruction, Provenance, Query, Text,
     };
 
     fn key() -> SharedKey {
@@ -106,8 +104,8 @@ mod tests {
             confidence: Confidence::from_fraction(1.0),
             roads: 31,
             buildings: 255,
-            roads_grid: Grid9::from_bits(0x1FF),
-            buildings_grid: Grid9::from_bits(0x1FF),
+            roads_grid: CellSet::from_bits(0x1FF),
+            buildings_grid: CellSet::from_bits(0x1FF),
             pair: 0xFFFF,
         });
         let bytes = wire_size(&alert, 128, &key()).unwrap();
@@ -116,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_text_weighs_more_than_a_yes_and_a_question_goes_up() {
-        let source = Source {
+        let source = Provenance {
             pair: 1,
             model: 2,
             prompt: 3,
@@ -144,14 +142,14 @@ mod tests {
         let query = Message::Query(Query {
             id: 1,
             tile: 17,
-            instruction: Instruction::Count,
+            prompt: Instruction::Count.into(),
         });
         assert!(wire_size(&query, 128, &key()).unwrap() <= 40);
     }
 
     #[test]
     fn a_long_message_counts_all_of_its_frames() {
-        let source = Source {
+        let source = Provenance {
             pair: 1,
             model: 2,
             prompt: 3,

@@ -11,10 +11,7 @@ use deltavlm_host::{
     AnalysisError, Analyzer, Detection, PairFiles,
     analyzer::{AnalyzedAnswer, Question},
 };
-use deltavlm_link::{
-    message::{AnswerBody, Confidence, Grid9, Message},
-    text::Text,
-};
+use deltavlm_messages::{AnswerBody, CellSet, Confidence, Instruction, Message, Text};
 use image::{GrayImage, imageops::FilterType};
 use std::{path::Path, time::Duration};
 
@@ -44,7 +41,7 @@ impl Analyzer for MeanAnalyst {
         let cells = Self::cells(pair);
         let grid = |least: u8| {
             let bits = (0..9).filter(|&i| cells[i] > least).map(|i| 1 << i).sum();
-            Grid9::from_bits(bits)
+            CellSet::from_bits(bits)
         };
         let buildings_grid = grid(30);
         Ok(Detection {
@@ -66,25 +63,25 @@ impl Analyzer for MeanAnalyst {
         let confidence = Confidence::from_fraction(finding.confidence);
         let (roads, buildings) = (finding.roads as u16, finding.buildings as u16);
         let body = match question {
-            Question::Classify => AnswerBody::Classify {
+            Question::Fixed(Instruction::Classify) => AnswerBody::Classify {
                 changed: finding.changed,
                 confidence,
             },
-            Question::Count => AnswerBody::Count {
+            Question::Fixed(Instruction::Count) => AnswerBody::Count {
                 roads,
                 buildings,
                 confidence,
             },
-            Question::Localize => AnswerBody::Localize {
+            Question::Fixed(Instruction::Localize) => AnswerBody::Localize {
                 roads: finding.roads_grid,
                 buildings: finding.buildings_grid,
                 confidence,
             },
-            Question::Caption => AnswerBody::Caption {
+            Question::Fixed(Instruction::Caption) => AnswerBody::Caption {
                 text: Text::truncated(SENTENCE),
                 confidence,
             },
-            Question::Survey => AnswerBody::Survey {
+            Question::Fixed(Instruction::Survey) => AnswerBody::Survey {
                 changed: finding.changed,
                 confidence,
                 roads,

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use deltavlm_bundle::{
-    ElementType, Embedding, FORMAT_VERSION, FileRecord, Generation, Instruction, InstructionRecord,
+    ElementType, Embedding, FORMAT_VERSION, FileRecord, Generation, InstructionRecord,
     MANIFEST_FILE, Manifest, Precision, Segment, SegmentRecord, SentencePiece, SourceRecord,
     Target, TextRules, TokenizerFiles, WordPiece, sha256_of_bytes,
 };
-
+use deltavlm_messages::Instruction;
 use prost::Message;
 
 use crate::calibrate::{Probe, calibrate};
@@ -234,9 +234,10 @@ fn instructions(
     pieces: &SentencePiece,
 ) -> Result<Vec<InstructionRecord>> {
     let vocabulary = net.model.qformer.vocab_size;
-    Instruction::ALL
+    Instruction::SINGLE
         .into_iter()
-        .map(|name| {
+        .filter_map(|name| Some((name, grammar::of(name)?)))
+        .map(|(name, (answer, usual))| {
             let given = config.instructions.get(&name).cloned().unwrap_or_default();
             let prompt = given.prompt.unwrap_or_else(|| name.prompt().to_owned());
             let processed = text.question(&prompt);
@@ -247,7 +248,6 @@ fn instructions(
             }
             let mut llm_ids = vec![generation.bos_id];
             llm_ids.extend(pieces.encode(&processed));
-            let (answer, usual) = grammar::of(name);
             Ok(InstructionRecord {
                 name,
                 prompt,

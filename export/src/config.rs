@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use deltavlm_bundle::Instruction;
+use deltavlm_messages::Instruction;
 use serde::Deserialize;
 
 use crate::{Error, Result};

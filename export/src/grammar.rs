@@ -1,6 +1,7 @@
 //! The published answers as regular expressions, for constrained decoding.
 
-use deltavlm_bundle::{AnswerKind, Cell, Instruction};
+use deltavlm_bundle::AnswerKind;
+use deltavlm_messages::{Cell, Instruction};
 
 const CLASSIFY: &str = "^(yes|no)$";
 const COUNT: &str = concat!(
@@ -31,12 +32,13 @@ fn cells_in_order() -> String {
 }
 
 /// How an instruction's answer is typed, and the grammar it follows unless the
-/// configuration gives another.
-pub(crate) fn of(instruction: Instruction) -> (AnswerKind, Option<String>) {
-    match instruction {
+/// configuration gives another; `None` for one that is asked as its parts.
+pub(crate) fn of(instruction: Instruction) -> Option<(AnswerKind, Option<String>)> {
+    Some(match instruction {
         Instruction::Classify => (AnswerKind::Changed, Some(CLASSIFY.to_owned())),
         Instruction::Count => (AnswerKind::Counts, Some(COUNT.to_owned())),
         Instruction::Localize => (AnswerKind::Grids, Some(localize())),
         Instruction::Caption => (AnswerKind::Text, None),
-    }
+        Instruction::Survey => return None,
+    })
 }

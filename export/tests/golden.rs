@@ -6,12 +6,13 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{Golden, golden_directory, ids, quick, relative_error};
-use deltavlm_bundle::{Instruction, Precision, SentencePiece, Target, TextRules, WordPiece};
+use deltavlm_bundle::{Precision, SentencePiece, Target, TextRules, WordPiece};
 use deltavlm_export::config::Config;
 use deltavlm_export::graph::{self, Segment};
 use deltavlm_export::interpret::{Array, Interpreter, Weights};
 use deltavlm_export::model::Network;
 use deltavlm_export::source::Layers;
+use deltavlm_messages::Instruction;
 
 /// What f32 may differ by, whatever the order of its sums.
 const TOLERANCE: f64 = 1e-5;

@@ -1,7 +1,7 @@
 //! What is asked of a pair, what comes back, and the seam behind which the model sits.
 
 use crate::pair_files::PairFiles;
-use deltavlm_link::message::{AnswerBody, FaultReason, Grid9};
+use deltavlm_messages::{AnswerBody, CellSet, FaultReason, Instruction};
 use sha2::{Digest, Sha256};
 use std::{fs::File, io, path::Path};
 
@@ -39,9 +39,9 @@ pub struct Detection {
     /// Changed buildings; 0 where there is no change.
     pub buildings: u32,
     /// Cells in which roads changed.
-    pub roads_grid: Grid9,
+    pub roads_grid: CellSet,
     /// Cells in which buildings changed.
-    pub buildings_grid: Grid9,
+    pub buildings_grid: CellSet,
 }
 
 impl Detection {
@@ -53,8 +53,8 @@ impl Detection {
             confidence,
             roads: 0,
             buildings: 0,
-            roads_grid: Grid9::EMPTY,
-            buildings_grid: Grid9::EMPTY,
+            roads_grid: CellSet::EMPTY,
+            buildings_grid: CellSet::EMPTY,
         }
     }
 }
@@ -62,16 +62,8 @@ impl Detection {
 /// A question about a pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
-    /// Has anything changed?
-    Classify,
-    /// How many roads and buildings?
-    Count,
-    /// Where on the grid?
-    Localize,
-    /// A sentence.
-    Caption,
-    /// All of the above.
-    Survey,
+    /// A fixed instruction.
+    Fixed(Instruction),
     /// Free words, after earlier turns.
     Text {
         /// Questions and answers so far, oldest first.
@@ -113,7 +105,7 @@ pub fn pair_hash(pair: &PairFiles) -> u16 {
     let digest = |path: Option<&Path>| path.and_then(|path| sha256(path).ok()).unwrap_or_default();
     let before = digest(pair.before.as_deref());
     let after = digest(Some(&pair.after));
-    deltavlm_link::message::short_hash(&[before, after].concat())
+    deltavlm_messages::short_hash(&[before, after].concat())
 }
 
 fn sha256(path: &Path) -> io::Result<Vec<u8>> {

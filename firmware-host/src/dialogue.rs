@@ -1,6 +1,6 @@
 //! What was asked and answered before, so that a follow-up question has something to follow.
 
-use deltavlm_link::message::QueryId;
+use deltavlm_messages::QueryId;
 use std::collections::VecDeque;
 
 /// Dialogues that can be taken up again. They do not survive a restart.

@@ -1,10 +1,8 @@
 //! What the on-board program tells whoever runs it in the same process.
 
 use crate::analyzer::AnalysisError;
-use deltavlm_link::{
-    MessageId,
-    message::{Alert, Query},
-};
+use deltavlm_link::MessageId;
+use deltavlm_messages::{Alert, Query};
 use std::time::Duration;
 
 /// What the on-board program has done, for whoever watches it in the same process.

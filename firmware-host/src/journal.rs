@@ -13,7 +13,8 @@
 
 use crate::pair_files::PairVersion;
 use deltavlm_carrier::disk;
-use deltavlm_link::{MAX_MESSAGE, crc::crc32c, message::Message};
+use deltavlm_link::{MAX_MESSAGE, crc::crc32c};
+use deltavlm_messages::Message;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,

@@ -6,12 +6,9 @@ use crate::{
     pair_files::{PairFiles, PairVersion},
 };
 use deltavlm_imaging::{ImageError, ImageFault};
-use deltavlm_link::{
-    message::{AnswerBody, Confidence, FaultReason, Grid9},
-    text::Text,
-};
+use deltavlm_messages::{AnswerBody, CellSet, Confidence, FaultReason, Text};
 use deltavlm_runtime::{
-    Answer, Body, Counted, Error, Guard, Instruction, Located, Model, Options, Pair, Request, Turn,
+    Answer, Body, Counted, Error, Guard, Instruction, Model, Options, Pair, Request, Turn,
 };
 use std::{
     path::Path,
@@ -158,11 +155,12 @@ impl Analyzer for ModelAnalyzer {
         question: &Question,
     ) -> Result<AnalyzedAnswer, AnalysisError> {
         let requests = match question {
-            Question::Classify => vec![Request::fixed(Instruction::Classify)],
-            Question::Count => vec![Request::fixed(Instruction::Count)],
-            Question::Localize => vec![Request::fixed(Instruction::Localize)],
-            Question::Caption => vec![Request::fixed(Instruction::Caption)],
-            Question::Survey => Instruction::ALL.map(Request::fixed).into(),
+            Question::Fixed(instruction) => instruction
+                .parts()
+                .iter()
+                .copied()
+                .map(Request::fixed)
+                .collect(),
             Question::Text { history, text } if history.is_empty() => vec![Request::question(text)],
             Question::Text { history, text } => {
                 let turn = |(question, answer): &(String, String)| Turn {
@@ -175,11 +173,7 @@ impl Analyzer for ModelAnalyzer {
         let answers = self.answers(files, requests, &self.guard())?;
         let body = body(question, &answers)?;
         let prompt = match question {
-            Question::Classify => Instruction::Classify.prompt().to_owned(),
-            Question::Count => Instruction::Count.prompt().to_owned(),
-            Question::Localize => Instruction::Localize.prompt().to_owned(),
-            Question::Caption => Instruction::Caption.prompt().to_owned(),
-            Question::Survey => Instruction::ALL.map(Instruction::prompt).join(" "),
+            Question::Fixed(instruction) => instruction.prompt().to_owned(),
             Question::Text { text, .. } => text.clone(),
         };
         let text = answers
@@ -198,11 +192,11 @@ fn body(question: &Question, answers: &[Answer]) -> Result<AnswerBody, AnalysisE
         Text::truncated(answers.last().map_or("", |answer| answer.text.as_str()))
     };
     Ok(match question {
-        Question::Classify => AnswerBody::Classify {
+        Question::Fixed(Instruction::Classify) => AnswerBody::Classify {
             changed: classification(answers)?.0,
             confidence,
         },
-        Question::Count => {
+        Question::Fixed(Instruction::Count) => {
             let (roads, buildings) = counts(answers)?;
             AnswerBody::Count {
                 roads: clamp(roads),
@@ -210,7 +204,7 @@ fn body(question: &Question, answers: &[Answer]) -> Result<AnswerBody, AnalysisE
                 confidence,
             }
         }
-        Question::Localize => {
+        Question::Fixed(Instruction::Localize) => {
             let (roads, buildings, expected) = location(answers)?;
             AnswerBody::Localize {
                 roads,
@@ -218,7 +212,7 @@ fn body(question: &Question, answers: &[Answer]) -> Result<AnswerBody, AnalysisE
                 confidence: Confidence::from_fraction(expected),
             }
         }
-        Question::Caption => AnswerBody::Caption {
+        Question::Fixed(Instruction::Caption) => AnswerBody::Caption {
             text: text(answers),
             confidence,
         },
@@ -226,7 +220,7 @@ fn body(question: &Question, answers: &[Answer]) -> Result<AnswerBody, AnalysisE
             text: text(answers),
             confidence,
         },
-        Question::Survey => {
+        Question::Fixed(Instruction::Survey) => {
             let (changed, sure) = classification(answers)?;
             let (roads, buildings) = counts(answers)?;
             let (roads_grid, buildings_grid, _) = location(answers)?;
@@ -265,11 +259,10 @@ fn counts(answers: &[Answer]) -> Result<(u32, u32), AnalysisError> {
 }
 
 /// The cells, and the share of them that the model expects to be right.
-fn location(answers: &[Answer]) -> Result<(Grid9, Grid9, f32), AnalysisError> {
-    let grid = |location: Located| Grid9::from_bits(location.grid.bits());
+fn location(answers: &[Answer]) -> Result<(CellSet, CellSet, f32), AnalysisError> {
     find_body(answers, |answer| match answer.body {
         Body::Localize { roads, buildings } => {
-            Some((grid(roads), grid(buildings), answer.confidence))
+            Some((roads.grid, buildings.grid, answer.confidence))
         }
         _ => None,
     })

@@ -1,6 +1,6 @@
 //! Two pictures of one tile, as files.
 
-use deltavlm_carrier::tile_number;
+use deltavlm_messages::tile_number;
 use serde::{Deserialize, Serialize};
 use std::{fs::Metadata, os::unix::fs::MetadataExt, path::PathBuf};
 

@@ -4,10 +4,7 @@ use crate::{
     analyzer::{AnalysisError, Detection},
     pair_files::PairFiles,
 };
-use deltavlm_link::{
-    message::{Alert, Confidence, Message, PairFault},
-    text::Text,
-};
+use deltavlm_messages::{Alert, Confidence, Message, PairFault, Text};
 
 /// The alert that a finding is worth, if it is worth one.
 ///
@@ -48,7 +45,7 @@ pub fn fault(pair: &PairFiles, error: &AnalysisError) -> Message {
 mod tests {
     use super::*;
     use crate::pair_files::{FileFingerprint, PairVersion};
-    use deltavlm_link::message::Grid9;
+    use deltavlm_messages::CellSet;
 
     fn pair() -> PairFiles {
         let after = FileFingerprint {
@@ -72,8 +69,8 @@ mod tests {
             confidence,
             roads: 2,
             buildings: 1000,
-            roads_grid: Grid9::from_bits(0b1),
-            buildings_grid: Grid9::from_bits(0b11),
+            roads_grid: CellSet::from_bits(0b1),
+            buildings_grid: CellSet::from_bits(0b11),
         }
     }
 

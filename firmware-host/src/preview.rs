@@ -2,7 +2,9 @@
 
 use crate::pair_files::PairFiles;
 use deltavlm_imaging::{DecodeOptions, Image};
-use deltavlm_link::message::{CHIP_DATA, Chip, ChipFormat, ChipRequest, Picture, RefusalReason};
+use deltavlm_messages::{
+    MAX_PREVIEW_DATA, PreviewFormat, PreviewImage, PreviewPart, PreviewRequest, RefusalReason,
+};
 use image::{DynamicImage, RgbImage, codecs::jpeg::JpegEncoder, imageops::FilterType};
 
 /// The finest level: 256 pixels a side.
@@ -17,10 +19,10 @@ const DIFFERENCE_GAIN: u16 = 2;
 /// # Errors
 /// The level is too fine, or the pictures cannot be read.
 pub fn render_previews(
-    request: &ChipRequest,
+    request: &PreviewRequest,
     pair: &PairFiles,
     decode: &DecodeOptions,
-) -> Result<Vec<Chip>, RefusalReason> {
+) -> Result<Vec<PreviewPart>, RefusalReason> {
     if request.level > MAX_LEVEL {
         return Err(RefusalReason::TooLarge);
     }
@@ -31,9 +33,9 @@ pub fn render_previews(
     };
     let before = || open(pair.before.as_deref().ok_or(RefusalReason::UnknownTarget)?);
     let full = match request.picture {
-        Picture::Before => before()?,
-        Picture::After => open(&pair.after)?,
-        Picture::Difference => difference(&before()?, &open(&pair.after)?)?,
+        PreviewImage::Before => before()?,
+        PreviewImage::After => open(&pair.after)?,
+        PreviewImage::Difference => difference(&before()?, &open(&pair.after)?)?,
         _ => return Err(RefusalReason::Unsupported),
     };
     let full = DynamicImage::from(full);
@@ -52,15 +54,15 @@ pub fn render_previews(
     Ok(parts)
 }
 
-fn split(request: &ChipRequest, level: u8, file: &[u8], parts: &mut Vec<Chip>) {
+fn split(request: &PreviewRequest, level: u8, file: &[u8], parts: &mut Vec<PreviewPart>) {
     let total = u32::try_from(file.len()).unwrap_or(u32::MAX);
     let mut offset = 0;
-    for part in file.chunks(CHIP_DATA) {
-        parts.push(Chip {
+    for part in file.chunks(MAX_PREVIEW_DATA) {
+        parts.push(PreviewPart {
             query: request.id,
             picture: request.picture,
             level,
-            format: ChipFormat::Jpeg,
+            format: PreviewFormat::Jpeg,
             total,
             offset,
             data: part.iter().copied().collect(),
@@ -111,8 +113,8 @@ mod tests {
         }
     }
 
-    fn request(picture: Picture, level: u8) -> ChipRequest {
-        ChipRequest {
+    fn request(picture: PreviewImage, level: u8) -> PreviewRequest {
+        PreviewRequest {
             id: 3,
             tile: 1,
             picture,
@@ -124,7 +126,11 @@ mod tests {
     fn each_level_is_a_whole_picture_of_its_size() {
         let dir = tempfile::tempdir().unwrap();
         let pair = pair(dir.path(), 128);
-        for picture in [Picture::Before, Picture::After, Picture::Difference] {
+        for picture in [
+            PreviewImage::Before,
+            PreviewImage::After,
+            PreviewImage::Difference,
+        ] {
             let parts = render_previews(
                 &request(picture, MAX_LEVEL),
                 &pair,
@@ -156,11 +162,11 @@ mod tests {
             render_previews(&request(picture, level), &pair, &DecodeOptions::default()).unwrap_err()
         };
         assert_eq!(
-            refusal(Picture::After, MAX_LEVEL + 1),
+            refusal(PreviewImage::After, MAX_LEVEL + 1),
             RefusalReason::TooLarge
         );
-        assert_eq!(refusal(Picture::Difference, 0), RefusalReason::Failed);
+        assert_eq!(refusal(PreviewImage::Difference, 0), RefusalReason::Failed);
         std::fs::write(&pair.after, b"no picture").unwrap();
-        assert_eq!(refusal(Picture::After, 0), RefusalReason::Failed);
+        assert_eq!(refusal(PreviewImage::After, 0), RefusalReason::Failed);
     }
 }

@@ -1,6 +1,7 @@
 //! Messages on their way to the link, which has room for a limited number at a time.
 
-use deltavlm_link::{MessageId, message::Message};
+use deltavlm_link::MessageId;
+use deltavlm_messages::Message;
 use std::collections::VecDeque;
 
 /// Replies wait here, not on disk: the request that each settles stays with the link until

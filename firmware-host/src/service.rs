@@ -15,14 +15,10 @@ use crate::{
     worker::{OpenModel, Task, Worker, WorkerEvent},
 };
 use deltavlm_carrier::{Line, Notice};
-use deltavlm_link::{
-    Counters, Endpoint, Event, MessageId, Refused,
-    message::{
-        Configure, FaultReason, Health, Message, PairFault, Refusal, RefusalReason, Setting,
-        short_hash,
-    },
-    storage::FileStorage,
-    text::Text,
+use deltavlm_link::{Counters, Endpoint, Event, MessageId, Refused, storage::FileStorage};
+use deltavlm_messages::{
+    Configure, FaultReason, Health, Message, PairFault, Refusal, RefusalReason, Setting, Text,
+    short_hash,
 };
 use rustix::fs::{FlockOperation, flock};
 use std::{
@@ -217,10 +213,10 @@ impl Host {
                 self.refuse(id, query.id, RefusalReason::QueueFull)
             }
             Message::Query(query) => self.submit(Task::Ask(id, query)),
-            Message::ChipRequest(request) if self.is_full() => {
+            Message::PreviewRequest(request) if self.is_full() => {
                 self.refuse(id, request.id, RefusalReason::QueueFull);
             }
-            Message::ChipRequest(request) => self.submit(Task::Preview(id, request)),
+            Message::PreviewRequest(request) => self.submit(Task::Preview(id, request)),
             Message::Configure(configure) => self.configure(id, configure),
             Message::Ping(number) => {
                 self.reply_queue.push_reply(Message::Pong(number), id);
@@ -273,7 +269,7 @@ impl Host {
             Ok(()) => {
                 log::info!("the ground set {setting:?}");
                 self.schedule_health(self.health_interval());
-                self.reply_queue.push_reply(Message::Done(query), id);
+                self.reply_queue.push_reply(Message::Applied(query), id);
             }
             Err(error) => {
                 log::error!("settings: {error}");
@@ -320,10 +316,10 @@ impl Host {
                     Ok(mut preview) => {
                         let last = preview.pop();
                         for chip in preview {
-                            self.reply_queue.push(Message::Chip(chip));
+                            self.reply_queue.push(Message::Preview(chip));
                         }
                         if let Some(chip) = last {
-                            self.reply_queue.push_reply(Message::Chip(chip), id);
+                            self.reply_queue.push_reply(Message::Preview(chip), id);
                         }
                     }
                     Err(reason) => self.refuse(id, request.id, reason),

@@ -277,6 +277,6 @@ mod tests {
     }
 
     fn tile_of(name: &str) -> u32 {
-        deltavlm_carrier::tile_number(name)
+        deltavlm_messages::tile_number(name)
     }
 }

@@ -11,9 +11,9 @@ use crate::{
     watch::Watcher,
 };
 use deltavlm_imaging::DecodeOptions;
-use deltavlm_link::{
-    MessageId,
-    message::{Answer, Chip, ChipRequest, Instruction, Query, RefusalReason, Source, short_hash},
+use deltavlm_link::MessageId;
+use deltavlm_messages::{
+    Answer, PreviewPart, PreviewRequest, Prompt, Provenance, Query, RefusalReason, short_hash,
 };
 use std::{
     collections::{HashMap, VecDeque},
@@ -32,7 +32,7 @@ pub type OpenModel = Box<dyn FnMut() -> Result<Box<dyn Analyzer>, AnalysisError>
 #[expect(clippy::large_enum_variant, reason = "a handful are alive at a time")]
 pub(crate) enum Task {
     Ask(MessageId, Query),
-    Preview(MessageId, ChipRequest),
+    Preview(MessageId, PreviewRequest),
 }
 
 /// What the worker has done.
@@ -60,8 +60,8 @@ pub(crate) enum WorkerEvent {
     /// A picture was cut into parts.
     PreviewReady {
         id: MessageId,
-        request: ChipRequest,
-        result: Result<Vec<Chip>, RefusalReason>,
+        request: PreviewRequest,
+        result: Result<Vec<PreviewPart>, RefusalReason>,
     },
 }
 
@@ -189,14 +189,14 @@ impl Worker {
             .watcher
             .find_tile(query.tile)
             .ok_or(RefusalReason::UnknownTarget)?;
-        let history = match &query.instruction {
-            Instruction::FollowUp { after, .. } => self
+        let history = match &query.prompt {
+            Prompt::FollowUp { after, .. } => self
                 .dialogues
                 .history(*after, query.tile)
                 .ok_or(RefusalReason::UnknownTarget)?,
             _ => Vec::new(),
         };
-        let question = question(&query.instruction, &history).ok_or(RefusalReason::Unsupported)?;
+        let question = question(&query.prompt, &history).ok_or(RefusalReason::Unsupported)?;
         let reply = analyzer.ask(&pair, &question).map_err(|error| {
             log::warn!("query {} about {}: {error}", query.id, pair.name);
             RefusalReason::Failed
@@ -204,7 +204,7 @@ impl Worker {
         let mut turns = history;
         turns.push((reply.prompt.clone(), reply.text.clone()));
         self.dialogues.remember(query.id, query.tile, turns);
-        let source = Source {
+        let source = Provenance {
             pair: pair_hash(&pair),
             model: short_hash(analyzer.model().as_bytes()),
             prompt: short_hash(reply.prompt.as_bytes()),
@@ -216,7 +216,7 @@ impl Worker {
         })
     }
 
-    fn render_preview(&mut self, id: MessageId, request: ChipRequest) -> bool {
+    fn render_preview(&mut self, id: MessageId, request: PreviewRequest) -> bool {
         let pair = self
             .watcher
             .find_tile(request.tile)
@@ -232,14 +232,10 @@ impl Worker {
     }
 }
 
-fn question(instruction: &Instruction, history: &[(String, String)]) -> Option<Question> {
-    Some(match instruction {
-        Instruction::Classify => Question::Classify,
-        Instruction::Count => Question::Count,
-        Instruction::Localize => Question::Localize,
-        Instruction::Caption => Question::Caption,
-        Instruction::Survey => Question::Survey,
-        Instruction::Open(text) | Instruction::FollowUp { text, .. } => Question::Text {
+fn question(prompt: &Prompt, history: &[(String, String)]) -> Option<Question> {
+    Some(match prompt {
+        Prompt::Fixed(instruction) => Question::Fixed(*instruction),
+        Prompt::Open(text) | Prompt::FollowUp { text, .. } => Question::Text {
             history: history.to_vec(),
             text: text.as_str().to_owned(),
         },

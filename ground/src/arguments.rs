@@ -1,7 +1,8 @@
 //! The command line.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use deltavlm_carrier::Address;
+use deltavlm_messages::{Instruction, PreviewImage};
 use std::path::PathBuf;
 
 /// Shows the change alerts of a board, asks it questions, keeps the record.
@@ -66,8 +67,8 @@ pub(crate) enum Command {
         #[arg(long)]
         tile: String,
         /// Which picture.
-        #[arg(long, value_enum, default_value_t = PictureArg::After)]
-        picture: PictureArg,
+        #[arg(long, value_enum, default_value_t = PreviewImage::After)]
+        picture: PreviewImage,
         /// The finest level: 0 is 32 pixels a side, 3 is 256.
         #[arg(long, default_value_t = 1)]
         level: u8,
@@ -136,34 +137,10 @@ pub(crate) struct LinkArgs {
 pub(crate) struct PromptArgs {
     /// A fixed instruction.
     #[arg(long, value_enum)]
-    pub(crate) instruction: Option<InstructionArg>,
+    pub(crate) instruction: Option<Instruction>,
     /// A question in free words; several are turns of one dialogue.
     #[arg(long, value_name = "TEXT")]
     pub(crate) question: Vec<String>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum InstructionArg {
-    /// Has anything changed?
-    Classify,
-    /// How many roads and buildings?
-    Count,
-    /// Where on the 3x3 grid?
-    Localize,
-    /// Describe the change in a sentence.
-    Caption,
-    /// All of the above.
-    Survey,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum PictureArg {
-    /// The earlier one.
-    Before,
-    /// The later one.
-    After,
-    /// Where they differ.
-    Difference,
 }
 
 #[derive(Args)]

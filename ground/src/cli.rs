@@ -1,9 +1,7 @@
 //! What each command does.
 
-use crate::arguments::{
-    Arguments, Command, InstructionArg, LinkArgs, PictureArg, PromptArgs, SettingArgs,
-};
-use deltavlm_carrier::{Notice, SharedKey, tile_number};
+use crate::arguments::{Arguments, Command, LinkArgs, PromptArgs, SettingArgs};
+use deltavlm_carrier::{Notice, SharedKey};
 use deltavlm_ground::{
     Station, StationConfig, StationEvent,
     geo::{self, Tiles},
@@ -11,9 +9,8 @@ use deltavlm_ground::{
     queries::PendingQuery,
     render,
 };
-use deltavlm_link::{
-    message::{Confidence, Instruction, Message, Picture, QueryId, Setting},
-    text::Text,
+use deltavlm_messages::{
+    Confidence, Message, PreviewImage, Prompt, QueryId, Setting, Text, tile_number,
 };
 use serde_json::json;
 use std::{
@@ -222,36 +219,27 @@ fn ask(
 ) -> CommandResult {
     let mut console = Console::open(link)?;
     let timeout = Duration::try_from_secs_f64(timeout)?;
-    if let Some(fixed) = what.instruction {
-        let (instruction, name) = match fixed {
-            InstructionArg::Classify => (Instruction::Classify, "classify"),
-            InstructionArg::Count => (Instruction::Count, "count"),
-            InstructionArg::Localize => (Instruction::Localize, "localize"),
-            InstructionArg::Caption => (Instruction::Caption, "caption"),
-            InstructionArg::Survey => (Instruction::Survey, "survey"),
-        };
-        let pending = pending_query(tile, name, None);
+    if let Some(instruction) = what.instruction {
+        let pending = pending_query(tile, instruction.name(), None);
         let query = console
             .station
-            .ask(tile_number(tile), instruction, pending)?;
+            .ask(tile_number(tile), instruction.into(), pending)?;
         return wait_for_answer(&mut console, query, timeout);
     }
     let mut previous = after;
     for question in &what.question {
         let text = Text::try_from(question.as_str())
             .map_err(|error| format!("the question: {error}; ask in fewer words"))?;
-        let instruction = match previous {
-            Some(after) => Instruction::FollowUp { after, text },
-            None => Instruction::Open(text),
+        let prompt = match previous {
+            Some(after) => Prompt::FollowUp { after, text },
+            None => Prompt::Open(text),
         };
         let follow_up = previous.is_some();
         let pending = PendingQuery {
             follow_up,
             ..pending_query(tile, "question", Some(question))
         };
-        let query = console
-            .station
-            .ask(tile_number(tile), instruction, pending)?;
+        let query = console.station.ask(tile_number(tile), prompt, pending)?;
         let code = wait_for_answer(&mut console, query, timeout)?;
         if code != ExitCode::SUCCESS {
             return Ok(code);
@@ -326,17 +314,12 @@ fn status(link: &LinkArgs, timeout: f64) -> CommandResult {
 fn chip(
     link: &LinkArgs,
     tile: &str,
-    which: PictureArg,
+    picture: PreviewImage,
     level: u8,
     out: &std::path::Path,
     timeout: f64,
 ) -> CommandResult {
     let mut console = Console::open(link)?;
-    let picture = match which {
-        PictureArg::Before => Picture::Before,
-        PictureArg::After => Picture::After,
-        PictureArg::Difference => Picture::Difference,
-    };
     let query = console.station.ask_picture(
         tile_number(tile),
         picture,

@@ -1,8 +1,8 @@
 //! Where a tile lies on the map, and alerts as GeoJSON.
 
 use crate::{record::RecordEntry, render};
-use deltavlm_carrier::tile_number;
-use deltavlm_link::message::{Alert, Grid9, Message};
+use deltavlm_messages::tile_number;
+use deltavlm_messages::{Alert, CellSet, Message};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
@@ -188,7 +188,7 @@ fn features(received: u64, alert: &Alert, tiles: &Tiles) -> Vec<Value> {
     features
 }
 
-fn cells(grid: Grid9) -> impl Iterator<Item = (u32, &'static str)> {
+fn cells(grid: CellSet) -> impl Iterator<Item = (u32, &'static str)> {
     grid.cells().map(|cell| (cell as u32, cell.name()))
 }
 
@@ -218,7 +218,7 @@ fn feature(bounds: Option<Bounds>, properties: Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use deltavlm_link::message::Confidence;
+    use deltavlm_messages::Confidence;
 
     fn tiles(text: &str) -> Result<Tiles, TilesError> {
         let dir = tempfile::tempdir().unwrap();
@@ -234,8 +234,8 @@ mod tests {
             confidence: Confidence::from_fraction(1.0),
             roads: 0,
             buildings: 1,
-            roads_grid: Grid9::EMPTY,
-            buildings_grid: Grid9::from_bits(0b100_000_000),
+            roads_grid: CellSet::EMPTY,
+            buildings_grid: CellSet::from_bits(0b100_000_000),
             pair: 1,
         };
         RecordEntry {

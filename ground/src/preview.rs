@@ -1,6 +1,6 @@
 //! Pictures from the parts in which they come.
 
-use deltavlm_link::message::{Chip, ChipFormat, QueryId};
+use deltavlm_messages::{PreviewFormat, PreviewPart, QueryId};
 use std::collections::BTreeMap;
 
 /// The longest level that is put together: the parts say a length, and may lie.
@@ -41,7 +41,7 @@ impl PreviewAssembler {
     }
 
     /// Takes a part; the level that it completes, if it completes one.
-    pub fn add(&mut self, chip: &Chip) -> Option<PreviewLevel> {
+    pub fn add(&mut self, chip: &PreviewPart) -> Option<PreviewLevel> {
         if chip.query != self.query || chip.total > MAX_LEVEL_BYTES {
             return None;
         }
@@ -65,8 +65,8 @@ impl PreviewAssembler {
             return None;
         }
         let extension = match chip.format {
-            ChipFormat::Jpeg => "jpg",
-            ChipFormat::Png => "png",
+            PreviewFormat::Jpeg => "jpg",
+            PreviewFormat::Png => "png",
             _ => "raw",
         };
         Some(PreviewLevel {
@@ -86,14 +86,14 @@ impl PartialLevel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use deltavlm_link::message::Picture;
+    use deltavlm_messages::PreviewImage;
 
-    fn chip(offset: u32, data: &[u8], total: u32) -> Chip {
-        Chip {
+    fn chip(offset: u32, data: &[u8], total: u32) -> PreviewPart {
+        PreviewPart {
             query: 3,
-            picture: Picture::After,
+            picture: PreviewImage::After,
             level: 1,
-            format: ChipFormat::Jpeg,
+            format: PreviewFormat::Jpeg,
             total,
             offset,
             data: data.iter().copied().collect(),
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(assembler.add(&chip(4, b"abc", 5)), None);
         assert_eq!(assembler.add(&chip(u32::MAX, b"abc", 5)), None);
         assert_eq!(
-            assembler.add(&Chip {
+            assembler.add(&PreviewPart {
                 query: 4,
                 ..chip(0, b"abcde", 5)
             }),

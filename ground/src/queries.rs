@@ -1,7 +1,7 @@
 //! What was asked and is not answered yet, kept over restarts.
 
 use deltavlm_carrier::disk;
-use deltavlm_link::message::QueryId;
+use deltavlm_messages::QueryId;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,

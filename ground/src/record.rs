@@ -6,11 +6,8 @@
 //! deciding on an alert and noting that the link has it sends the same alert again.
 
 use deltavlm_carrier::disk;
-use deltavlm_link::{
-    MAX_MESSAGE,
-    crc::crc32c,
-    message::{Message, QueryId},
-};
+use deltavlm_link::{MAX_MESSAGE, crc::crc32c};
+use deltavlm_messages::{Message, QueryId};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{HashSet, VecDeque},
@@ -214,7 +211,7 @@ fn decode_line(line: &[u8]) -> Option<RecordEntry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use deltavlm_link::message::{Alert, Confidence, Grid9, Refusal, RefusalReason};
+    use deltavlm_messages::{Alert, CellSet, Confidence, Refusal, RefusalReason};
 
     fn alert(tile: u32, pair: u16) -> Message {
         Message::Alert(Alert {
@@ -223,8 +220,8 @@ mod tests {
             confidence: Confidence::from_fraction(0.9),
             roads: 1,
             buildings: 2,
-            roads_grid: Grid9::from_bits(0b1),
-            buildings_grid: Grid9::from_bits(0b110),
+            roads_grid: CellSet::from_bits(0b1),
+            buildings_grid: CellSet::from_bits(0b110),
             pair,
         })
     }

@@ -1,8 +1,8 @@
 //! Messages in words: for people, and as JSON for programs.
 
 use crate::queries::PendingQuery;
-use deltavlm_link::message::{
-    Alert, Answer, AnswerBody, Confidence, FaultReason, Grid9, Health, Message, PairFault,
+use deltavlm_messages::{
+    Alert, Answer, AnswerBody, CellSet, Confidence, FaultReason, Health, Message, PairFault,
     RefusalReason, Setting,
 };
 use serde_json::{Value, json};
@@ -178,10 +178,10 @@ fn percent(confidence: Confidence) -> String {
 }
 
 /// The two grids side by side, north up.
-fn grids(roads: Grid9, buildings: Grid9) -> String {
+fn grids(roads: CellSet, buildings: CellSet) -> String {
     let mut text = String::from("        roads  buildings");
     for row in 0..3 {
-        let cells = |grid: Grid9| -> String {
+        let cells = |grid: CellSet| -> String {
             (0..3)
                 .map(|column| {
                     if grid.bits() >> (3 * row + column) & 1 == 1 {
@@ -361,10 +361,8 @@ pub fn setting_effect(setting: Setting) -> String {
 
 /// The published names of the cells.
 #[must_use]
-pub fn cell_names(grid: Grid9) -> Vec<&'static str> {
-    grid.cells()
-        .map(deltavlm_link::message::Cell::name)
-        .collect()
+pub fn cell_names(grid: CellSet) -> Vec<&'static str> {
+    grid.cells().map(deltavlm_messages::Cell::name).collect()
 }
 
 /// A confidence without the digits that its 127 steps do not have.
@@ -387,15 +385,12 @@ fn snake_case(value: &impl std::fmt::Debug) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use deltavlm_link::{
-        message::{Refusal, Source},
-        text::Text,
-    };
+    use deltavlm_messages::{Provenance, Refusal, Text};
 
     fn answer(body: AnswerBody) -> Message {
         Message::Answer(Answer {
             query: 4,
-            source: Source {
+            source: Provenance {
                 pair: 1,
                 model: 2,
                 prompt: 0xBEEF,
@@ -413,10 +408,10 @@ mod tests {
             question: None,
             follow_up: false,
         };
-        let grid = Grid9::from_bits(0b100_000_001);
+        let grid = CellSet::from_bits(0b100_000_001);
         let located = answer(AnswerBody::Localize {
             roads: grid,
-            buildings: Grid9::EMPTY,
+            buildings: CellSet::EMPTY,
             confidence,
         });
         let document = message_json(&located, Some(&pending));

@@ -6,11 +6,12 @@ use crate::{
 };
 use deltavlm_carrier::{Address, Line, Notice, SharedKey};
 use deltavlm_link::{
-    Counters, Endpoint, Event, MessageId, Refused, Role,
-    auth::{Key, Keys, Protection},
-    message::{Chip, ChipRequest, Configure, Health, Message, Picture, Query, QueryId, Setting},
-    pacing::Pacing,
-    storage::FileStorage,
+    Counters, Endpoint, Event, MessageId, Refused, Role, auth::Key, auth::Keys, auth::Protection,
+    pacing::Pacing, storage::FileStorage,
+};
+use deltavlm_messages::{
+    Configure, Health, Message, PreviewImage, PreviewPart, PreviewRequest, Prompt, Query, QueryId,
+    Setting,
 };
 use std::{
     fs,
@@ -89,7 +90,7 @@ pub enum StationEvent {
     /// The state of the board.
     Health(Health),
     /// Part of a picture.
-    PreviewPart(Chip),
+    PreviewPart(PreviewPart),
     /// The board has what was sent.
     Delivered(MessageId),
     /// The board is heard.
@@ -175,16 +176,10 @@ impl Station {
     pub fn ask(
         &mut self,
         tile: u32,
-        instruction: deltavlm_link::message::Instruction,
+        prompt: Prompt,
         pending: PendingQuery,
     ) -> Result<QueryId, AskError> {
-        self.send(pending, |id| {
-            Message::Query(Query {
-                id,
-                tile,
-                instruction,
-            })
-        })
+        self.send(pending, |id| Message::Query(Query { id, tile, prompt }))
     }
 
     /// Asks for a picture of a tile.
@@ -194,12 +189,12 @@ impl Station {
     pub fn ask_picture(
         &mut self,
         tile: u32,
-        picture: Picture,
+        picture: PreviewImage,
         level: u8,
         pending: PendingQuery,
     ) -> Result<QueryId, AskError> {
         self.send(pending, |id| {
-            Message::ChipRequest(ChipRequest {
+            Message::PreviewRequest(PreviewRequest {
                 id,
                 tile,
                 picture,
@@ -321,13 +316,13 @@ impl Station {
                     }
                 }
             }
-            Message::Done(query) => {
+            Message::Applied(query) => {
                 self.close(query);
                 events.push(StationEvent::Applied(query));
             }
             Message::Health(health) => events.push(StationEvent::Health(health)),
             Message::Pong(number) => events.push(StationEvent::Pong(number)),
-            Message::Chip(chip) => events.push(StationEvent::PreviewPart(chip)),
+            Message::Preview(chip) => events.push(StationEvent::PreviewPart(chip)),
             _ => {}
         }
         self.endpoint.accept(id);

@@ -13,11 +13,9 @@ use std::{
 };
 
 use deltavlm_link::{
-    Config, Endpoint, Event, Instant, Role,
-    message::{Alert, Confidence, Grid9, Message},
-    pacing::Pacing,
-    storage::MemoryStorage,
+    Config, Endpoint, Event, Instant, Role, pacing::Pacing, storage::MemoryStorage,
 };
+use deltavlm_messages::{Alert, CellSet, Confidence, Message};
 
 const HELP: &str = "\
 usage: peer board|ground HOST:PORT [--alert TILE] [--ping NUMBER] [--seconds N]
@@ -110,8 +108,8 @@ fn alert(tile: u32) -> Message {
         confidence: Confidence::from_fraction(0.9),
         roads: 1,
         buildings: 2,
-        roads_grid: Grid9::from_bits(0b1),
-        buildings_grid: Grid9::from_bits(0b11),
+        roads_grid: CellSet::from_bits(0b1),
+        buildings_grid: CellSet::from_bits(0b11),
         pair: 0,
     })
 }

@@ -7,7 +7,7 @@
 
 use std::io::{BufRead, stdin};
 
-use deltavlm_link::text::{CODED_MAX, Text, decode, encode};
+use deltavlm_messages::{Text, text::CODED_MAX, text::decode, text::encode};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut lines, mut characters, mut bytes) = (0u64, 0u64, 0u64);

@@ -3,16 +3,12 @@
 use std::collections::BTreeMap;
 
 use deltavlm_link::{
-    Config, Endpoint, Event, Instant, MessageId, Role,
-    auth::{Key, Keys, Protection},
-    cobs,
-    crc::crc32c,
-    frame::Deframer,
-    message::Message,
-    sim::{CutDisk, Mix, message_of, number_of},
-    storage::{self, Direction, MemoryStorage, Register, Storage, log::LogStorage},
-    text,
+    Config, Endpoint, Event, Instant, MessageId, Role, auth::Key, auth::Keys, auth::Protection,
+    cobs, crc::crc32c, frame::Deframer, sim::CutDisk, sim::Mix, sim::message_of, sim::number_of,
+    storage, storage::Direction, storage::MemoryStorage, storage::Register, storage::Storage,
+    storage::log::LogStorage,
 };
+use deltavlm_messages::{Message, text};
 
 /// Any bytes from the air: into the deframer alone, and into both ends in each protection.
 pub(crate) fn frames(data: &[u8]) {
@@ -265,7 +261,7 @@ pub(crate) fn log(data: &[u8]) {
     let mut doubtful = None;
     while !steps.0.is_empty() && doubtful.is_none() {
         let step = steps.byte();
-        let class = deltavlm_link::message::Class::ALL[usize::from(step % 5)];
+        let class = deltavlm_link::Class::ALL[usize::from(step % 5)];
         let direction = if step & 0x80 == 0 {
             Direction::Outbound
         } else {

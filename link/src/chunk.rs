@@ -1,6 +1,6 @@
 //! What a frame's payload is made of.
 
-use crate::message::Class;
+use crate::class::Class;
 
 const HELLO: u8 = 0x01;
 const FLOOR: u8 = 0x02;

@@ -77,7 +77,7 @@ pub struct Config {
     pub max_timeout: Duration,
     /// After this many timeouts in a row without a sign of the peer, only probes are sent.
     pub park_after: u8,
-    /// How long messages of each class (in the order of [`Class::ALL`](crate::message::Class::ALL))
+    /// How long messages of each class (in the order of [`Class::ALL`](crate::class::Class::ALL))
     /// may wait; `None` is for ever.
     pub lifetimes: [Option<Duration>; 5],
     /// How often a class (in the same order) is passed over before it gets a turn.

@@ -2,9 +2,9 @@
 
 use crate::{
     MAX_MESSAGE,
+    class::Class,
     endpoint::MessageId,
     frame::nearest,
-    message::Class,
     outbox::{HALF_SENT, SEQUENCES},
     ranges::Ranges,
     storage::Value,

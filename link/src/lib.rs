@@ -14,11 +14,8 @@
 //! # Use
 //!
 //! ```
-//! use deltavlm_link::{
-//!     Config, Endpoint, Event, Instant, Role,
-//!     message::{Alert, Confidence, Grid9, Message},
-//!     storage::MemoryStorage,
-//! };
+//! use deltavlm_link::{Config, Endpoint, Event, Instant, Role, storage::MemoryStorage};
+//! use deltavlm_messages::{Alert, CellSet, Confidence, Message};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut board = Endpoint::new(Config::new(Role::Board), MemoryStorage::<4096>::new())?;
@@ -30,8 +27,8 @@
 //!     confidence: Confidence::from_fraction(0.93),
 //!     roads: 1,
 //!     buildings: 12,
-//!     roads_grid: Grid9::from_bits(0b000_000_111),
-//!     buildings_grid: Grid9::from_bits(0b000_110_000),
+//!     roads_grid: CellSet::from_bits(0b000_000_111),
+//!     buildings_grid: CellSet::from_bits(0b000_110_000),
 //!     pair: 0xBEEF,
 //! });
 //! // From here on the alert is in the board's storage.
@@ -66,7 +63,7 @@
 //! # Layers
 //!
 //! From the air inwards: [`cobs`] and [`frame`] (what a frame is), [`auth`] (who wrote it), the
-//! chunks of a frame's payload, the reliability in [`Endpoint`], [`message`] (what it says), and
+//! chunks of a frame's payload, the reliability in [`Endpoint`], the messages, and
 //! [`storage`] (what survives a power cut). `docs/wire-format.md` specifies all that is visible
 //! from outside.
 
@@ -76,6 +73,7 @@
 
 pub mod auth;
 mod chunk;
+mod class;
 pub mod cobs;
 pub mod config;
 mod counters;
@@ -87,7 +85,8 @@ pub mod frame;
 mod inbox;
 #[cfg(feature = "embedded-io")]
 pub mod io;
-pub mod message;
+// Until the link carries bytes alone.
+use deltavlm_messages as message;
 mod outbox;
 pub mod pacing;
 mod quote;
@@ -96,11 +95,11 @@ mod received;
 #[cfg(feature = "std")]
 pub mod sim;
 pub mod storage;
-pub mod text;
 mod time;
 #[cfg(test)]
 mod vectors;
 
+pub use class::Class;
 pub use config::{Config, Role};
 pub use counters::Counters;
 pub use endpoint::{Endpoint, Event, MessageId, Refused, StartError};

@@ -4,8 +4,9 @@
 
 use crate::{
     chunk::{CANCEL_BYTES, FRAGMENT_HEAD, MESSAGE_HEAD},
+    class::Class,
     endpoint::MessageId,
-    message::{Class, RefusalReason},
+    message::RefusalReason,
     ranges::Ranges,
     time::Instant,
 };

@@ -5,7 +5,7 @@ use crate::{
     chunk::{FRAGMENT_HEAD, MESSAGE_HEAD},
     endpoint::{Endpoint, Refused},
     frame::overhead,
-    message::{ChipRequest, Instruction, Message},
+    message::{Instruction, Message, PreviewRequest, Prompt},
     storage::Storage,
     time::{Duration, Instant},
 };
@@ -44,7 +44,7 @@ impl<S: Storage> Endpoint<S> {
         };
         let bytes_up = self.with_loss(up + acknowledged);
         let bytes_down = self.with_loss(down);
-        let ahead = self.with_loss(self.bytes_ahead(message.kind().class()));
+        let ahead = self.with_loss(self.bytes_ahead(crate::Class::of_kind(message.kind() as u8)));
         let airtime = self.time_for(u64::from(ahead) + u64::from(bytes_up) + u64::from(bytes_down));
         let time = self.within_schedule(airtime + self.round_trip(), now);
         Ok(Quote {
@@ -71,16 +71,16 @@ impl<S: Storage> Endpoint<S> {
 /// Bytes of the answer's body, typically.
 fn expected_answer(message: &Message) -> usize {
     match message {
-        Message::Query(query) => match query.instruction {
-            Instruction::Classify => 11,
-            Instruction::Count => 12,
-            Instruction::Localize => 14,
-            Instruction::Caption => 22,
-            Instruction::Survey => 30,
-            Instruction::Open(_) | Instruction::FollowUp { .. } => 40,
+        Message::Query(query) => match query.prompt {
+            Prompt::Fixed(Instruction::Classify) => 11,
+            Prompt::Fixed(Instruction::Count) => 12,
+            Prompt::Fixed(Instruction::Localize) => 14,
+            Prompt::Fixed(Instruction::Caption) => 22,
+            Prompt::Fixed(Instruction::Survey) => 30,
+            _ => 40,
         },
         // A quarter of a byte a pixel is a decent JPEG; the coarsest level goes uncompressed.
-        Message::ChipRequest(ChipRequest { level, .. }) => {
+        Message::PreviewRequest(PreviewRequest { level, .. }) => {
             (1..=u32::from(*level).min(8))
                 .map(|level| (32usize << level).pow(2) / 4)
                 .sum::<usize>()

@@ -1,14 +1,10 @@
 //! Peers that lie and strangers that guess, on both ends.
 
 use deltavlm_link::{
-    Config, Endpoint, Event, Instant, Role,
-    auth::{Key, Keys, Protection},
-    cobs,
-    crc::crc32c,
-    message::{Instruction, Message, Query, RefusalReason},
-    sim::{Mix, Rng, message_of},
-    storage::MemoryStorage,
+    Config, Endpoint, Event, Instant, Role, auth::Key, auth::Keys, auth::Protection, cobs,
+    crc::crc32c, sim::Mix, sim::Rng, sim::message_of, storage::MemoryStorage,
 };
+use deltavlm_messages::{Instruction, Message, Query, RefusalReason};
 
 type Storage = MemoryStorage<16_384>;
 
@@ -174,7 +170,7 @@ fn a_plain_command_to_a_board_that_wants_signatures_is_refused_and_said_so() {
     let query = Message::Query(Query {
         id: 1,
         tile: 2,
-        instruction: Instruction::Classify,
+        prompt: Instruction::Classify.into(),
     });
     stranger.send(&query, Instant::ZERO).unwrap();
     converse(&mut board, &mut stranger, 0..5_000);

@@ -6,12 +6,10 @@ use std::mem::size_of;
 
 use common::{Storage, alert, caption, converse, messages, pair, query, start};
 use deltavlm_link::{
-    Config, Duration, Endpoint, Event, Instant, Refused, Role,
-    auth::{Key, Keys, Protection},
-    message::{Class, Health, Instruction, Message, RefusalReason},
-    sim::{Mix, message_of},
-    storage::MemoryStorage,
+    Class, Config, Duration, Endpoint, Event, Instant, Refused, Role, auth::Key, auth::Keys,
+    auth::Protection, sim::Mix, sim::message_of, storage::MemoryStorage,
 };
+use deltavlm_messages::{Health, Instruction, Message, RefusalReason};
 
 #[test]
 fn an_alert_is_32_bytes_on_the_air_authenticated_and_28_plain() {
@@ -81,7 +79,7 @@ fn the_urgent_goes_first_and_the_rest_is_not_starved() {
         let (_, seen) = converse(&mut board, &mut ground, millis..millis + 1);
         for message in messages(&seen) {
             first_alert.get_or_insert(order.len());
-            order.push(message.kind().class());
+            order.push(Class::of_kind(message.kind() as u8));
         }
     }
     assert_eq!(order[0], Class::Alert);

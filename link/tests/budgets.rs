@@ -4,15 +4,11 @@ mod common;
 
 use common::{Storage, alert, converse, messages, pair, query, start};
 use deltavlm_link::{
-    Config, Duration, Endpoint, Event, Instant, MessageId, Role,
-    auth::{Key, Keys, Protection},
-    config::{Mode, Simplex},
-    frame::overhead,
-    message::Instruction,
-    pacing::{DutyCycle, Pacing},
-    sim::{Channel, Faults, Mix, PowerCut, Rng, message_of},
-    text::Text,
+    Config, Duration, Endpoint, Event, Instant, MessageId, Role, auth::Key, auth::Keys,
+    auth::Protection, config::Mode, config::Simplex, frame::overhead, pacing::DutyCycle,
+    pacing::Pacing, sim::Channel, sim::Faults, sim::Mix, sim::PowerCut, sim::Rng, sim::message_of,
 };
+use deltavlm_messages::{Prompt, Text};
 
 #[test]
 fn never_more_than_the_duty_cycle_in_any_window() {
@@ -107,7 +103,7 @@ fn a_quote_is_near_what_it_costs() {
     converse(&mut board, &mut ground, 0..5_000);
     let question = query(
         1,
-        Instruction::Open(Text::truncated("are there any new villas near the lake?")),
+        Prompt::Open(Text::truncated("are there any new villas near the lake?")),
     );
     let now = Instant::from_secs(5);
     let quote = ground.quote(&question, now).unwrap();

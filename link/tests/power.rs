@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use deltavlm_link::{
-    message::Class,
+    Class,
     sim::{CutDisk, Rng},
     storage::{
         Direction, Key, Register, Storage, Value,

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use deltavlm_bundle::{Cell, Instruction};
+use deltavlm_messages::{Cell, Instruction};
 
 use crate::decode::Decoded;
 use crate::parse::{self, CellList, cell_lists, counts_with_spans};
-use crate::{Decoding, Grid};
+use crate::{CellSet, Decoding};
 
 /// An answer to one request.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,11 +101,11 @@ pub struct Counted {
     pub confidence: f32,
 }
 
-/// Grid cells, and how sure the model was of each.
+/// CellSet cells, and how sure the model was of each.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Located {
     /// The cells in which something has changed.
-    pub grid: Grid,
+    pub grid: CellSet,
     /// By cell in the order of [`Cell::ALL`]: the probability that the cell is as
     /// the grid says. For a cell that is not named it is a lower bound.
     pub confidence: [f32; 9],
@@ -131,6 +131,8 @@ pub(crate) fn body(instruction: Instruction, decoded: &Decoded) -> Body {
             buildings: located(&buildings, decoded),
         }),
         Instruction::Caption => Some(Body::Caption),
+        // Asked as its parts, so nothing is ever decoded for it.
+        Instruction::Survey => None,
     };
     parsed.unwrap_or(Body::Unparsed { instruction })
 }

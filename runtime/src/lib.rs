@@ -39,7 +39,6 @@ mod decode;
 mod dialogue;
 pub mod engine;
 mod error;
-mod grid;
 mod map;
 mod mask;
 mod memory;
@@ -53,13 +52,13 @@ pub mod tile;
 mod timing;
 
 pub use answer::{Answer, Body, Counted, Located};
-pub use deltavlm_bundle::{Cell, Instruction, Turn};
+pub use deltavlm_bundle::Turn;
 pub use deltavlm_imaging::{
     DecodeOptions, Image, ImageError, ImageFault, ImageSource, Rect, Tiling,
 };
+pub use deltavlm_messages::{Cell, CellSet, Instruction};
 pub use engine::EngineReport;
 pub use error::{Error, Fault};
-pub use grid::Grid;
 pub use mask::Mask;
 pub use memory::{MemoryEstimate, available_bytes, peak_rss_bytes, resident_bytes};
 pub use model::{Model, Survey};

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Instant;
 
-use deltavlm_bundle::{Instruction, Manifest, Segment};
+use deltavlm_bundle::{Manifest, Segment};
 use deltavlm_imaging::{Image, ImageSource, normalise, resize};
+use deltavlm_messages::Instruction;
 
 use crate::bundle::Bundle;
 use crate::cache::{FeatureCache, through_half};
@@ -29,7 +30,7 @@ pub struct Model {
 /// The answers to every fixed instruction about one pair.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Survey {
-    /// In the order of [`Instruction::ALL`], as far as the bundle knows them.
+    /// In the order of [`Instruction::SINGLE`], as far as the bundle knows them.
     pub answers: Vec<Answer>,
     /// What answering took, encoding of the pair not included.
     pub timing: Timing,
@@ -202,7 +203,7 @@ impl Model {
     /// # Errors
     /// As [`Model::ask`].
     pub fn survey_within(&mut self, pair: &Pair, guard: &Guard) -> Result<Survey, Error> {
-        let requests: Vec<Request> = Instruction::ALL
+        let requests: Vec<Request> = Instruction::SINGLE
             .into_iter()
             .filter(|&instruction| self.bundle.manifest.instruction(instruction).is_some())
             .map(|instruction| Request::fixed(instruction).within(guard))

@@ -4,9 +4,7 @@
 
 use std::ops::Range;
 
-use deltavlm_bundle::Cell;
-
-use crate::grid::Grid;
+use deltavlm_messages::{Cell, CellSet};
 
 /// `yes` or `no`, whatever follows the word.
 pub fn changed(text: &str) -> Option<bool> {
@@ -114,13 +112,13 @@ pub(crate) struct CellList {
 }
 
 impl CellList {
-    pub(crate) fn grid(&self) -> Grid {
+    pub(crate) fn grid(&self) -> CellSet {
         self.cells.iter().map(|(cell, _)| *cell).collect()
     }
 }
 
 /// Cells of roads and of buildings: `roads [...] buildings [...]`, in either order.
-pub fn cells(text: &str) -> Option<[Grid; 2]> {
+pub fn cells(text: &str) -> Option<[CellSet; 2]> {
     cell_lists(text).map(|both| both.each_ref().map(CellList::grid))
 }
 

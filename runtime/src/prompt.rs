@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use deltavlm_bundle::{Instruction, Turn};
+use deltavlm_bundle::Turn;
+use deltavlm_messages::Instruction;
 
 use crate::answer::{Answer, Body, body};
 use crate::bundle::Bundle;

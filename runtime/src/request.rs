@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use deltavlm_bundle::{Instruction, Turn};
+use deltavlm_bundle::Turn;
+use deltavlm_messages::Instruction;
 
 use crate::Error;
 

@@ -7,7 +7,7 @@ use common::{PixelAnalyzer, deliver_pair, host_config, listen, station};
 use deltavlm_carrier::Address;
 use deltavlm_demo::radio::{ChannelModel, Radio};
 use deltavlm_host::{Analyzer, Config, Host};
-use deltavlm_link::message::Message;
+use deltavlm_messages::Message;
 use std::{
     collections::BTreeMap,
     path::Path,

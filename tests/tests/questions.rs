@@ -7,7 +7,7 @@ use common::{PixelAnalyzer, deliver_pair, host_config, listen, station};
 use deltavlm_carrier::Address;
 use deltavlm_ground::{Station, StationEvent, queries::PendingQuery};
 use deltavlm_host::{Analyzer, Config, Host};
-use deltavlm_link::message::{
+use deltavlm_messages::{
     AnswerBody, Confidence, Instruction, Message, RefusalReason, Setting, short_hash,
 };
 use std::{
@@ -72,7 +72,9 @@ fn ask(station: &mut Station, tile: u32) -> u16 {
         question: None,
         follow_up: false,
     };
-    station.ask(tile, Instruction::Classify, pending).unwrap()
+    station
+        .ask(tile, Instruction::Classify.into(), pending)
+        .unwrap()
 }
 
 fn replies(messages: &[Message]) -> usize {

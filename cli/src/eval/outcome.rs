@@ -1,6 +1,6 @@
 //! One answer beside its references: a line of the answers file.
 
-use deltavlm_runtime::{Answer, Body, Cell, Grid, parse};
+use deltavlm_runtime::{Answer, Body, Cell, CellSet, parse};
 use serde::{Deserialize, Serialize};
 
 use super::annotations::{Entry, Task};
@@ -102,7 +102,7 @@ impl Outcome {
     }
 
     /// Answer and truth of a localisation: roads, buildings.
-    pub(super) fn grids(&self) -> Option<([Grid; 2], [Grid; 2])> {
+    pub(super) fn grids(&self) -> Option<([CellSet; 2], [CellSet; 2])> {
         let truth = parse::cells(self.references.first()?)?;
         Some((parse::cells(&self.text).unwrap_or_default(), truth))
     }
@@ -113,6 +113,6 @@ fn key(task: &str, id: &str, turn: usize) -> String {
 }
 
 /// Flags by cell.
-pub(super) fn flags(grid: Grid) -> [bool; 9] {
+pub(super) fn flags(grid: CellSet) -> [bool; 9] {
     Cell::ALL.map(|cell| grid.contains(cell))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use deltavlm_runtime::Grid;
+use deltavlm_runtime::CellSet;
 use serde::Serialize;
 
 use super::annotations::Task;
@@ -57,7 +57,7 @@ pub struct Errors {
     pub rmse: f64,
 }
 
-/// Grid cells by class.
+/// CellSet cells by class.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[allow(missing_docs)]
 pub struct Localisation {
@@ -166,7 +166,7 @@ fn counting(outcomes: &[&Outcome]) -> Option<Counting> {
 }
 
 fn localisation(outcomes: &[&Outcome]) -> Option<Localisation> {
-    let pairs: Vec<([Grid; 2], [Grid; 2])> = outcomes
+    let pairs: Vec<([CellSet; 2], [CellSet; 2])> = outcomes
         .iter()
         .filter_map(|outcome| outcome.grids())
         .collect();
@@ -188,7 +188,7 @@ fn localisation(outcomes: &[&Outcome]) -> Option<Localisation> {
     })
 }
 
-fn sets(pairs: &[(Grid, Grid)]) -> Sets {
+fn sets(pairs: &[(CellSet, CellSet)]) -> Sets {
     let (mut hits, mut said_cells, mut true_cells, mut whole, mut jaccard) = (0, 0, 0, 0, 0.0);
     for &(said, truth) in pairs {
         let cells = flags(said).into_iter().zip(flags(truth));

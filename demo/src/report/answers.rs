@@ -1,7 +1,7 @@
 //! Questions and answers as HTML.
 
 use crate::run_log::Exchange;
-use deltavlm_link::message::{AnswerBody, Confidence, Grid9, Message};
+use deltavlm_messages::{AnswerBody, CellSet, Confidence, Message};
 use std::fmt::Write;
 
 /// A question, its answer, and what both weighed.
@@ -113,8 +113,8 @@ fn answer_html(message: &Message) -> String {
     }
 }
 
-fn cells(roads: Grid9, buildings: Grid9) -> String {
-    let mini = |grid: Grid9, class: &str| {
+fn cells(roads: CellSet, buildings: CellSet) -> String {
+    let mini = |grid: CellSet, class: &str| {
         let mut squares = String::new();
         for index in 0..9 {
             let class = if grid.bits() >> index & 1 == 1 {
@@ -131,7 +131,7 @@ fn cells(roads: Grid9, buildings: Grid9) -> String {
         }
         format!("<svg class=\"mini\" viewBox=\"0 0 31 31\" role=\"img\">{squares}</svg>")
     };
-    let names = |grid: Grid9| match deltavlm_ground::render::cell_names(grid).join(", ") {
+    let names = |grid: CellSet| match deltavlm_ground::render::cell_names(grid).join(", ") {
         names if names.is_empty() => "nowhere".to_owned(),
         names => names,
     };

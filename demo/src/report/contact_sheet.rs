@@ -4,7 +4,7 @@
 
 use super::overlay::{BUILDINGS, Cells, ROADS, alert};
 use crate::run_log::PairLog;
-use deltavlm_link::message::{AnswerBody, Message};
+use deltavlm_messages::{AnswerBody, Message};
 use image::{
     Rgb, RgbImage,
     imageops::{self, FilterType},

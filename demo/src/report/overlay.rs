@@ -1,6 +1,6 @@
 //! The 3x3 grid over a picture: which cell has what colour.
 
-use deltavlm_link::message::{Alert, Cell, Grid9, Message};
+use deltavlm_messages::{Alert, Cell, CellSet, Message};
 
 use crate::run_log::PairLog;
 
@@ -12,14 +12,14 @@ pub(crate) const BUILDINGS: [u8; 3] = [63, 136, 255];
 /// The cells that the alert, or a survey without one, names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cells {
-    pub(crate) roads: Grid9,
-    pub(crate) buildings: Grid9,
+    pub(crate) roads: CellSet,
+    pub(crate) buildings: CellSet,
 }
 
 impl Cells {
     pub(crate) const NONE: Self = Self {
-        roads: Grid9::EMPTY,
-        buildings: Grid9::EMPTY,
+        roads: CellSet::EMPTY,
+        buildings: CellSet::EMPTY,
     };
 
     /// The cells of a chapter's alert.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::pair_files::FileFingerprint;
-use deltavlm_link::message::{Alert, Confidence, Grid9};
+use deltavlm_messages::{Alert, CellSet, Confidence};
 
 fn version(n: u64) -> PairVersion {
     let file = FileFingerprint {
@@ -20,8 +20,8 @@ fn alert(tile: u32) -> Message {
         confidence: Confidence::from_fraction(0.9),
         roads: 1,
         buildings: 2,
-        roads_grid: Grid9::from_bits(0b101),
-        buildings_grid: Grid9::EMPTY,
+        roads_grid: CellSet::from_bits(0b101),
+        buildings_grid: CellSet::EMPTY,
         pair: 0xBEEF,
     })
 }

@@ -13,12 +13,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m_rt::{entry, exception};
-use deltavlm_link::{
-    Config, Endpoint, Event, Instant, Role, io,
-    message::Message,
-    pacing::Pacing,
-    storage::{MemoryStorage, Storage},
-};
+use deltavlm_link::{Config, Endpoint, Event, Instant, Role, io, pacing::Pacing, storage::MemoryStorage, storage::Storage};
+use deltavlm_messages::Message;
 use panic_halt as _;
 
 use uart::Uart;

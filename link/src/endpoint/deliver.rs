@@ -89,7 +89,7 @@ impl<S: Storage> Endpoint<S> {
                 Counters::count(&mut self.counters.unknown_kinds);
                 return self.skip(id);
             }
-            Err(DecodeError::Malformed) => {
+            Err(_) => {
                 Counters::count(&mut self.counters.malformed_messages);
                 return self.skip(id);
             }

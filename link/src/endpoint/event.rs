@@ -2,7 +2,10 @@
 
 use core::fmt;
 
-use crate::message::{Class, Message, RefusalReason};
+use crate::{
+    class::Class,
+    message::{Message, RefusalReason},
+};
 
 /// Names a message at both ends: its class, and its number among those of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

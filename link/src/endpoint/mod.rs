@@ -18,13 +18,14 @@ use crate::{
     MAX_MESSAGE,
     auth::{Key as SecretKey, Keys},
     chunk::REPAIR_HEAD,
+    class::Class,
     config::{Config, ConfigError, Mode, Role},
     counters::Counters,
     fec::{Decoder, Encoder},
     flight::{Flight, Timer},
     frame::{Deframer, MAX_MTU, capacity},
     inbox::{Inbox, Waiting},
-    message::{Class, DecodeError, Message, RefusalReason},
+    message::{DecodeError, Message, RefusalReason},
     outbox::{Outbox, Outcome, State},
     pacing::{Contact, MAX_CONTACTS, Pacer, check_contacts},
     received::Received,
@@ -158,7 +159,7 @@ impl<S: Storage> Endpoint<S> {
         }
         let mut body = [0; MAX_MESSAGE];
         let length = message.encode(&mut body).ok_or(Refused::TooLarge)?;
-        let class = kind.class();
+        let class = Class::of_kind(kind as u8);
         if class.latest_wins() {
             self.supersede(class);
         }

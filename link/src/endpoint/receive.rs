@@ -3,12 +3,13 @@
 use super::{Endpoint, Link, MessageId, Notice, Repair, start::identity_register};
 use crate::{
     chunk::{Chunk, Chunks, Hello},
+    class::Class,
     config::Mode,
     counters::Counters,
     flight::{Frame, Part},
     frame::{FrameError, Head, MAX_MTU, nearest, open},
     inbox::Window,
-    message::{Class, RefusalReason, class_of_kind},
+    message::RefusalReason,
     outbox::{Outcome, State},
     storage::{Register, Storage},
     time::Instant,
@@ -175,7 +176,7 @@ impl<S: Storage> Endpoint<S> {
                 sequence,
                 body,
             } => {
-                let class = class_of_kind(kind);
+                let class = Class::of_kind(kind);
                 let sequence = self.inbox.window(class).expand(sequence);
                 return self.receive_message(MessageId { class, sequence }, kind, body, now);
             }
@@ -186,7 +187,7 @@ impl<S: Storage> Endpoint<S> {
                 last,
                 part,
             } => {
-                let class = class_of_kind(kind);
+                let class = Class::of_kind(kind);
                 let sequence = self.inbox.window(class).expand(sequence);
                 return self.receive_fragment(
                     MessageId { class, sequence },

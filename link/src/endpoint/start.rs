@@ -5,12 +5,12 @@ use core::fmt;
 use super::{Clock, Delivery, Endpoint, Link, MessageId, Repair};
 use crate::{
     MAX_MESSAGE,
+    class::Class,
     config::{Config, ConfigError, Mode},
     counters::Counters,
     flight::{Flight, Timer},
     frame::{Deframer, MAX_MTU},
     inbox::{Inbox, Waiting, Window},
-    message::Class,
     outbox::Outbox,
     pacing::Pacer,
     received::{FLOOR_BLOCK, Received},

@@ -6,11 +6,12 @@ use super::{
 };
 use crate::{
     chunk::{BASE_BYTES, DENIAL_BYTES, FLOOR_BYTES, HELLO_BYTES, Hello, REJECT_BYTES, Writer},
+    class::Class,
     config::{Mode, Role},
     counters::Counters,
     flight::{MAX_PARTS, Part},
     frame::{Head, MAX_MTU, capacity, overhead, payload_at, seal},
-    message::{Class, RefusalReason},
+    message::RefusalReason,
     outbox::{Next, Outcome, State},
     storage::{Direction, Key, Register, Storage},
     time::{Duration, Instant},

@@ -3,11 +3,12 @@
 use super::Rng;
 use crate::{
     config::Role,
+    message::Text,
     message::{
-        Alert, Answer, AnswerBody, Chip, ChipFormat, ChipRequest, Confidence, FaultReason, Grid9,
-        Instruction, Message, PairFault, Picture, Query, Source,
+        Alert, Answer, AnswerBody, CellSet, Confidence, FaultReason, Instruction, Message,
+        PairFault, PreviewFormat, PreviewImage, PreviewPart, PreviewRequest, Prompt, Provenance,
+        Query,
     },
-    text::Text,
 };
 
 /// Which messages are sent.
@@ -18,7 +19,7 @@ pub enum Mix {
     Short,
     /// All kinds that are never superseded, from 5 to 1000 bytes.
     All,
-    /// Picture parts of a few hundred bytes from the board.
+    /// PreviewImage parts of a few hundred bytes from the board.
     Bulk,
 }
 
@@ -74,11 +75,11 @@ pub fn number_of(message: &Message) -> Option<u32> {
         Message::Alert(alert) => alert.tile,
         Message::PairFault(fault) => fault.tile,
         Message::Query(query) => query.tile,
-        Message::ChipRequest(request) => request.tile,
+        Message::PreviewRequest(request) => request.tile,
         Message::Answer(answer) => {
             u32::from(answer.source.pair) | u32::from(answer.source.model) << 16
         }
-        Message::Chip(chip) => chip.total,
+        Message::Preview(chip) => chip.total,
         _ => return None,
     })
 }
@@ -94,14 +95,14 @@ fn alert(rng: &mut Rng, number: u32) -> Message {
         confidence: confidence(rng),
         roads: rng.below(32) as u8,
         buildings: rng.bits() as u8,
-        roads_grid: Grid9::from_bits(rng.bits() as u16),
-        buildings_grid: Grid9::from_bits(rng.bits() as u16),
+        roads_grid: CellSet::from_bits(rng.bits() as u16),
+        buildings_grid: CellSet::from_bits(rng.bits() as u16),
         pair: rng.bits() as u16,
     })
 }
 
 fn answer(number: u32, body: AnswerBody) -> Message {
-    let source = Source {
+    let source = Provenance {
         pair: number as u16,
         model: (number >> 16) as u16,
         prompt: 1,
@@ -114,11 +115,11 @@ fn answer(number: u32, body: AnswerBody) -> Message {
 }
 
 fn chip(rng: &mut Rng, number: u32, length: usize) -> Message {
-    Message::Chip(Chip {
+    Message::Preview(PreviewPart {
         query: number as u16,
-        picture: Picture::After,
+        picture: PreviewImage::After,
         level: 0,
-        format: ChipFormat::Rgb8,
+        format: PreviewFormat::Rgb8,
         total: number,
         offset: 0,
         data: (0..length).map(|_| rng.bits() as u8).collect(),
@@ -128,21 +129,21 @@ fn chip(rng: &mut Rng, number: u32, length: usize) -> Message {
 fn command(rng: &mut Rng, mix: Mix, number: u32) -> Message {
     let id = number as u16;
     if mix != Mix::Short && rng.chance(0.2) {
-        return Message::ChipRequest(ChipRequest {
+        return Message::PreviewRequest(PreviewRequest {
             id,
             tile: number,
-            picture: Picture::After,
+            picture: PreviewImage::After,
             level: 1,
         });
     }
-    let instruction = match rng.below(if mix == Mix::Short { 5 } else { 7 }) {
-        0 => Instruction::Classify,
-        1 => Instruction::Count,
-        2 => Instruction::Localize,
-        3 => Instruction::Caption,
-        4 => Instruction::Survey,
-        5 => Instruction::Open(text(rng)),
-        _ => Instruction::FollowUp {
+    let prompt: Prompt = match rng.below(if mix == Mix::Short { 5 } else { 7 }) {
+        0 => Instruction::Classify.into(),
+        1 => Instruction::Count.into(),
+        2 => Instruction::Localize.into(),
+        3 => Instruction::Caption.into(),
+        4 => Instruction::Survey.into(),
+        5 => Prompt::Open(text(rng)),
+        _ => Prompt::FollowUp {
             after: id.wrapping_sub(1),
             text: text(rng),
         },
@@ -150,7 +151,7 @@ fn command(rng: &mut Rng, mix: Mix, number: u32) -> Message {
     Message::Query(Query {
         id,
         tile: number,
-        instruction,
+        prompt,
     })
 }
 

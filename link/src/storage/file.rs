@@ -119,7 +119,7 @@ impl Disk for FileDisk {
 mod tests {
     use super::*;
     use crate::{
-        message::Class,
+        class::Class,
         storage::{Direction, Key, Register, Storage},
     };
 

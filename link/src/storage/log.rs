@@ -34,7 +34,7 @@
 use std::{vec, vec::Vec};
 
 use super::{Direction, Key, Register, Storage, StorageError, Value};
-use crate::{crc::crc32c, message::Class};
+use crate::{class::Class, crc::crc32c};
 
 const MAGIC: [u8; 8] = *b"DVLMLNK\x01";
 const ENTRY: u8 = 1;

@@ -3,7 +3,7 @@
 use core::convert::Infallible;
 
 use super::{Direction, Key, Register, Storage, StorageError, Value};
-use crate::message::Class;
+use crate::class::Class;
 
 /// Length of an entry's head: direction and class, sequence, length.
 const HEAD: usize = 7;

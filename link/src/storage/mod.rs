@@ -22,7 +22,7 @@ mod memory;
 pub use file::{FileDisk, FileStorage};
 pub use memory::MemoryStorage;
 
-use crate::message::Class;
+use crate::class::Class;
 
 /// Which way a message goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

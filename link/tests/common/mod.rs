@@ -3,11 +3,9 @@
 // Every test file uses a part of it.
 #![allow(dead_code)]
 
-use deltavlm_link::{
-    Config, Endpoint, Event, Instant, Role,
-    message::{Alert, Answer, AnswerBody, Confidence, Grid9, Instruction, Message, Query, Source},
-    storage::MemoryStorage,
-    text::Text,
+use deltavlm_link::{Config, Endpoint, Event, Instant, Role, storage::MemoryStorage};
+use deltavlm_messages::{
+    Alert, Answer, AnswerBody, CellSet, Confidence, Message, Prompt, Provenance, Query, Text,
 };
 
 pub(crate) type Storage = MemoryStorage<32_768>;
@@ -67,17 +65,17 @@ pub(crate) fn alert(tile: u32) -> Message {
         confidence: Confidence::from_step(127),
         roads: 31,
         buildings: 255,
-        roads_grid: Grid9::from_bits(0x1FF),
-        buildings_grid: Grid9::from_bits(0x1FF),
+        roads_grid: CellSet::from_bits(0x1FF),
+        buildings_grid: CellSet::from_bits(0x1FF),
         pair: 0xFFFF,
     })
 }
 
-pub(crate) fn query(id: u16, instruction: Instruction) -> Message {
+pub(crate) fn query(id: u16, prompt: impl Into<Prompt>) -> Message {
     Message::Query(Query {
         id,
         tile: u32::MAX,
-        instruction,
+        prompt: prompt.into(),
     })
 }
 
@@ -89,7 +87,7 @@ pub(crate) fn caption(words: usize) -> Message {
     };
     Message::Answer(Answer {
         query: 1,
-        source: Source {
+        source: Provenance {
             pair: 1,
             model: 2,
             prompt: 3,

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A second reader of the wire format, written from docs/wire-format.md alone, without any library.
 
-Opens every vector in this folder: frames (COBS, CRC-32C, AES-CCM), chunks, alerts and queries, texts,
-repairs. Usage: decode.py  (from anywhere)
+Opens every vector in this folder and in messages/tests/vectors: frames (COBS, CRC-32C, AES-CCM), chunks,
+alerts, texts, repairs. Usage: decode.py  (from anywhere)
 """
 
 import json
@@ -10,7 +10,8 @@ import pathlib
 import re
 
 HERE = pathlib.Path(__file__).resolve().parent
-TEXT = HERE.parent.parent / "src" / "text"
+MESSAGES = HERE.parent.parent.parent / "messages"
+TEXT = MESSAGES / "src" / "text"
 
 
 def crc32c(data):
@@ -285,8 +286,8 @@ def repair(payloads, index):
     return bytes(total)
 
 
-def load(name):
-    return json.loads((HERE / f"{name}.json").read_text())
+def load(name, folder=HERE):
+    return json.loads((folder / f"{name}.json").read_text())
 
 
 def main():
@@ -301,14 +302,14 @@ def main():
         assert ["Board", "Ground"][sender] == vector["sender"] and counter == vector["counter"], vector["name"]
         assert payload.hex() == vector["payload"], vector["name"]
         chunks(payload)
-    messages = load("messages")
+    messages = load("messages", MESSAGES / "tests" / "vectors")
     first = alert(bytes.fromhex(messages[0]["body"]))
     assert first == {
         "tile": 4711, "time": 86400, "pair": 0xBEEF, "roads_grid": 7, "buildings_grid": 48, "confidence": 118,
         "roads": 1, "buildings": 12,
     }, first  # fmt: skip
     model = Model()
-    texts = load("texts")
+    texts = load("texts", MESSAGES / "tests" / "vectors")
     for vector in texts:
         assert text(model, bytes.fromhex(vector["coded"])) == vector["text"], vector["text"]
     repairs = load("repairs")

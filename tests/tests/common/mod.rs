@@ -9,7 +9,7 @@ use deltavlm_host::{
     analyzer::{AnalyzedAnswer, Question},
 };
 use deltavlm_imaging::{DecodeOptions, Image};
-use deltavlm_link::message::{AnswerBody, Confidence, FaultReason, Grid9, Message};
+use deltavlm_messages::{AnswerBody, CellSet, Confidence, FaultReason, Message};
 use std::{
     fs,
     path::Path,
@@ -47,8 +47,8 @@ impl Analyzer for PixelAnalyzer {
             confidence: 0.9,
             roads: 0,
             buildings: 1,
-            roads_grid: Grid9::EMPTY,
-            buildings_grid: Grid9::from_bits(1),
+            roads_grid: CellSet::EMPTY,
+            buildings_grid: CellSet::from_bits(1),
         })
     }
 

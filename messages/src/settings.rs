@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Confidence, QueryId};
+use crate::{Confidence, QueryId};
 
-/// Change one setting. Answered by [`Message::Done`](super::Message::Done) or a refusal.
+/// Change one setting. Answered by [`Message::Applied`](crate::Message::Applied) or a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Configure {
     /// Comes back in the answer.

@@ -1,11 +1,9 @@
 //! Text in messages: any UTF-8 up to [`TEXT_MAX`] bytes, short on the wire when it speaks of
 //! roads and houses.
 
-mod model;
+pub(crate) mod model;
 mod range;
-#[cfg(test)]
-mod train;
-mod words;
+pub(crate) mod words;
 
 use core::{fmt, ops::Deref};
 
@@ -189,7 +187,7 @@ fn decode_words(coded: &[u8]) -> Option<Text> {
 }
 
 /// Cuts a text into tokens. Put together again as [`decode_words`] does, they are the text.
-fn tokens<'a>(text: &'a str, mut each: impl FnMut(Token<'a>)) {
+pub(crate) fn tokens<'a>(text: &'a str, mut each: impl FnMut(Token<'a>)) {
     if let Some(place) = model::find_sentence(text) {
         each(Token::Word {
             class: SENTENCES,

@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Confidence, Grid9};
-use crate::text::Text;
+use crate::{CellSet, Confidence, text::Text};
 
 /// Something changed between the two pictures of a tile.
 ///
@@ -21,10 +20,10 @@ pub struct Alert {
     /// New buildings; 255 stands for 255 and more.
     pub buildings: u8,
     /// Where roads changed.
-    pub roads_grid: Grid9,
+    pub roads_grid: CellSet,
     /// Where buildings changed.
-    pub buildings_grid: Grid9,
-    /// The pair, as [`short_hash`](super::short_hash) names it.
+    pub buildings_grid: CellSet,
+    /// The pair, as [`short_hash`](crate::short_hash) names it.
     pub pair: u16,
 }
 
@@ -36,7 +35,7 @@ impl Alert {
 
     /// Tile and time as little-endian words, then one 56-bit little-endian word, from its lowest
     /// bit: pair 16, roads grid 9, buildings grid 9, confidence 7, roads 5, buildings 8, zero 2.
-    pub(super) fn pack(&self) -> [u8; Self::BYTES] {
+    pub(crate) fn pack(&self) -> [u8; Self::BYTES] {
         let mut packed = [0; Self::BYTES];
         packed[..4].copy_from_slice(&self.tile.to_le_bytes());
         packed[4..8].copy_from_slice(&self.time.to_le_bytes());
@@ -50,7 +49,7 @@ impl Alert {
         packed
     }
 
-    pub(super) fn unpack(packed: &[u8; Self::BYTES]) -> Self {
+    pub(crate) fn unpack(packed: &[u8; Self::BYTES]) -> Self {
         let [t0, t1, t2, t3, s0, s1, s2, s3, rest @ ..] = *packed;
         let mut word = [0; 8];
         word[..7].copy_from_slice(&rest);
@@ -59,8 +58,8 @@ impl Alert {
             tile: u32::from_le_bytes([t0, t1, t2, t3]),
             time: u32::from_le_bytes([s0, s1, s2, s3]),
             pair: word as u16,
-            roads_grid: Grid9::from_bits((word >> 16) as u16),
-            buildings_grid: Grid9::from_bits((word >> 25) as u16),
+            roads_grid: CellSet::from_bits((word >> 16) as u16),
+            buildings_grid: CellSet::from_bits((word >> 25) as u16),
             confidence: Confidence::from_step((word >> 34) as u8 & 0x7F),
             roads: (word >> 41) as u8 & Self::MAX_ROADS,
             buildings: (word >> 46) as u8,
@@ -116,8 +115,8 @@ mod tests {
         ) {
             let alert = Alert {
                 tile, time, pair, roads, buildings,
-                roads_grid: Grid9::from_bits(roads_grid),
-                buildings_grid: Grid9::from_bits(buildings_grid),
+                roads_grid: CellSet::from_bits(roads_grid),
+                buildings_grid: CellSet::from_bits(buildings_grid),
                 confidence: Confidence::from_step(confidence),
             };
             prop_assert_eq!(Alert::unpack(&alert.pack()), alert);
@@ -132,8 +131,8 @@ mod tests {
             confidence: Confidence::from_step(127),
             roads: 200,
             buildings: 255,
-            roads_grid: Grid9::from_bits(0x1FF),
-            buildings_grid: Grid9::from_bits(0x1FF),
+            roads_grid: CellSet::from_bits(0x1FF),
+            buildings_grid: CellSet::from_bits(0x1FF),
             pair: 0xFFFF,
         };
         assert_eq!(Alert::unpack(&alert.pack()), Alert { roads: 31, ..alert });

@@ -9,7 +9,7 @@ pub struct Health {
     pub uptime: u32,
     /// How often the program has started.
     pub starts: u32,
-    /// The model that answers, as [`short_hash`](super::short_hash) names it.
+    /// The model that answers, as [`short_hash`](crate::short_hash) names it.
     #[serde(with = "postcard::fixint::le")]
     pub model: u16,
     /// Pairs looked at since the start.

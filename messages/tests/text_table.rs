@@ -1,13 +1,21 @@
 //! Where the table of transitions comes from: sentences that a small grammar makes up.
 //!
-//! `UPDATE=1 cargo test -p deltavlm-link text::train` writes the table anew; without it the test says
+//! `UPDATE=1 cargo test -p deltavlm-messages --test text_table` writes the table anew; without it the test says
 //! whether the table is what the grammar makes. A changed table is a changed wire format.
 
-use super::{
-    Token, tokens,
-    words::{COUNT, END},
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the codec's own source, for its private parts"
+)]
+#[path = "../src/text/mod.rs"]
+mod text;
+
+use text::{
+    model::Token,
+    tokens,
+    words::{CAPITAL, COUNT, END, SENTENCES as WHOLE_SENTENCES, SPELLED},
 };
-use crate::sim::Rng;
 
 /// Sentences to learn from.
 const SENTENCES: usize = 12_000;
@@ -399,7 +407,7 @@ fn expand(rng: &mut Rng, rule: &str, depth: u32, into: &mut String) {
 }
 
 fn table() -> Vec<u8> {
-    let mut rng = Rng::new(7);
+    let mut rng = Rng(7);
     let mut counts = vec![[0f64; COUNT]; COUNT];
     let mut unknown = std::collections::BTreeSet::new();
     for _ in 0..SENTENCES {
@@ -410,10 +418,10 @@ fn table() -> Vec<u8> {
             let class = match token {
                 Token::End => END,
                 Token::Word { class, .. } => class,
-                Token::Capital => super::words::CAPITAL,
+                Token::Capital => CAPITAL,
                 Token::Spelled(bytes) => {
                     unknown.insert(String::from_utf8_lossy(bytes).into_owned());
-                    super::words::SPELLED
+                    SPELLED
                 }
             };
             counts[before][class] += 1.0;
@@ -431,13 +439,13 @@ fn table() -> Vec<u8> {
         // Even a class that no sentence of the grammar has will come up.
         *share = 40.0 + counts.iter().map(|row| row[class]).sum::<f64>();
     }
-    alone[super::words::SENTENCES] = 1.0;
+    alone[WHOLE_SENTENCES] = 1.0;
     let sum: f64 = alone.iter().sum();
     // Whole sentences stand for themselves: nearly half of all pairs show no change.
     counts[END] = counts[END].map(|count| count * 0.6);
-    counts[END][super::words::SENTENCES] = 0.4 * SENTENCES as f64;
-    counts[super::words::SENTENCES] = [0.0; COUNT];
-    counts[super::words::SENTENCES][END] = SENTENCES as f64;
+    counts[END][WHOLE_SENTENCES] = 0.4 * SENTENCES as f64;
+    counts[WHOLE_SENTENCES] = [0.0; COUNT];
+    counts[WHOLE_SENTENCES][END] = SENTENCES as f64;
     let mut table = Vec::new();
     for row in &counts {
         let total: f64 = row.iter().sum::<f64>().max(1.0);
@@ -461,4 +469,18 @@ fn the_table_is_what_the_grammar_makes() {
         std::fs::read(TABLE).unwrap() == made,
         "transitions.bin is not what the grammar makes"
     );
+}
+
+/// SplitMix64: the sequence that the committed table was drawn from.
+struct Rng(u64);
+
+impl Rng {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^= mixed >> 31;
+        ((u128::from(mixed) * u128::from(bound)) >> 64) as u64
+    }
 }

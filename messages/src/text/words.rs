@@ -4,18 +4,18 @@
 //! `2^n` times as often as one with digit 0. A word is in one class only.
 
 /// Ends the text.
-pub(super) const END: usize = 0;
+pub(crate) const END: usize = 0;
 /// A word that is spelled out follows.
-pub(super) const SPELLED: usize = 1;
+pub(crate) const SPELLED: usize = 1;
 /// The next word begins with a capital letter.
-pub(super) const CAPITAL: usize = 2;
+pub(crate) const CAPITAL: usize = 2;
 /// Joins the word before it without a space.
 pub(super) const MARKS: usize = 3;
 /// Whole sentences.
-pub(super) const SENTENCES: usize = 4;
+pub(crate) const SENTENCES: usize = 4;
 
 /// The number of classes.
-pub(super) const COUNT: usize = CLASSES.len();
+pub(crate) const COUNT: usize = CLASSES.len();
 
 /// What the published model says when nothing changed, and the like; each is one symbol, and only
 /// at the start of a text.

@@ -2,16 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Confidence, Grid9, QueryId};
-use crate::{crc::crc32c, text::Text};
+use crate::{CellSet, Confidence, QueryId, text::Text};
 
-/// The answer to a [`Query`](super::Query).
+/// The answer to a [`Query`](crate::Query).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// The query's id.
     pub query: QueryId,
     /// What the answer was computed from.
-    pub source: Source,
+    pub source: Provenance,
     /// What was found.
     pub body: AnswerBody,
 }
@@ -26,9 +25,10 @@ impl Answer {
     }
 }
 
-/// The pair, model and prompt an answer came from, each by its [`short_hash`].
+/// The pair, model and prompt an answer came from, each by its
+/// [`short_hash`](crate::short_hash).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Source {
+pub struct Provenance {
     /// The pair of pictures.
     #[serde(with = "postcard::fixint::le")]
     pub pair: u16,
@@ -38,11 +38,6 @@ pub struct Source {
     /// The prompt.
     #[serde(with = "postcard::fixint::le")]
     pub prompt: u16,
-}
-
-/// A name of two bytes for something longer: the low half of its CRC-32C.
-pub fn short_hash(bytes: &[u8]) -> u16 {
-    crc32c(bytes) as u16
 }
 
 /// What was found. Numbers are frozen in the order listed.
@@ -68,9 +63,9 @@ pub enum AnswerBody {
     /// Where?
     Localize {
         /// Where roads changed.
-        roads: Grid9,
+        roads: CellSet,
         /// Where buildings changed.
-        buildings: Grid9,
+        buildings: CellSet,
         /// How sure.
         confidence: Confidence,
     },
@@ -92,9 +87,9 @@ pub enum AnswerBody {
         /// New buildings.
         buildings: u16,
         /// Where roads changed.
-        roads_grid: Grid9,
+        roads_grid: CellSet,
         /// Where buildings changed.
-        buildings_grid: Grid9,
+        buildings_grid: CellSet,
         /// The change in a sentence.
         text: Text,
     },
@@ -105,53 +100,4 @@ pub enum AnswerBody {
         /// How sure.
         confidence: Confidence,
     },
-}
-
-/// There will be no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Refusal {
-    /// The query's id.
-    pub query: QueryId,
-    /// Why not.
-    pub reason: RefusalReason,
-}
-
-/// Why something was refused. Numbers are frozen in the order listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[repr(u8)]
-#[non_exhaustive]
-pub enum RefusalReason {
-    /// Longer than the receiver takes.
-    TooLarge,
-    /// No room in a queue.
-    QueueFull,
-    /// Too many in too short a time.
-    RateLimited,
-    /// A command that was not authenticated as the receiver demands.
-    BadAuthentication,
-    /// Another job runs.
-    Busy,
-    /// No such tile, or no pictures of it.
-    UnknownTarget,
-    /// The receiver does not know how.
-    Unsupported,
-    /// The receiver tried and failed.
-    Failed,
-}
-
-impl RefusalReason {
-    /// The reason with this number.
-    pub const fn from_number(number: u8) -> Option<Self> {
-        Some(match number {
-            0 => Self::TooLarge,
-            1 => Self::QueueFull,
-            2 => Self::RateLimited,
-            3 => Self::BadAuthentication,
-            4 => Self::Busy,
-            5 => Self::UnknownTarget,
-            6 => Self::Unsupported,
-            7 => Self::Failed,
-            _ => return None,
-        })
-    }
 }

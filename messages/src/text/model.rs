@@ -16,7 +16,7 @@ const SPELLING: [u32; 5] = [600, 220, 60, 16, 3];
 
 /// Something that is coded as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Token<'a> {
+pub(crate) enum Token<'a> {
     /// The text is over.
     End,
     /// A word of the vocabulary, by class and place.

@@ -2,28 +2,29 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::QueryId;
+use crate::QueryId;
 
-/// The most picture bytes that one [`Chip`] holds.
-pub const CHIP_DATA: usize = 960;
+/// The most picture bytes that one [`PreviewPart`] holds.
+pub const MAX_PREVIEW_DATA: usize = 960;
 
 /// Ask for a picture of a tile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ChipRequest {
-    /// Comes back in every [`Chip`].
+pub struct PreviewRequest {
+    /// Comes back in every [`PreviewPart`].
     pub id: QueryId,
     /// The tile, as the operator numbers them.
     pub tile: u32,
     /// Which picture.
-    pub picture: Picture,
+    pub picture: PreviewImage,
     /// The finest level wanted; level `n` is `32 << n` pixels a side. All coarser ones come first.
     pub level: u8,
 }
 
 /// Which picture of a pair. Numbers are frozen in the order listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[non_exhaustive]
-pub enum Picture {
+pub enum PreviewImage {
     /// The earlier one.
     Before,
     /// The later one.
@@ -34,28 +35,28 @@ pub enum Picture {
 
 /// Part of one level of a picture. Parts may come in any order; `offset` says where one belongs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Chip {
+pub struct PreviewPart {
     /// The id of the request.
     pub query: QueryId,
     /// Which picture.
-    pub picture: Picture,
+    pub picture: PreviewImage,
     /// Level `n` is `32 << n` pixels a side.
     pub level: u8,
     /// How the bytes of this level are to be read.
-    pub format: ChipFormat,
+    pub format: PreviewFormat,
     /// All bytes of this level.
     pub total: u32,
     /// Where `data` begins among them.
     pub offset: u32,
-    /// At most [`CHIP_DATA`] bytes.
+    /// At most [`MAX_PREVIEW_DATA`] bytes.
     #[serde(with = "as_bytes")]
-    pub data: heapless::Vec<u8, CHIP_DATA>,
+    pub data: heapless::Vec<u8, MAX_PREVIEW_DATA>,
 }
 
 /// How the bytes of a level are to be read. Numbers are frozen in the order listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum ChipFormat {
+pub enum PreviewFormat {
     /// One byte a pixel, row by row.
     Gray8,
     /// Three bytes a pixel, row by row.
