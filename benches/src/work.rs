@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use deltavlm_bundle::{Manifest, Segment};
-use deltavlm_runtime::engine::{Engine, Input, OpTime, Step};
+use deltavlm_runtime::engine::{DecoderStep, Engine, Input, OpTime};
 use deltavlm_runtime::{EngineChoice, Model, Options};
 use tract_onnx::prelude::*;
 
@@ -155,14 +155,14 @@ impl Work {
                 let step = Positions::new(inputs.llm_width, past, new);
                 let mut sequence = engine.start(1)?;
                 if past > 0 {
-                    sequence.step(&prefill.step())?;
+                    sequence.forward(&prefill.step())?;
                     if profiled {
                         // What fills the cache is no part of the work.
                         sequence.profile();
                     }
                 }
                 begins();
-                sequence.step(&step.step())?;
+                sequence.forward(&step.step())?;
                 Ok(if profiled { sequence.profile() } else { None }.unwrap_or_default())
             }
         }
@@ -232,8 +232,8 @@ impl Positions {
         }
     }
 
-    fn step(&self) -> Step<'_> {
-        Step {
+    fn step(&self) -> DecoderStep<'_> {
+        DecoderStep {
             rows: 1,
             new: self.positions.len(),
             past: self.past,

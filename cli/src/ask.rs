@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use clap::{ArgGroup, Args};
 use deltavlm_cli::CliError;
-use deltavlm_runtime::tile::Merged;
+use deltavlm_runtime::frame::Merged;
 use deltavlm_runtime::{
-    Answer, Body, Guard, Image, Instruction, Mask, Model, Pair, Request, Timing, Turn,
+    Answer, AnswerContent, Budget, Image, Instruction, Mask, Model, Pair, Request, Timing, Turn,
 };
 use deltavlm_runtime::{Rect, Tiling};
 use serde_json::{Value, json};
@@ -75,13 +75,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
         .into());
     }
     let mut model = Model::open(&arguments.bundle, &arguments.engine.options())?;
-    let guard = Guard {
+    let budget = Budget {
         deadline: arguments
             .deadline
             .map(|ms| started + Duration::from_millis(ms)),
         cancel: None,
     };
-    if guard.deadline.is_some_and(|end| Instant::now() >= end) {
+    if budget.deadline.is_some_and(|end| Instant::now() >= end) {
         return Err(deltavlm_runtime::Error::Deadline {
             after: started.elapsed(),
             during: "loading the bundle",
@@ -100,14 +100,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
             &mut model,
             [&before, &after],
             Tiling::new(tile, arguments.overlap)?,
-            &guard,
+            &budget,
             timing,
             started,
         ),
         _ => {
-            let pair = model.pair_within(&before, &after, &guard)?;
+            let pair = model.pair_within(&before, &after, &budget)?;
             timing.add(&pair.timing());
-            single(arguments, &mut model, &pair, &guard, timing, started)
+            single(arguments, &mut model, &pair, &budget, timing, started)
         }
     }
 }
@@ -116,7 +116,7 @@ fn single(
     arguments: &Arguments,
     model: &mut Model,
     pair: &Pair,
-    guard: &Guard,
+    budget: &Budget,
     mut timing: Timing,
     started: Instant,
 ) -> Result<(), CliError> {
@@ -124,11 +124,11 @@ fn single(
     if let Some(asked) = arguments.instruction {
         let requests: Vec<Request> = instructions(asked, model)
             .into_iter()
-            .map(|instruction| settings(arguments, guard, Request::fixed(instruction)))
+            .map(|instruction| settings(arguments, Request::fixed(instruction)))
             .collect();
-        let (given, taken) = model.ask_all(pair, &requests)?;
-        timing.add(&taken);
-        answers.extend(given);
+        let given = model.ask_within(pair, &requests, budget)?;
+        timing.add(&given.timing);
+        answers.extend(given.answers);
     }
     let mut history = first_turn(arguments, &answers);
     for question in &arguments.question {
@@ -137,7 +137,9 @@ fn single(
         } else {
             Request::follow_up(history.clone(), question)
         };
-        let (answer, taken) = model.ask_timed(pair, &settings(arguments, guard, request))?;
+        let request = [settings(arguments, request)];
+        let mut given = model.ask_within(pair, &request, budget)?;
+        let answer = given.answers.remove(0);
         if answer.trimmed_turns > 0 {
             log::warn!(
                 "the dialogue did not fit: {} of its {} turns, the oldest, were left out",
@@ -145,7 +147,7 @@ fn single(
                 history.len()
             );
         }
-        timing.add(&taken);
+        timing.add(&given.timing);
         history.push(answer.as_turn(question));
         answers.push(answer);
     }
@@ -195,7 +197,7 @@ fn frame(
     model: &mut Model,
     [before, after]: [&Image; 2],
     tiling: Tiling,
-    guard: &Guard,
+    budget: &Budget,
     mut timing: Timing,
     started: Instant,
 ) -> Result<(), CliError> {
@@ -218,9 +220,9 @@ fn frame(
     }
     let requests: Vec<Request> = requests
         .into_iter()
-        .map(|request| settings(arguments, guard, request))
+        .map(|request| settings(arguments, request))
         .collect();
-    let answers = model.ask_frame(before, after, tiling, &requests)?;
+    let answers = model.ask_frame(before, after, tiling, &requests, budget)?;
     timing.add(&answers.timing);
     let tiles: Vec<Value> = answers
         .tiles
@@ -264,11 +266,10 @@ fn instructions(asked: Instruction, model: &Model) -> Vec<Instruction> {
     }
 }
 
-fn settings(arguments: &Arguments, guard: &Guard, request: Request) -> Request {
+fn settings(arguments: &Arguments, request: Request) -> Request {
     let mut request = request
         .decoding(arguments.decoding.decoding)
-        .beams(arguments.decoding.beams)
-        .within(guard);
+        .beams(arguments.decoding.beams);
     if let Some(tokens) = arguments.decoding.max_tokens {
         request = request.max_tokens(tokens);
     }
@@ -287,31 +288,31 @@ fn first_turn(arguments: &Arguments, answers: &[Answer]) -> Vec<Turn> {
 
 fn line(answer: &Answer) -> String {
     let sure = format!("{:.0} %", 100.0 * answer.confidence);
-    match &answer.body {
-        Body::Classify { changed } => format!(
+    match &answer.content {
+        AnswerContent::Classify { changed } => format!(
             "classify: {} ({sure})",
             if *changed { "changed" } else { "not changed" }
         ),
-        Body::Count { roads, buildings } => {
+        AnswerContent::Count { roads, buildings } => {
             format!(
                 "count: {} roads, {} buildings ({sure})",
                 roads.number, buildings.number
             )
         }
-        Body::Localize { roads, buildings } => {
+        AnswerContent::Localize { roads, buildings } => {
             format!(
                 "localize: roads {}  buildings {} ({sure})",
-                roads.grid, buildings.grid
+                roads.cells, buildings.cells
             )
         }
-        Body::Unparsed { instruction } => {
+        AnswerContent::Unparsed { instruction } => {
             format!(
                 "{}: the answer does not parse: {}",
                 instruction.name(),
                 answer.text
             )
         }
-        body => format!("{}: {}", body.instruction_name(), answer.text),
+        content => format!("{}: {}", content.instruction_name(), answer.text),
     }
 }
 

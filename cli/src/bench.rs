@@ -9,8 +9,8 @@ use deltavlm_cli::CliError;
 use deltavlm_kernels::ThreadPool;
 use deltavlm_kernels::roofline::Roofline;
 use deltavlm_messages::Instruction;
-use deltavlm_runtime::engine::{Input, Step};
-use deltavlm_runtime::{Error, Image, Model, Request, available_bytes};
+use deltavlm_runtime::engine::{DecoderStep, Input};
+use deltavlm_runtime::{Budget, Error, Image, Model, Request, available_bytes};
 use serde_json::{Value, json};
 
 use crate::common::{EngineArguments, bar, mib, print, print_engine};
@@ -230,7 +230,7 @@ fn decoder(
     for run in 0..=runs {
         let mut sequence = model.engine_mut().start(1)?;
         if past > 0 {
-            sequence.step(&step(
+            sequence.forward(&step(
                 0,
                 past,
                 &values(past * width),
@@ -241,7 +241,7 @@ fn decoder(
         let (embeddings, positions, bias) =
             (values(new * width), positions(past, new), causal(past, new));
         let started = Instant::now();
-        sequence.step(&step(past, new, &embeddings, &positions, &bias))?;
+        sequence.forward(&step(past, new, &embeddings, &positions, &bias))?;
         if run > 0 {
             times.push(started.elapsed().as_secs_f64() * 1e3);
         }
@@ -255,8 +255,8 @@ fn step<'a>(
     embeddings: &'a [f32],
     positions: &'a [i64],
     bias: &'a [f32],
-) -> Step<'a> {
-    Step {
+) -> DecoderStep<'a> {
+    DecoderStep {
         rows: 1,
         new,
         past,
@@ -307,7 +307,9 @@ fn end_to_end(
         .collect();
     let survey_ms = repeat(runs, || {
         let pair = model.pair(&before, &after)?;
-        model.ask_all(&pair, &survey).map(drop)
+        model
+            .ask_within(&pair, &survey, Budget::UNLIMITED)
+            .map(drop)
     })?;
     Ok((classify_ms, survey_ms, pair_ms))
 }
@@ -339,11 +341,11 @@ fn operators(
         let mut sequence = model.engine_mut().start(1)?;
         if past > 0 {
             let (embeddings, bias) = (values(past * width), causal(0, past));
-            sequence.step(&step(0, past, &embeddings, &positions(0, past), &bias))?;
+            sequence.forward(&step(0, past, &embeddings, &positions(0, past), &bias))?;
             sequence.profile();
         }
         let (embeddings, bias) = (values(new * width), causal(past, new));
-        sequence.step(&step(past, new, &embeddings, &positions(past, new), &bias))?;
+        sequence.forward(&step(past, new, &embeddings, &positions(past, new), &bias))?;
         stages.push((stage, 1.0, sequence.profile().unwrap_or_default()));
     }
     let mut rows = Vec::new();

@@ -4,8 +4,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use deltavlm_runtime::Rect;
-use deltavlm_runtime::tile::Merged;
-use deltavlm_runtime::{Answer, Body, Cell, Counted, Located, Mask, Model, Timing, peak_rss_bytes};
+use deltavlm_runtime::frame::Merged;
+use deltavlm_runtime::{
+    Answer, AnswerContent, Cell, Count, LocatedCells, Mask, Model, Timing, peak_rss_bytes,
+};
 use serde_json::{Map, Value, json};
 
 use crate::common::mib;
@@ -46,27 +48,27 @@ pub(crate) fn precision(model: &Model) -> String {
 pub(crate) fn answer(answer: &Answer) -> Value {
     let mut fields = Map::new();
     let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
-    set("instruction", answer.body.instruction_name().into());
-    match &answer.body {
-        Body::Classify { changed } => {
+    set("instruction", answer.content.instruction_name().into());
+    match &answer.content {
+        AnswerContent::Classify { changed } => {
             set("changed", (*changed).into());
         }
-        Body::Count { roads, buildings } => {
+        AnswerContent::Count { roads, buildings } => {
             counted(&mut set, "roads", roads);
             counted(&mut set, "buildings", buildings);
         }
-        Body::Localize { roads, buildings } => {
+        AnswerContent::Localize { roads, buildings } => {
             located(&mut set, "roads", roads);
             located(&mut set, "buildings", buildings);
         }
-        Body::Question { question } => {
+        AnswerContent::Question { question } => {
             set("question", question.as_str().into());
         }
         _ => {}
     }
     set(
         "parsed",
-        (!matches!(answer.body, Body::Unparsed { .. })).into(),
+        (!matches!(answer.content, AnswerContent::Unparsed { .. })).into(),
     );
     set("confidence", rounded(answer.confidence));
     set("text", answer.text.as_str().into());
@@ -80,13 +82,13 @@ pub(crate) fn answer(answer: &Answer) -> Value {
     Value::Object(fields)
 }
 
-fn counted(set: &mut impl FnMut(&str, Value) -> Option<Value>, name: &str, counted: &Counted) {
+fn counted(set: &mut impl FnMut(&str, Value) -> Option<Value>, name: &str, counted: &Count) {
     set(name, counted.number.into());
     set(&format!("{name}_confidence"), rounded(counted.confidence));
 }
 
-fn located(set: &mut impl FnMut(&str, Value) -> Option<Value>, name: &str, located: &Located) {
-    set(name, located.grid.names().collect());
+fn located(set: &mut impl FnMut(&str, Value) -> Option<Value>, name: &str, located: &LocatedCells) {
+    set(name, located.cells.names().collect());
     let cells = Cell::ALL.into_iter().zip(located.confidence);
     let cells: Map<String, Value> = cells
         .map(|(cell, confidence)| (cell.name().to_owned(), rounded(confidence)))

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use deltavlm_bundle::{Fidelity, MANIFEST_FILE, Manifest, Precision, Segment, Target};
-use deltavlm_runtime::engine::{Engine, Input, Step, load_library};
+use deltavlm_runtime::engine::{DecoderStep, Engine, Input, load_library};
 use deltavlm_runtime::{Check, EngineChoice, Model, Options};
 use prost::Message;
 use serde::Serialize;
@@ -310,7 +310,7 @@ fn run(
     let started = Instant::now();
     let logits = {
         let mut decoder = engine.start(1)?;
-        decoder.step(&Step {
+        decoder.forward(&DecoderStep {
             rows: 1,
             new,
             past: 0,

@@ -219,7 +219,7 @@ fn a_manifest_carries_the_published_special_tokens_and_prompts() {
 #[cfg(feature = "verify")]
 mod engines {
     use super::*;
-    use deltavlm_runtime::engine::{Input, Step};
+    use deltavlm_runtime::engine::{DecoderStep, Input};
     use deltavlm_runtime::{Decoding, EngineChoice, Model, Options, Request};
 
     /// The engines that are present; tract always is.
@@ -306,7 +306,7 @@ mod engines {
                         .collect();
                     let embeddings = &embeddings[past * width..seen * width];
                     logits = decoder
-                        .step(&Step {
+                        .forward(&DecoderStep {
                             rows: 1,
                             new,
                             past,

@@ -4,7 +4,7 @@
 
 use clap::{Parser, Subcommand};
 use deltavlm_host::{Config, Host, ModelAnalyzer, Problem, Severity, check_file};
-use deltavlm_runtime::engine::{leave, library_hangs};
+use deltavlm_runtime::engine::library_hangs;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -66,7 +66,8 @@ fn main() -> ExitCode {
         Command::Check { config, json } => check_command(&config, json),
     };
     if library_hangs() {
-        leave(2);
+        // The loader's lock is held for good: an ordinary exit would wait for it.
+        signal_hook::low_level::exit(2);
     }
     code
 }

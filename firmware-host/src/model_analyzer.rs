@@ -8,12 +8,9 @@ use crate::{
 use deltavlm_imaging::{ImageError, ImageFault};
 use deltavlm_messages::{AnswerBody, CellSet, Confidence, FaultReason, Text};
 use deltavlm_runtime::{
-    Answer, Body, Counted, Error, Guard, Instruction, Model, Options, Pair, Request, Turn,
+    Answer, AnswerContent, Budget, Count, Error, Instruction, Model, Options, Pair, Request, Turn,
 };
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Duration};
 
 /// Encoded pairs kept for further questions about them.
 const MAX_CACHED_PAIRS: usize = 4;
@@ -59,15 +56,12 @@ impl ModelAnalyzer {
     }
 
     /// The time that one pair or one question has.
-    fn guard(&self) -> Guard {
-        Guard {
-            deadline: Some(Instant::now() + self.deadline),
-            cancel: None,
-        }
+    fn budget(&self) -> Budget {
+        Budget::within(self.deadline)
     }
 
     /// Encodes the pair, or finds it among those kept.
-    fn encode_cached(&mut self, files: &PairFiles, guard: &Guard) -> Result<Pair, AnalysisError> {
+    fn encode_cached(&mut self, files: &PairFiles, budget: &Budget) -> Result<Pair, AnalysisError> {
         let same = |(name, version, _): &(String, PairVersion, Pair)| {
             *name == files.name && *version == files.version
         };
@@ -76,7 +70,7 @@ impl ModelAnalyzer {
             None => (
                 files.name.clone(),
                 files.version,
-                self.encode(files, guard)?,
+                self.encode(files, budget)?,
             ),
         };
         let pair = entry.2.clone();
@@ -87,7 +81,7 @@ impl ModelAnalyzer {
         Ok(pair)
     }
 
-    fn encode(&mut self, files: &PairFiles, guard: &Guard) -> Result<Pair, AnalysisError> {
+    fn encode(&mut self, files: &PairFiles, budget: &Budget) -> Result<Pair, AnalysisError> {
         let Some(before) = &files.before else {
             return Err(AnalysisError {
                 reason: FaultReason::Missing,
@@ -99,7 +93,7 @@ impl ModelAnalyzer {
             });
         };
         self.model
-            .pair_within(before, &files.after, guard)
+            .pair_within(before, &files.after, budget)
             .map_err(|error| analysis_error(&error, files))
     }
 
@@ -107,18 +101,14 @@ impl ModelAnalyzer {
         &mut self,
         files: &PairFiles,
         requests: Vec<Request>,
-        guard: &Guard,
+        budget: &Budget,
     ) -> Result<Vec<Answer>, AnalysisError> {
-        let pair = self.encode_cached(files, guard)?;
-        let requests: Vec<Request> = requests
-            .into_iter()
-            .map(|request| request.within(guard))
-            .collect();
-        let (answers, _) = self
+        let pair = self.encode_cached(files, budget)?;
+        let given = self
             .model
-            .ask_all(&pair, &requests)
+            .ask_within(&pair, &requests, budget)
             .map_err(|error| analysis_error(&error, files))?;
-        Ok(answers)
+        Ok(given.answers)
     }
 }
 
@@ -128,15 +118,15 @@ impl Analyzer for ModelAnalyzer {
     }
 
     fn detect(&mut self, files: &PairFiles) -> Result<Detection, AnalysisError> {
-        let guard = self.guard();
+        let budget = self.budget();
         let classify = vec![Request::fixed(Instruction::Classify)];
-        let answers = self.answers(files, classify, &guard)?;
+        let answers = self.answers(files, classify, &budget)?;
         let (changed, confidence) = classification(&answers)?;
         if !changed {
             return Ok(Detection::unchanged(confidence));
         }
         let further = [Instruction::Count, Instruction::Localize].map(Request::fixed);
-        let answers = self.answers(files, further.into(), &guard)?;
+        let answers = self.answers(files, further.into(), &budget)?;
         let (roads, buildings) = counts(&answers)?;
         let (roads_grid, buildings_grid, _) = location(&answers)?;
         Ok(Detection {
@@ -170,7 +160,7 @@ impl Analyzer for ModelAnalyzer {
                 vec![Request::follow_up(history.iter().map(turn).collect(), text)]
             }
         };
-        let answers = self.answers(files, requests, &self.guard())?;
+        let answers = self.answers(files, requests, &self.budget())?;
         let body = body(question, &answers)?;
         let prompt = match question {
             Question::Fixed(instruction) => instruction.prompt().to_owned(),
@@ -242,16 +232,16 @@ fn clamp(number: u32) -> u16 {
 }
 
 fn classification(answers: &[Answer]) -> Result<(bool, f32), AnalysisError> {
-    find_body(answers, |answer| match answer.body {
-        Body::Classify { changed } => Some((changed, answer.confidence)),
+    find_body(answers, |answer| match answer.content {
+        AnswerContent::Classify { changed } => Some((changed, answer.confidence)),
         _ => None,
     })
 }
 
 fn counts(answers: &[Answer]) -> Result<(u32, u32), AnalysisError> {
-    find_body(answers, |answer| match answer.body {
-        Body::Count {
-            roads: Counted { number: roads, .. },
+    find_body(answers, |answer| match answer.content {
+        AnswerContent::Count {
+            roads: Count { number: roads, .. },
             buildings,
         } => Some((roads, buildings.number)),
         _ => None,
@@ -260,9 +250,9 @@ fn counts(answers: &[Answer]) -> Result<(u32, u32), AnalysisError> {
 
 /// The cells, and the share of them that the model expects to be right.
 fn location(answers: &[Answer]) -> Result<(CellSet, CellSet, f32), AnalysisError> {
-    find_body(answers, |answer| match answer.body {
-        Body::Localize { roads, buildings } => {
-            Some((roads.grid, buildings.grid, answer.confidence))
+    find_body(answers, |answer| match answer.content {
+        AnswerContent::Localize { roads, buildings } => {
+            Some((roads.cells, buildings.cells, answer.confidence))
         }
         _ => None,
     })

@@ -15,7 +15,7 @@ pub enum ImageError {
     },
     /// The number of bytes does not fit the size, or a side is 0.
     #[error(
-        "picture {name}: {bytes} bytes do not make {width}x{height} RGB pixels; pass three bytes a pixel"
+        "picture {name}: {bytes} bytes do not make {width}x{height} pixels; pass three bytes a pixel for RGB, one for grey"
     )]
     BufferSize {
         /// What the caller called it.
@@ -26,6 +26,14 @@ pub enum ImageError {
         width: u32,
         /// Height in pixels.
         height: u32,
+    },
+    /// A file cannot be written.
+    #[error("{name}: {source}")]
+    Unwritable {
+        /// The file.
+        name: String,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// Tiles that never advance over a frame.
     #[error(

@@ -24,13 +24,14 @@
 //! file that breaks off, know a model, or touch the network.
 //!
 //! # Modules
-//! `decode` reads files, with an own `jpeg` decoder; `image` holds pixels; `resample`
+//! `decode` reads files, with an own `jpeg` decoder, and `encode` writes them; `image` holds pixels; `resample`
 //! and `normalise` prepare them for the vision encoder; [`tiling`] covers large
 //! frames.
 
 #![forbid(unsafe_code)]
 
 mod decode;
+mod encode;
 mod error;
 mod image;
 mod jpeg;
@@ -39,6 +40,7 @@ mod options;
 mod resample;
 pub mod tiling;
 
+pub use crate::encode::write_grey_png;
 pub use crate::error::{ImageError, ImageFault};
 pub use crate::image::{Image, ImageSource};
 pub use crate::normalise::normalise;

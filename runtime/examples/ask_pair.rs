@@ -5,9 +5,9 @@
 //! Without arguments it uses the small test bundle of this crate.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use deltavlm_runtime::{Body, Error, Model, Options, Request};
+use deltavlm_runtime::{AnswerContent, Budget, Error, Model, Options, Request};
 
 fn main() -> Result<(), Error> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -26,28 +26,33 @@ fn main() -> Result<(), Error> {
 
     let pair = model.pair(&before, &after)?;
     for answer in model.survey(&pair)?.answers {
-        match &answer.body {
-            Body::Classify { changed } => println!("changed: {changed} ({:.2})", answer.confidence),
-            Body::Count { roads, buildings } => {
+        match &answer.content {
+            AnswerContent::Classify { changed } => {
+                println!("changed: {changed} ({:.2})", answer.confidence)
+            }
+            AnswerContent::Count { roads, buildings } => {
                 println!(
                     "count: {} roads, {} buildings",
                     roads.number, buildings.number
                 );
             }
-            Body::Localize { roads, buildings } => {
-                println!("where: roads {}, buildings {}", roads.grid, buildings.grid);
+            AnswerContent::Localize { roads, buildings } => {
+                println!(
+                    "where: roads {}, buildings {}",
+                    roads.cells, buildings.cells
+                );
             }
-            _ => println!("{}: {}", answer.body.instruction_name(), answer.text),
+            _ => println!("{}: {}", answer.content.instruction_name(), answer.text),
         }
     }
 
     // A dialogue: each answer becomes a turn. Give up after two seconds.
     let question = "Are there any changes in roads or lanes?";
     let first = model.ask(&pair, &Request::question(question).max_tokens(20))?;
-    let follow_up = Request::follow_up(vec![first.as_turn(question)], "Where are they?")
-        .max_tokens(20)
-        .deadline(Instant::now() + Duration::from_secs(2));
+    let follow_up =
+        Request::follow_up(vec![first.as_turn(question)], "Where are they?").max_tokens(20);
+    let second = model.ask_within(&pair, &[follow_up], &Budget::within(Duration::from_secs(2)))?;
     println!("{question} {}", first.text);
-    println!("Where are they? {}", model.ask(&pair, &follow_up)?.text);
+    println!("Where are they? {}", second.answers[0].text);
     Ok(())
 }

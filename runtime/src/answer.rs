@@ -2,17 +2,17 @@
 
 use std::ops::Range;
 
-use deltavlm_messages::{Cell, Instruction};
+use deltavlm_messages::{Cell, CellSet, Instruction};
 
 use crate::decode::Decoded;
 use crate::parse::{self, CellList, cell_lists, counts_with_spans};
-use crate::{CellSet, Decoding};
+use crate::request::Decoding;
 
 /// An answer to one request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     /// What was understood.
-    pub body: Body,
+    pub content: AnswerContent,
     /// What the model wrote, stripped.
     pub text: String,
     /// How the tokens were chosen.
@@ -35,7 +35,7 @@ pub struct Answer {
 /// The content of an answer, by instruction.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub enum Body {
+pub enum AnswerContent {
     /// Has anything changed?
     Classify {
         /// Yes or no.
@@ -44,16 +44,16 @@ pub enum Body {
     /// How many have changed?
     Count {
         /// Roads.
-        roads: Counted,
+        roads: Count,
         /// Buildings.
-        buildings: Counted,
+        buildings: Count,
     },
     /// Where?
     Localize {
         /// Roads.
-        roads: Located,
+        roads: LocatedCells,
         /// Buildings.
-        buildings: Located,
+        buildings: LocatedCells,
     },
     /// A sentence; it is in [`Answer::text`].
     Caption,
@@ -69,7 +69,7 @@ pub enum Body {
     },
 }
 
-impl Body {
+impl AnswerContent {
     /// `classify`, `count`, `localize`, `caption` or `question`.
     pub fn instruction_name(&self) -> &'static str {
         match self {
@@ -83,7 +83,7 @@ impl Body {
     }
 
     /// Of a grid: the share of cells that is expected to be right.
-    pub(crate) fn right_cells(&self) -> Option<f32> {
+    pub(crate) fn expected_accuracy(&self) -> Option<f32> {
         let Self::Localize { roads, buildings } = self else {
             return None;
         };
@@ -94,60 +94,64 @@ impl Body {
 
 /// A number, and how sure the model was of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Counted {
+pub struct Count {
     /// The number.
     pub number: u32,
     /// Its probability among the alternatives.
     pub confidence: f32,
 }
 
-/// CellSet cells, and how sure the model was of each.
+/// Cells, and how sure the model was of each.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Located {
+pub struct LocatedCells {
     /// The cells in which something has changed.
-    pub grid: CellSet,
+    pub cells: CellSet,
     /// By cell in the order of [`Cell::ALL`]: the probability that the cell is as
-    /// the grid says. For a cell that is not named it is a lower bound.
+    /// the set says. For a cell that is not named it is a lower bound.
     pub confidence: [f32; 9],
 }
 
 /// Types what was decoded for a fixed instruction.
-pub(crate) fn body(instruction: Instruction, decoded: &Decoded) -> Body {
+pub(crate) fn content(instruction: Instruction, decoded: &Decoded) -> AnswerContent {
     let text = decoded.text.as_str();
     let parsed = match instruction {
-        Instruction::Classify => parse::changed(text).map(|changed| Body::Classify { changed }),
+        Instruction::Classify => {
+            parse::changed(text).map(|changed| AnswerContent::Classify { changed })
+        }
         Instruction::Count => counts_with_spans(text).map(|[roads, buildings]| {
-            let count = |(number, span): (u32, Range<usize>)| Counted {
+            let count = |(number, span): (u32, Range<usize>)| Count {
                 number,
                 confidence: decoded.probability_of(&span),
             };
-            Body::Count {
+            AnswerContent::Count {
                 roads: count(roads),
                 buildings: count(buildings),
             }
         }),
-        Instruction::Localize => cell_lists(text).map(|[roads, buildings]| Body::Localize {
-            roads: located(&roads, decoded),
-            buildings: located(&buildings, decoded),
-        }),
-        Instruction::Caption => Some(Body::Caption),
+        Instruction::Localize => {
+            cell_lists(text).map(|[roads, buildings]| AnswerContent::Localize {
+                roads: located(&roads, decoded),
+                buildings: located(&buildings, decoded),
+            })
+        }
+        Instruction::Caption => Some(AnswerContent::Caption),
         // Asked as its parts, so nothing is ever decoded for it.
         Instruction::Survey => None,
     };
-    parsed.unwrap_or(Body::Unparsed { instruction })
+    parsed.unwrap_or(AnswerContent::Unparsed { instruction })
 }
 
 /// A named cell is as sure as the choice that named it; one that is not named is
 /// as sure as all the choices that passed it by.
-fn located(list: &CellList, decoded: &Decoded) -> Located {
-    let grid = list.grid();
+fn located(list: &CellList, decoded: &Decoded) -> LocatedCells {
+    let cells = list.grid();
     let mut confidence = [1.0; 9];
     for (cell, confidence) in Cell::ALL.into_iter().zip(&mut confidence) {
         *confidence = if let Some((_, span)) = list.cells.iter().find(|(named, _)| *named == cell) {
             decoded.probability_of(span)
         } else {
-            1.0 - decoded.could_have_said(cell.name(), &list.inside)
+            1.0 - decoded.mention_probability(cell.name(), &list.inside)
         };
     }
-    Located { grid, confidence }
+    LocatedCells { cells, confidence }
 }

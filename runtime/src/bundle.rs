@@ -2,11 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "tract")]
+use deltavlm_bundle::Segment;
 use deltavlm_bundle::{ElementType, MANIFEST_FILE, Manifest, SentencePiece, WordPiece};
 use sha2::{Digest, Sha256};
 
-use crate::map::Map;
-use crate::{Check, Error};
+#[cfg(feature = "tract")]
+use crate::error::Cause;
+use crate::error::Error;
+use crate::mmap::MappedFile;
+use crate::options::Check;
 
 /// Bundles up to this size are hashed whenever they are opened.
 const HASHED_BY_DEFAULT: u64 = 512 << 20;
@@ -60,6 +65,21 @@ impl Bundle {
         Error::Unfit {
             path: self.directory.clone(),
             problem,
+            source: None,
+        }
+    }
+
+    /// A segment that the engine tract refuses.
+    #[cfg(feature = "tract")]
+    pub(crate) fn unloadable(&self, segment: Segment, source: Cause) -> Error {
+        Error::Unfit {
+            path: self.directory.clone(),
+            // With what lies below it, as tract's errors write it.
+            problem: format!(
+                "segment `{}` does not load in tract: {source:#}",
+                segment.name()
+            ),
+            source: Some(source),
         }
     }
 }
@@ -67,7 +87,7 @@ impl Bundle {
 /// The language model's token table, used where it lies in the file.
 #[derive(Debug)]
 pub(crate) struct TokenTable {
-    map: Map,
+    map: MappedFile,
     rows: usize,
     width: usize,
     element: ElementType,
@@ -77,7 +97,7 @@ impl TokenTable {
     fn open(directory: &Path, manifest: &Manifest) -> Result<Self, Error> {
         let record = &manifest.embedding;
         let path = directory.join(&record.file);
-        let map = Map::open(&path)?;
+        let map = MappedFile::open(&path)?;
         let size = match record.element {
             ElementType::F32 => 4,
             ElementType::F16 => 2,

@@ -17,7 +17,7 @@ use deltavlm_imaging::Image;
 use half::f16;
 use sha2::{Digest, Sha256};
 
-use crate::CacheOptions;
+use crate::options::CacheOptions;
 
 const MAGIC: &[u8; 8] = b"DVLMFEA1";
 const EXTENSION: &str = "features";
@@ -145,8 +145,8 @@ impl FeatureCache {
     }
 }
 
-/// What features become by being kept.
-pub(crate) fn through_half(features: &mut [f32]) {
+/// Rounds features as keeping them in the cache does.
+pub(crate) fn round_to_f16(features: &mut [f32]) {
     for value in features {
         *value = f16::from_f32(*value).to_f32();
     }

@@ -7,7 +7,7 @@ use crate::bundle::Bundle;
 
 /// A text for both tokenizers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fitted {
+pub(crate) struct FittedPrompt {
     pub(crate) text: String,
     /// Oldest turns that were left out.
     pub(crate) dropped: usize,
@@ -16,12 +16,17 @@ pub(crate) struct Fitted {
 /// Leaves out the oldest turns, one by one, until words, instruction tokens and
 /// positions suffice. A single question that is too long is cut as in training, and
 /// a warning says so.
-pub(crate) fn fit(bundle: &Bundle, history: &[Turn], question: &str, max_tokens: usize) -> Fitted {
+pub(crate) fn fit(
+    bundle: &Bundle,
+    history: &[Turn],
+    question: &str,
+    max_tokens: usize,
+) -> FittedPrompt {
     let rules = &bundle.manifest.text;
     for dropped in 0..history.len() {
         let text = rules.dialogue(&history[dropped..], question);
         if rules.fits(&text) && fits_model(bundle, &text, max_tokens) {
-            return Fitted { text, dropped };
+            return FittedPrompt { text, dropped };
         }
     }
     let whole = rules.dialogue(&[], question);
@@ -32,7 +37,7 @@ pub(crate) fn fit(bundle: &Bundle, history: &[Turn], question: &str, max_tokens:
             rules.max_words
         );
     }
-    Fitted {
+    FittedPrompt {
         text: rules.question(question),
         dropped: history.len(),
     }

@@ -5,6 +5,11 @@ use std::time::Duration;
 
 use deltavlm_imaging::ImageError;
 
+use crate::engine::error::EngineError;
+
+/// An error of a library below this one.
+pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 /// Why a call failed. [`Error::fault`] says whose problem it is.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -19,6 +24,9 @@ pub enum Error {
         path: PathBuf,
         /// What it lacks, and the remedy.
         problem: String,
+        /// What an engine said, where one refused it.
+        #[source]
+        source: Option<Cause>,
     },
     /// A picture cannot be used.
     #[error(transparent)]
@@ -35,12 +43,12 @@ pub enum Error {
         after: (u32, u32),
     },
     /// An engine cannot be loaded, or failed while running a segment.
-    #[error("engine {engine}: {problem}")]
+    #[error("engine {engine}: {source}")]
     Engine {
         /// `tract` or `ort`.
         engine: &'static str,
         /// What happened, and the remedy where there is one.
-        problem: String,
+        source: EngineError,
     },
     /// The machine has less memory than the bundle needs.
     #[error(
@@ -54,11 +62,11 @@ pub enum Error {
         /// What the machine or the control group has left.
         available_mib: u64,
         /// The smaller choice.
-        remedy: String,
+        remedy: MemoryRemedy,
     },
     /// The caller asked for something impossible.
-    #[error("{0}")]
-    Caller(String),
+    #[error(transparent)]
+    Request(#[from] RequestError),
     /// The deadline passed between two steps.
     #[error("the deadline passed after {} ms, while {during}", after.as_millis())]
     Deadline {
@@ -81,13 +89,52 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A file that is neither picture nor bundle is malformed.
-    #[error("{}: {problem}", path.display())]
-    Malformed {
-        /// The file in question.
-        path: PathBuf,
-        /// Where and why, and the remedy.
-        problem: String,
+}
+
+/// The smaller choice where a bundle does not fit into memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MemoryRemedy {
+    /// An engine that does not copy weights.
+    #[error("use the engine tract, which takes the weights as they lie in their files")]
+    UseTract,
+    /// Weights of 8 or 4 bits instead of floating-point numbers.
+    #[error("export the bundle in int8 or int4")]
+    QuantizeWeights,
+    /// Weights of 4 bits instead of 8.
+    #[error("export the bundle in int4")]
+    FourBits,
+    /// There is no smaller form of this model.
+    #[error("use a smaller model or a machine with more memory")]
+    SmallerModel,
+}
+
+/// What is impossible about a request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The pair and the model are of two bundles.
+    #[error("the pair was encoded by another bundle; encode it again")]
+    ForeignPair,
+    /// A question without a word.
+    #[error("the question is empty; ask something")]
+    EmptyQuestion,
+    /// A prompt that leaves no position for an answer.
+    #[error("the question takes {positions} positions and the model has {max}; shorten it")]
+    TooLong {
+        /// Positions that queries and prompt take.
+        positions: usize,
+        /// Positions of the language model.
+        max: usize,
+    },
+    /// Beam search without a beam.
+    #[error("0 beams find nothing; use 1 or more")]
+    NoBeams,
+    /// Beam search where a grammar makes the choice exact.
+    #[error("{beams} beams need free decoding; within a grammar the choice is exact")]
+    BeamsInGrammar {
+        /// Beams that were asked for.
+        beams: usize,
     },
 }
 
@@ -113,10 +160,12 @@ impl Error {
         match self {
             Self::Bundle(_) | Self::Unfit { .. } => Fault::Bundle,
             Self::Image(ImageError::Unusable { .. }) | Self::SizesDiffer { .. } => Fault::Image,
-            Self::Image(_) => Fault::Caller,
             Self::Engine { .. } => Fault::Engine,
-            Self::Caller(_) | Self::Cancelled { .. } | Self::Malformed { .. } => Fault::Caller,
-            Self::Memory { .. } | Self::Deadline { .. } | Self::Io { .. } => Fault::Machine,
+            Self::Image(ImageError::Unwritable { .. })
+            | Self::Memory { .. }
+            | Self::Deadline { .. }
+            | Self::Io { .. } => Fault::Machine,
+            Self::Image(_) | Self::Request(_) | Self::Cancelled { .. } => Fault::Caller,
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use crate::{Cell, Error};
+use deltavlm_imaging::write_grey_png;
+use deltavlm_messages::Cell;
+
+use crate::error::Error;
 
 /// From here on a place counts as changed.
 const CHANGED: f32 = 0.5;
@@ -52,7 +55,7 @@ impl Mask {
     /// Writes the probabilities as a grey PNG: black is 0, white is 1.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be written.
+    /// [`Error::Image`] when the file cannot be written.
     pub fn save_png(&self, path: &Path) -> Result<(), Error> {
         let grey: Vec<u8> = self
             .probabilities
@@ -60,15 +63,7 @@ impl Mask {
             .map(|probability| (255.0 * probability).round() as u8)
             .collect();
         let side = self.side as u32;
-        let format = image::ImageFormat::Png;
-        image::save_buffer_with_format(path, &grey, side, side, image::ColorType::L8, format)
-            .map_err(|problem| Error::Io {
-                path: path.to_owned(),
-                source: match problem {
-                    image::ImageError::IoError(source) => source,
-                    other => std::io::Error::other(other),
-                },
-            })
+        Ok(write_grey_png(path, side, side, &grey)?)
     }
 
     fn share_where(&self, inside: impl Fn(usize, usize) -> bool) -> f32 {

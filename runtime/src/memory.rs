@@ -4,11 +4,12 @@ use std::path::Path;
 
 use deltavlm_bundle::{Manifest, Precision, Segment};
 
+use crate::error::{Error, MemoryRemedy};
+use crate::options::Options;
 use crate::prompt::batches;
-use crate::{Error, Options};
 
 /// Tokens of the longest answer within a grammar: all cells of both classes take 44.
-const ANSWER: usize = 64;
+const MAX_ANSWER_TOKENS: usize = 64;
 
 /// What loading and using a bundle takes at most, in bytes, up to a survey and to a
 /// question of full length. Every further beam takes its own cache.
@@ -69,7 +70,7 @@ impl MemoryEstimate {
             let positions = batches.iter().map(|&(rows, prompt)| rows * (prompt + more));
             positions.fold(0, usize::max)
         };
-        let kept = survey(ANSWER).max(question + manifest.generation.max_new_tokens);
+        let kept = survey(MAX_ANSWER_TOKENS).max(question + manifest.generation.max_new_tokens);
         let read = survey(0).max(question);
         // Keys and values, each as it was and as it grows.
         let cache = 2 * 2 * llm.layers * llm.kv_heads * llm.head_dim * kept * 4;
@@ -99,20 +100,16 @@ impl MemoryEstimate {
             .map(|record| record.precision);
         let in_place = Self::of(manifest, false).total();
         let remedy = match coarsest {
-            _ if in_place < self.total() && in_place <= available => {
-                "use `--engine tract`, which takes the weights as they lie in their files"
-            }
-            Some(Precision::F32 | Precision::F16) => {
-                "export the bundle with `--precision int8` or `int4`"
-            }
-            Some(Precision::Int8) => "export the bundle with `--precision int4`",
-            _ => "use a smaller model or a machine with more memory",
+            _ if in_place < self.total() && in_place <= available => MemoryRemedy::UseTract,
+            Some(Precision::F32 | Precision::F16) => MemoryRemedy::QuantizeWeights,
+            Some(Precision::Int8) => MemoryRemedy::FourBits,
+            _ => MemoryRemedy::SmallerModel,
         };
         Err(Error::Memory {
             what: format!("bundle {}", manifest.id),
             needed_mib: self.total() >> 20,
             available_mib: available >> 20,
-            remedy: remedy.to_owned(),
+            remedy,
         })
     }
 }

@@ -8,13 +8,21 @@ use deltavlm_bundle::{Manifest, Segment};
 use deltavlm_imaging::{Image, ImageSource, normalise, resize};
 use deltavlm_messages::Instruction;
 
+use crate::answer::Answer;
+use crate::budget::Budget;
 use crate::bundle::Bundle;
-use crate::cache::{FeatureCache, through_half};
+use crate::cache::{FeatureCache, round_to_f16};
 use crate::decode::{self, Automaton, Job};
 use crate::engine::{self, Engine, EngineReport, Input};
-use crate::prompt::{Text, batches, job, typed};
+use crate::error::{Error, RequestError};
+use crate::mask::Mask;
+use crate::memory::MemoryEstimate;
+use crate::options::Options;
+use crate::pair::Pair;
+use crate::prompt::{PromptTokens, batches, build_prompt, parse_answer};
+use crate::request::Request;
+use crate::timing::Timing;
 use crate::timing::{ms_since, timed};
-use crate::{Answer, Error, Guard, Mask, MemoryEstimate, Options, Pair, Request, Timing};
 
 /// A bundle, opened and ready to answer. One thread uses it at a time; it may move
 /// between threads.
@@ -27,10 +35,11 @@ pub struct Model {
     load_ms: f64,
 }
 
-/// The answers to every fixed instruction about one pair.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Survey {
-    /// In the order of [`Instruction::SINGLE`], as far as the bundle knows them.
+/// The answers to several requests about one pair.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Answers {
+    /// In the order of the requests; of a survey in the order of [`Instruction::SINGLE`],
+    /// as far as the bundle knows them.
     pub answers: Vec<Answer>,
     /// What answering took, encoding of the pair not included.
     pub timing: Timing,
@@ -42,9 +51,9 @@ impl Model {
     ///
     /// # Errors
     /// Every variant of [`Error`] that concerns a bundle, an engine or the machine.
-    pub fn open(directory: &Path, options: &Options) -> Result<Self, Error> {
+    pub fn open(directory: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
         let started = Instant::now();
-        let bundle = Bundle::open(directory, options.check)?;
+        let bundle = Bundle::open(directory.as_ref(), options.check)?;
         let engine = engine::open(&bundle, options)?;
         let mut grammars = HashMap::new();
         for record in &bundle.manifest.instructions {
@@ -102,10 +111,10 @@ impl Model {
         before: impl Into<ImageSource<'a>>,
         after: impl Into<ImageSource<'a>>,
     ) -> Result<Pair, Error> {
-        self.pair_within(before, after, Guard::NONE)
+        self.pair_within(before, after, Budget::UNLIMITED)
     }
 
-    /// As [`Model::pair`], giving up between two steps when `guard` says so.
+    /// As [`Model::pair`], giving up between two steps when `budget` says so.
     ///
     /// # Errors
     /// As [`Model::pair`], and [`Error::Deadline`], [`Error::Cancelled`].
@@ -113,13 +122,13 @@ impl Model {
         &mut self,
         before: impl Into<ImageSource<'a>>,
         after: impl Into<ImageSource<'a>>,
-        guard: &Guard,
+        budget: &Budget,
     ) -> Result<Pair, Error> {
         let started = Instant::now();
         let mut timing = Timing::default();
         let decode = self.options.decode;
         let (before, after) = (before.into(), after.into());
-        guard.check(started, "decoding the pictures")?;
+        budget.check(started, "decoding the pictures")?;
         let (before, after) = timed(&mut timing.preprocess, || {
             Ok::<_, Error>((
                 before.read("before", &decode)?,
@@ -134,19 +143,19 @@ impl Model {
         }
         let size = before.size();
 
-        let cached_before = self.cached_features(&before, &mut timing, guard, started)?;
+        let cached_before = self.cached_features(&before, &mut timing, budget, started)?;
         let (features_before, before_was_cached) = cached_before;
         let features_after = if before.rgb() == after.rgb() {
             features_before.clone()
         } else {
-            let mut features = self.features(&after, &mut timing, guard, started)?;
+            let mut features = self.features(&after, &mut timing, budget, started)?;
             if self.cache.is_on() {
-                through_half(&mut features);
+                round_to_f16(&mut features);
             }
             features
         };
 
-        guard.check(started, "comparing the pictures")?;
+        budget.check(started, "comparing the pictures")?;
         let vision = &self.bundle.manifest.model.vision;
         let one = [1, vision.tokens, vision.width];
         let both = [1, 2 * vision.tokens, vision.width];
@@ -170,74 +179,61 @@ impl Model {
         ))
     }
 
-    /// Answers one request. Only the pair is shared between requests: the KV cache of
-    /// one is of no use to the next, because every prompt begins with the queries and
-    /// these depend on the text of the question.
+    /// Answers one request.
     ///
     /// # Errors
-    /// [`Error::Caller`] for a request that this bundle cannot serve,
-    /// [`Error::Engine`], [`Error::Deadline`], [`Error::Cancelled`].
+    /// As [`Model::ask_within`].
     pub fn ask(&mut self, pair: &Pair, request: &Request) -> Result<Answer, Error> {
-        self.ask_timed(pair, request).map(|(answer, _)| answer)
-    }
-
-    /// As [`Model::ask`], with the time of each step.
-    ///
-    /// # Errors
-    /// As [`Model::ask`].
-    pub fn ask_timed(&mut self, pair: &Pair, request: &Request) -> Result<(Answer, Timing), Error> {
-        let (mut answers, timing) = self.ask_all(pair, std::slice::from_ref(request))?;
-        Ok((answers.remove(0), timing))
+        let mut asked = self.ask_within(pair, std::slice::from_ref(request), Budget::UNLIMITED)?;
+        Ok(asked.answers.remove(0))
     }
 
     /// Asks every fixed instruction that the bundle knows, in batches.
     ///
     /// # Errors
-    /// As [`Model::ask`].
-    pub fn survey(&mut self, pair: &Pair) -> Result<Survey, Error> {
-        self.survey_within(pair, Guard::NONE)
+    /// As [`Model::ask_within`].
+    pub fn survey(&mut self, pair: &Pair) -> Result<Answers, Error> {
+        self.survey_within(pair, Budget::UNLIMITED)
     }
 
-    /// As [`Model::survey`], giving up between two steps when `guard` says so.
+    /// As [`Model::survey`], giving up between two steps when `budget` says so.
     ///
     /// # Errors
-    /// As [`Model::ask`].
-    pub fn survey_within(&mut self, pair: &Pair, guard: &Guard) -> Result<Survey, Error> {
+    /// As [`Model::ask_within`].
+    pub fn survey_within(&mut self, pair: &Pair, budget: &Budget) -> Result<Answers, Error> {
         let requests: Vec<Request> = Instruction::SINGLE
             .into_iter()
             .filter(|&instruction| self.bundle.manifest.instruction(instruction).is_some())
-            .map(|instruction| Request::fixed(instruction).within(guard))
+            .map(Request::fixed)
             .collect();
-        let (answers, timing) = self.ask_all(pair, &requests)?;
-        Ok(Survey { answers, timing })
+        self.ask_within(pair, &requests, budget)
     }
 
-    /// Answers several requests about one pair; those of similar length go through
-    /// Q-Former and language model as one batch. The first request's deadline and flag
-    /// hold for all. Beam search goes one by one.
+    /// Answers several requests about one pair, giving up between two steps when
+    /// `budget` says so. Requests of similar length go through Q-Former and language
+    /// model as one batch; beam search goes one by one. Only the pair is shared
+    /// between requests: the KV cache of one is of no use to the next, because every
+    /// prompt begins with the queries and these depend on the text of the question.
     ///
     /// # Errors
-    /// As [`Model::ask`].
-    pub fn ask_all(
+    /// [`Error::Request`] for a request that cannot be served, [`Error::Unfit`] for
+    /// one that this bundle does not know, [`Error::Engine`], [`Error::Deadline`],
+    /// [`Error::Cancelled`].
+    pub fn ask_within(
         &mut self,
         pair: &Pair,
         requests: &[Request],
-    ) -> Result<(Vec<Answer>, Timing), Error> {
+        budget: &Budget,
+    ) -> Result<Answers, Error> {
         let started = Instant::now();
         let mut timing = Timing::default();
-        let Some(first) = requests.first() else {
-            return Ok((Vec::new(), timing));
-        };
         if pair.bundle != self.bundle.hash {
-            return Err(Error::Caller(
-                "the pair was encoded by another bundle; encode it again".to_owned(),
-            ));
+            return Err(RequestError::ForeignPair.into());
         }
         let texts = requests
             .iter()
-            .map(|request| Text::of(&self.bundle, request))
+            .map(|request| PromptTokens::of(&self.bundle, request))
             .collect::<Result<Vec<_>, _>>()?;
-        let guard = &first.guard;
         let mut answers = Vec::with_capacity(requests.len());
         let queries = self.bundle.manifest.model.qformer.queries;
         let lengths: Vec<usize> = texts
@@ -245,15 +241,15 @@ impl Model {
             .map(|text| queries + text.positions())
             .collect();
         for group in batches(&lengths) {
-            guard.check(started, "reading the instruction")?;
-            let grouped: Vec<&Text> = group.iter().map(|&index| &texts[index]).collect();
+            budget.check(started, "reading the instruction")?;
+            let grouped: Vec<&PromptTokens> = group.iter().map(|&index| &texts[index]).collect();
             let queries = timed(&mut timing.qformer, || self.queries(pair, &grouped))?;
             let mut batch: Vec<(usize, Job<'_>)> = Vec::new();
             for (&index, queries) in group.iter().zip(&queries) {
                 let request = &requests[index];
                 // Rows of the token table may have to come from the disk.
                 let job = timed(&mut timing.prefill, || {
-                    job(
+                    build_prompt(
                         &self.bundle,
                         &self.grammars,
                         request,
@@ -263,12 +259,12 @@ impl Model {
                 })?;
                 if request.beams > 1 {
                     let engine = self.engine.as_mut();
-                    let decoded = decode::search(
+                    let decoded = decode::beam_search(
                         engine,
                         &self.bundle,
                         &job,
                         request.beams,
-                        guard,
+                        budget,
                         started,
                         &mut timing,
                     )?;
@@ -280,8 +276,14 @@ impl Model {
             if !batch.is_empty() {
                 let (indices, jobs): (Vec<usize>, Vec<Job<'_>>) = batch.into_iter().unzip();
                 let engine = self.engine.as_mut();
-                let decoded =
-                    decode::run(engine, &self.bundle, &jobs, guard, started, &mut timing)?;
+                let decoded = decode::greedy_search(
+                    engine,
+                    &self.bundle,
+                    &jobs,
+                    budget,
+                    started,
+                    &mut timing,
+                )?;
                 answers.extend(indices.into_iter().zip(decoded));
             }
         }
@@ -290,9 +292,9 @@ impl Model {
         let answers = answers
             .into_iter()
             .zip(&texts)
-            .map(|((index, decoded), text)| typed(&requests[index], text, &decoded, ms))
+            .map(|((index, decoded), text)| parse_answer(&requests[index], text, &decoded, ms))
             .collect();
-        Ok((answers, timing))
+        Ok(Answers { answers, timing })
     }
 
     /// The change mask of a pair, where the bundle has the segment.
@@ -323,11 +325,11 @@ impl Model {
         &mut self,
         picture: &Image,
         timing: &mut Timing,
-        guard: &Guard,
+        budget: &Budget,
         started: Instant,
     ) -> Result<(Vec<f32>, bool), Error> {
         if !self.cache.is_on() {
-            return Ok((self.features(picture, timing, guard, started)?, false));
+            return Ok((self.features(picture, timing, budget, started)?, false));
         }
         let vision = &self.bundle.manifest.model.vision;
         let values = vision.tokens * vision.width;
@@ -338,8 +340,8 @@ impl Model {
         match found {
             (_, Some(features)) => Ok((features, true)),
             (key, None) => {
-                let mut features = self.features(picture, timing, guard, started)?;
-                through_half(&mut features);
+                let mut features = self.features(picture, timing, budget, started)?;
+                round_to_f16(&mut features);
                 self.cache.put(key, &features);
                 Ok((features, false))
             }
@@ -350,10 +352,10 @@ impl Model {
         &mut self,
         picture: &Image,
         timing: &mut Timing,
-        guard: &Guard,
+        budget: &Budget,
         started: Instant,
     ) -> Result<Vec<f32>, Error> {
-        guard.check(started, "encoding a picture")?;
+        budget.check(started, "encoding a picture")?;
         let vision = &self.bundle.manifest.model.vision;
         let side = vision.image_size;
         let shape = [1, 3, side, side];
@@ -383,7 +385,7 @@ impl Model {
     }
 
     /// Projected queries of every text, from one run of the Q-Former.
-    fn queries(&mut self, pair: &Pair, texts: &[&Text]) -> Result<Vec<Vec<f32>>, Error> {
+    fn queries(&mut self, pair: &Pair, texts: &[&PromptTokens]) -> Result<Vec<Vec<f32>>, Error> {
         let model = &self.bundle.manifest.model;
         let row = model.qformer.queries * model.llm.width;
         let length = texts
@@ -439,6 +441,6 @@ mod tests {
     fn an_absent_bundle_names_its_directory() {
         let error = Model::open(Path::new("no/such/bundle"), &Options::default()).unwrap_err();
         assert!(error.to_string().contains("no/such/bundle"), "{error}");
-        assert_eq!(error.fault(), crate::Fault::Bundle);
+        assert_eq!(error.fault(), crate::error::Fault::Bundle);
     }
 }

@@ -19,14 +19,31 @@ pub enum EngineChoice {
 }
 
 impl FromStr for EngineChoice {
-    type Err = String;
+    type Err = UnknownName;
 
-    fn from_str(name: &str) -> Result<Self, String> {
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
         match name {
             "auto" => Ok(Self::Auto),
             "tract" => Ok(Self::Tract),
             "ort" => Ok(Self::Ort),
-            other => Err(format!("`{other}` is none of auto, tract, ort")),
+            other => Err(UnknownName::new(other, "auto, tract, ort")),
+        }
+    }
+}
+
+/// A name that stands for no engine or provider.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` is none of {known}")]
+pub struct UnknownName {
+    name: String,
+    known: &'static str,
+}
+
+impl UnknownName {
+    fn new(name: &str, known: &'static str) -> Self {
+        Self {
+            name: name.to_owned(),
+            known,
         }
     }
 }
@@ -55,14 +72,14 @@ impl Provider {
 }
 
 impl FromStr for Provider {
-    type Err = String;
+    type Err = UnknownName;
 
-    fn from_str(name: &str) -> Result<Self, String> {
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
         match name {
             "tensorrt" => Ok(Self::TensorRt),
             "cuda" => Ok(Self::Cuda),
             "cpu" => Ok(Self::Cpu),
-            other => Err(format!("`{other}` is none of tensorrt, cuda, cpu")),
+            other => Err(UnknownName::new(other, "tensorrt, cuda, cpu")),
         }
     }
 }

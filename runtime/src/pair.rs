@@ -1,6 +1,6 @@
 //! A before and an after picture, encoded once for every question about them.
 
-use crate::Timing;
+use crate::timing::Timing;
 
 /// An encoded pair. Cheap to keep: it holds the difference features, not the
 /// pictures.

@@ -5,20 +5,21 @@ use std::collections::HashMap;
 use deltavlm_bundle::Turn;
 use deltavlm_messages::Instruction;
 
-use crate::answer::{Answer, Body, body};
+use crate::answer::{Answer, AnswerContent, content};
 use crate::bundle::Bundle;
 use crate::decode::{Automaton, Decoded, Job, Policy};
-use crate::request::Prompt;
-use crate::{Decoding, Error, Request, dialogue};
+use crate::dialogue;
+use crate::error::{Error, RequestError};
+use crate::request::{Decoding, Prompt, Request};
 
 /// What both tokenizers see.
-pub(crate) struct Text {
+pub(crate) struct PromptTokens {
     pub(crate) qformer_ids: Vec<u32>,
     llm_ids: Vec<u32>,
     dropped: usize,
 }
 
-impl Text {
+impl PromptTokens {
     /// The text of a request as both tokenizers see it.
     pub(crate) fn of(bundle: &Bundle, request: &Request) -> Result<Self, Error> {
         let max_tokens = request
@@ -40,9 +41,7 @@ impl Text {
             }
             Prompt::Question { text, history } => {
                 if text.trim().is_empty() {
-                    return Err(Error::Caller(
-                        "the question is empty; ask something".to_owned(),
-                    ));
+                    return Err(RequestError::EmptyQuestion.into());
                 }
                 let fitted = dialogue::fit(bundle, history, text, max_tokens);
                 Ok(Self::tokens(bundle, &fitted.text, fitted.dropped))
@@ -87,36 +86,33 @@ pub(crate) fn batches(lengths: &[usize]) -> Vec<Vec<usize>> {
 }
 
 /// The prompt of a request in embeddings, and how to continue it.
-pub(crate) fn job<'a>(
+pub(crate) fn build_prompt<'a>(
     bundle: &Bundle,
     grammars: &'a HashMap<Instruction, Automaton>,
     request: &Request,
-    text: &Text,
+    text: &PromptTokens,
     queries: &[f32],
 ) -> Result<Job<'a>, Error> {
     let model = &bundle.manifest.model;
     let length = model.qformer.queries + text.llm_ids.len();
     let room = model.llm.max_positions.saturating_sub(length);
     if room == 0 {
-        return Err(Error::Caller(format!(
-            "the question takes {length} positions and the model has {}; shorten it",
-            model.llm.max_positions
-        )));
+        return Err(RequestError::TooLong {
+            positions: length,
+            max: model.llm.max_positions,
+        }
+        .into());
     }
     let grammar = match (&request.prompt, request.decoding) {
         (Prompt::Fixed(instruction), Decoding::Constrained) => grammars.get(instruction),
         _ => None,
     };
     if request.beams == 0 {
-        return Err(Error::Caller(
-            "0 beams find nothing; use 1 or more".to_owned(),
-        ));
+        return Err(RequestError::NoBeams.into());
     }
     if request.beams > 1 && grammar.is_some() {
-        return Err(Error::Caller(format!(
-            "{} beams need free decoding; within a grammar the choice is exact",
-            request.beams
-        )));
+        let beams = request.beams;
+        return Err(RequestError::BeamsInGrammar { beams }.into());
     }
     let wanted = request
         .max_tokens
@@ -138,17 +134,22 @@ pub(crate) fn job<'a>(
 }
 
 /// What was decoded as the answer to a request.
-pub(crate) fn typed(request: &Request, text: &Text, decoded: &Decoded, ms: f64) -> Answer {
-    let body = match &request.prompt {
-        Prompt::Fixed(instruction) => body(*instruction, decoded),
-        Prompt::Question { text, .. } | Prompt::Raw(text) => Body::Question {
+pub(crate) fn parse_answer(
+    request: &Request,
+    text: &PromptTokens,
+    decoded: &Decoded,
+    ms: f64,
+) -> Answer {
+    let content = match &request.prompt {
+        Prompt::Fixed(instruction) => content(*instruction, decoded),
+        Prompt::Question { text, .. } | Prompt::Raw(text) => AnswerContent::Question {
             question: text.clone(),
         },
     };
-    let cells = body.right_cells().filter(|_| decoded.constrained);
+    let cells = content.expected_accuracy().filter(|_| decoded.constrained);
     Answer {
         confidence: cells.unwrap_or_else(|| decoded.confidence()),
-        body,
+        content,
         text: decoded.text.clone(),
         decoding: if decoded.constrained {
             Decoding::Constrained

@@ -1,13 +1,7 @@
 //! What is asked about a pair.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-
 use deltavlm_bundle::Turn;
 use deltavlm_messages::Instruction;
-
-use crate::Error;
 
 /// The question itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +48,6 @@ pub struct Request {
     pub(crate) decoding: Decoding,
     pub(crate) beams: usize,
     pub(crate) max_tokens: Option<usize>,
-    pub(crate) guard: Guard,
 }
 
 impl Request {
@@ -64,7 +57,6 @@ impl Request {
             decoding: Decoding::default(),
             beams: 1,
             max_tokens: None,
-            guard: Guard::default(),
         }
     }
 
@@ -114,63 +106,5 @@ impl Request {
     pub fn max_tokens(mut self, tokens: usize) -> Self {
         self.max_tokens = Some(tokens);
         self
-    }
-
-    /// Gives up, between two steps, when `guard` says so.
-    #[must_use]
-    pub fn within(mut self, guard: &Guard) -> Self {
-        self.guard = guard.clone();
-        self
-    }
-
-    /// Gives up, between two steps, when this instant has passed.
-    #[must_use]
-    pub fn deadline(mut self, deadline: Instant) -> Self {
-        self.guard.deadline = Some(deadline);
-        self
-    }
-
-    /// Gives up, between two steps, when this flag is raised.
-    #[must_use]
-    pub fn cancelled_by(mut self, flag: Arc<AtomicBool>) -> Self {
-        self.guard.cancel = Some(flag);
-        self
-    }
-}
-
-/// When to give up.
-#[derive(Debug, Clone, Default)]
-pub struct Guard {
-    /// The latest time to start another step.
-    pub deadline: Option<Instant>,
-    /// Raised by another thread to stop the work.
-    pub cancel: Option<Arc<AtomicBool>>,
-}
-
-impl Guard {
-    /// No deadline, no flag.
-    pub const NONE: &'static Self = &Self {
-        deadline: None,
-        cancel: None,
-    };
-
-    /// Fails when it is time to give up. `during` names the step that would come next.
-    pub(crate) fn check(&self, started: Instant, during: &'static str) -> Result<(), Error> {
-        if self
-            .cancel
-            .as_ref()
-            .is_some_and(|flag| flag.load(Ordering::Relaxed))
-        {
-            return Err(Error::Cancelled { during });
-        }
-        match self.deadline {
-            Some(deadline) if Instant::now() >= deadline => Err(Error::Deadline {
-                after: Duration::from_nanos(
-                    u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX),
-                ),
-                during,
-            }),
-            _ => Ok(()),
-        }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use deltavlm_bundle::{Precision, Target};
 use deltavlm_export::build::{Measure, Options, build};
 use deltavlm_export::source::Paths;
-use deltavlm_runtime::{Body, Decoding, Instruction, Model, Request};
+use deltavlm_runtime::{AnswerContent, Decoding, Instruction, Model, Request};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -60,7 +60,7 @@ fn the_shipped_bundle_is_what_the_command_makes_of_the_shipped_weights() {
 /// prompt instead of after `roads [`: the grammar gave other cells than the model.
 #[test]
 fn an_answer_that_parses_is_the_same_within_its_grammar() {
-    let mut model = Model::open(&root().join("models/nano/bundle"), &Default::default()).unwrap();
+    let mut model = Model::open(root().join("models/nano/bundle"), &Default::default()).unwrap();
     let pairs = root().join("demo/pairs");
     let mut compared = 0;
     for name in names(&pairs.join("A")) {
@@ -74,7 +74,7 @@ fn an_answer_that_parses_is_the_same_within_its_grammar() {
             let request = Request::fixed(instruction);
             let free = request.clone().decoding(Decoding::Free);
             let free = model.ask(&pair, &free).unwrap();
-            if matches!(free.body, Body::Unparsed { .. }) {
+            if matches!(free.content, AnswerContent::Unparsed { .. }) {
                 continue;
             }
             let constrained = model.ask(&pair, &request).unwrap();

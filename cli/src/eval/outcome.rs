@@ -1,6 +1,6 @@
 //! One answer beside its references: a line of the answers file.
 
-use deltavlm_runtime::{Answer, Body, Cell, CellSet, parse};
+use deltavlm_runtime::{Answer, AnswerContent, Cell, CellSet, parse};
 use serde::{Deserialize, Serialize};
 
 use super::annotations::{Entry, Task};
@@ -62,7 +62,7 @@ impl Outcome {
             text: answer.text.clone(),
             references: entry.turns[turn].references.clone(),
             confidence: answer.confidence,
-            parsed: !matches!(answer.body, Body::Unparsed { .. }),
+            parsed: !matches!(answer.content, AnswerContent::Unparsed { .. }),
             ms: answer.ms,
             model: model.to_owned(),
             decoding: settings.to_string(),

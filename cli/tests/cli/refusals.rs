@@ -126,7 +126,7 @@ fn a_bundle_that_no_engine_takes_names_them_all() {
         .output()
         .unwrap();
     refused(&output, "exported for tensorrt");
-    refused(&output, "not on ort: `--ort-library` names /nowhere.so");
+    refused(&output, "not on ort: the options name /nowhere.so");
 }
 
 /// A library whose first instruction waits for ever.

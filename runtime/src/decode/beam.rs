@@ -3,11 +3,13 @@
 
 use std::time::Instant;
 
-use super::{Decoded, Job, log_softmax, penalise, sequences::Sequences};
+use super::{Decoded, Job, apply_repetition_penalty, log_softmax, sequences::Sequences};
+use crate::budget::Budget;
 use crate::bundle::Bundle;
 use crate::engine::Engine;
+use crate::error::Error;
+use crate::timing::Timing;
 use crate::timing::timed;
-use crate::{Error, Guard, Timing};
 use deltavlm_bundle::Generation;
 
 /// What beams other than the first start with, so that they do not all begin alike.
@@ -15,40 +17,42 @@ const NEVER: f32 = -1e9;
 
 /// Decodes one prompt with several beams.
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn search(
+pub(crate) fn beam_search(
     engine: &mut dyn Engine,
     bundle: &Bundle,
     job: &Job<'_>,
     beams: usize,
-    guard: &Guard,
+    budget: &Budget,
     started: Instant,
     timing: &mut Timing,
 ) -> Result<Decoded, Error> {
     let vocabulary = bundle.manifest.model.llm.vocab_size;
     let mut search = Search::new(beams, &bundle.manifest.generation);
 
-    guard.check(started, "reading the prompt")?;
+    budget.check(started, "reading the prompt")?;
     let mut sequences = Sequences::start(engine, 1, bundle.embedding.width(), vocabulary)?;
     let first = timed(&mut timing.prefill, || {
-        sequences.feed(&[job.prompt.as_slice()])
+        sequences.forward(&[job.prompt.as_slice()])
     })?;
     let mut logits = first.repeat(beams);
-    timed(&mut timing.decode, || sequences.select(&vec![0; beams]))?;
+    timed(&mut timing.decode, || {
+        sequences.reorder_cache(&vec![0; beams])
+    })?;
 
     loop {
         let kept = search.advance(&logits);
         if search.done || search.length() >= job.max_tokens {
             break;
         }
-        guard.check(started, "writing the answer")?;
-        timed(&mut timing.decode, || sequences.select(&kept))?;
+        budget.check(started, "writing the answer")?;
+        timed(&mut timing.decode, || sequences.reorder_cache(&kept))?;
         let rows: Vec<Vec<f32>> = search
             .beams
             .iter()
             .map(|beam| row(bundle, beam.ids[beam.ids.len() - 1]))
             .collect();
         let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
-        logits = timed(&mut timing.decode, || sequences.feed(&rows))?;
+        logits = timed(&mut timing.decode, || sequences.forward(&rows))?;
     }
 
     let best = search.finish();
@@ -132,7 +136,7 @@ impl<'a> Search<'a> {
             .enumerate()
         {
             let mut scores = log_softmax(logits);
-            penalise(&mut scores, &beam.ids, self.generation);
+            apply_repetition_penalty(&mut scores, &beam.ids, self.generation);
             candidates.extend(
                 scores
                     .iter()

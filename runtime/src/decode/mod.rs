@@ -1,13 +1,13 @@
 //! Choosing tokens: within a grammar, or freely as published.
 
-mod batch;
 mod beam;
 mod grammar;
+mod greedy;
 mod sequences;
 
-pub(crate) use batch::{Job, Policy, run};
-pub(crate) use beam::search;
+pub(crate) use beam::beam_search;
 pub(crate) use grammar::Automaton;
+pub(crate) use greedy::{Job, Policy, greedy_search};
 
 use std::ops::Range;
 
@@ -98,7 +98,7 @@ impl Decoded {
 
     /// At most how probable it was that `word` would be an item of the list whose
     /// inside is `inside`, where in fact it is not.
-    pub(crate) fn could_have_said(&self, word: &str, inside: &Range<usize>) -> f32 {
+    pub(crate) fn mention_probability(&self, word: &str, inside: &Range<usize>) -> f32 {
         let text = self.text.as_bytes();
         let mut never = 1.0;
         for (at, choice) in self.placed() {
@@ -165,7 +165,11 @@ pub(crate) fn log_softmax(logits: &[f32]) -> Vec<f32> {
 
 /// Divides a positive score of a token that was generated before, multiplies a
 /// negative one; forbids ending before the first token.
-pub(crate) fn penalise(scores: &mut [f32], generated: &[u32], generation: &Generation) {
+pub(crate) fn apply_repetition_penalty(
+    scores: &mut [f32],
+    generated: &[u32],
+    generation: &Generation,
+) {
     let mut seen: Vec<u32> = generated.to_vec();
     seen.sort_unstable();
     seen.dedup();
@@ -250,8 +254,8 @@ mod tests {
         assert_eq!(decoded.text, "roads [top-left, bottom-right]");
         let inside = 7..29;
         // 1 - (1 - 0.25) * (1 - 0.25): the two places where it could have come.
-        assert!((decoded.could_have_said("top-center", &inside) - 0.4375).abs() < 1e-6);
-        assert!(decoded.could_have_said("center-left", &inside).abs() < 1e-6);
+        assert!((decoded.mention_probability("top-center", &inside) - 0.4375).abs() < 1e-6);
+        assert!(decoded.mention_probability("center-left", &inside).abs() < 1e-6);
     }
 
     /// `str.isspace` of Python: all of these and no other below U+3001.
@@ -278,9 +282,9 @@ mod tests {
             max_new_tokens: 10,
         };
         let mut scores = vec![3.0, -3.0, 1.0];
-        penalise(&mut scores, &[0, 1, 1], &generation);
+        apply_repetition_penalty(&mut scores, &[0, 1, 1], &generation);
         assert_eq!(scores, [2.0, -4.5, 1.0]);
-        penalise(&mut scores, &[], &generation);
+        apply_repetition_penalty(&mut scores, &[], &generation);
         assert_eq!(scores[2], f32::NEG_INFINITY);
     }
 

@@ -3,22 +3,22 @@
 //! Rows grow by different numbers of tokens in one pass: shorter ones are padded on
 //! the left, and what is padding stays invisible for good through `attention_bias`.
 
-use crate::Error;
-use crate::engine::{Decoder, Engine, Step};
+use crate::engine::{Decoder, DecoderStep, Engine};
+use crate::error::Error;
 
 /// Added to a score to make a position invisible.
 const HIDDEN: f32 = -1e9;
 
 pub(crate) struct Sequences<'e> {
     decoder: Box<dyn Decoder + 'e>,
-    rows: Vec<Row>,
+    rows: Vec<Visibility>,
     past: usize,
     width: usize,
     vocabulary: usize,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Row {
+struct Visibility {
     /// By position in the KV cache.
     visible: Vec<bool>,
     next_position: i64,
@@ -33,7 +33,7 @@ impl<'e> Sequences<'e> {
     ) -> Result<Self, Error> {
         Ok(Self {
             decoder: engine.start(rows)?,
-            rows: vec![Row::default(); rows],
+            rows: vec![Visibility::default(); rows],
             past: 0,
             width,
             vocabulary,
@@ -42,7 +42,7 @@ impl<'e> Sequences<'e> {
 
     /// Appends to each row its embeddings (`[new, width]`, at least one row) and
     /// returns the logits of the last position of each.
-    pub(crate) fn feed(&mut self, chunks: &[&[f32]]) -> Result<Vec<f32>, Error> {
+    pub(crate) fn forward(&mut self, chunks: &[&[f32]]) -> Result<Vec<f32>, Error> {
         debug_assert_eq!(chunks.len(), self.rows.len());
         let width = self.width;
         let new = chunks
@@ -71,7 +71,7 @@ impl<'e> Sequences<'e> {
                 }
             }
         }
-        let logits = self.decoder.step(&Step {
+        let logits = self.decoder.forward(&DecoderStep {
             rows: self.rows.len(),
             new,
             past: self.past,
@@ -85,11 +85,11 @@ impl<'e> Sequences<'e> {
     }
 
     /// Keeps these rows, in this order.
-    pub(crate) fn select(&mut self, rows: &[usize]) -> Result<(), Error> {
+    pub(crate) fn reorder_cache(&mut self, rows: &[usize]) -> Result<(), Error> {
         if rows.iter().copied().eq(0..self.rows.len()) {
             return Ok(());
         }
-        self.decoder.select(rows)?;
+        self.decoder.reorder_cache(rows)?;
         self.rows = rows.iter().map(|&row| self.rows[row].clone()).collect();
         Ok(())
     }

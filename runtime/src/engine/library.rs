@@ -6,40 +6,38 @@
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use ort::environment::Environment;
 
-use crate::Error;
+use super::error::{LibraryError, LibraryOrigin};
+use crate::error::Cause;
 
 /// A library that has not loaded by then will not. The file is read beforehand, so
 /// a slow disk does not count; nor does time in which other programs had the processor.
-const PATIENCE: Duration = Duration::from_millis(800);
+const LOAD_TIMEOUT: Duration = Duration::from_millis(800);
 
-/// How often the loading thread is looked at.
-const GLANCE: Duration = Duration::from_millis(5);
+/// How often the loading thread is polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Set once a library has hung: its thread holds the loader's lock for good.
 static HANGS: AtomicBool = AtomicBool::new(false);
 
 /// Whether a library hung while it was loaded. The system's loader is then locked,
-/// and a process that exits in the ordinary way would wait for it for ever.
+/// and a process that exits in the ordinary way would wait for it for ever: a program
+/// that sees this ends itself with `_exit`, which runs nothing more of the library.
 pub fn library_hangs() -> bool {
     HANGS.load(Ordering::Relaxed)
 }
 
-/// Ends the process with this code although a library hangs: it becomes another
-/// program, which ends at once. What the process still had to do is left undone.
-pub fn leave(code: u8) -> ! {
-    #[cfg(unix)]
-    {
-        use std::os::unix::process::CommandExt;
-        let mut shell = std::process::Command::new("sh");
-        // Comes back only where there is no shell.
-        let _ = shell.args(["-c", &format!("exit {code}")]).exec();
-    }
-    std::process::abort()
+/// Finds and loads the ONNX Runtime library: the one asked for, that of
+/// `ORT_DYLIB_PATH`, or the first in the usual places. Returns its path.
+///
+/// # Errors
+/// [`LibraryError`] when there is none, or it cannot be used.
+pub fn load_library(asked: Option<&Path>) -> Result<PathBuf, LibraryError> {
+    load(asked).map(|library| library.path)
 }
 
 /// A loaded library.
@@ -54,12 +52,12 @@ static LOADED: Mutex<Option<Library>> = Mutex::new(None);
 
 /// The library that a call of [`load`] would try: the one asked for, the one of
 /// `ORT_DYLIB_PATH`, or the first in the usual places.
-pub(crate) fn find(asked: Option<&Path>) -> Result<PathBuf, Error> {
+pub(crate) fn find(asked: Option<&Path>) -> Result<PathBuf, LibraryError> {
     let named = asked
-        .map(|path| (path.to_owned(), "`--ort-library`"))
+        .map(|path| (path.to_owned(), LibraryOrigin::Options))
         .or_else(|| {
             let path = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty())?;
-            Some((PathBuf::from(path), "`ORT_DYLIB_PATH`"))
+            Some((PathBuf::from(path), LibraryOrigin::Environment))
         });
     if let Some((path, origin)) = named {
         let file = if path.is_dir() {
@@ -69,26 +67,14 @@ pub(crate) fn find(asked: Option<&Path>) -> Result<PathBuf, Error> {
         };
         return match file {
             Some(file) if file.is_file() => Ok(file),
-            _ => {
-                let what = if path.is_dir() {
-                    "where no libonnxruntime.so is"
-                } else {
-                    "which is not there"
-                };
-                Err(fault(format!(
-                    "{origin} names {}, {what}; give the path of libonnxruntime.so",
-                    path.display()
-                )))
-            }
+            _ if path.is_dir() => Err(LibraryError::NotInDirectory { origin, path }),
+            _ => Err(LibraryError::NotThere { origin, path }),
         };
     }
-    usual_places().iter().find_map(|directory| in_directory(directory)).ok_or_else(|| {
-        fault(
-            "no libonnxruntime.so in the usual places; install ONNX Runtime 1.24 or newer, name it with \
-             `--ort-library` or `ORT_DYLIB_PATH`, or use `--engine tract`"
-                .to_owned(),
-        )
-    })
+    usual_places()
+        .iter()
+        .find_map(|directory| in_directory(directory))
+        .ok_or(LibraryError::NotFound)
 }
 
 fn usual_places() -> Vec<PathBuf> {
@@ -148,20 +134,17 @@ fn numbers(path: &Path) -> Vec<u32> {
 }
 
 /// Loads the library, or returns the one that is loaded.
-pub(super) fn load(asked: Option<&Path>) -> Result<Library, Error> {
+pub(super) fn load(asked: Option<&Path>) -> Result<Library, LibraryError> {
     let path = find(asked)?;
-    let mut loaded = LOADED
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(library) = loaded.as_ref() {
         if same_file(&library.path, &path) {
             return Ok(library.clone());
         }
-        return Err(fault(format!(
-            "{} is loaded already and a process can hold only one; asked for {}",
-            library.path.display(),
-            path.display()
-        )));
+        return Err(LibraryError::OtherLoaded {
+            loaded: library.path.clone(),
+            asked: path,
+        });
     }
     check_header(&path)?;
     let environment = initialise(&path)?;
@@ -183,7 +166,7 @@ fn same_file(one: &Path, other: &Path) -> bool {
 
 /// Tells a file that is no library, is cut short, or is for another processor, without
 /// running any of it. Loading one that is cut short would end this process.
-fn check_header(path: &Path) -> Result<(), Error> {
+fn check_header(path: &Path) -> Result<(), LibraryError> {
     if !cfg!(target_os = "linux") {
         return Ok(());
     }
@@ -191,12 +174,15 @@ fn check_header(path: &Path) -> Result<(), Error> {
         Ok(None) => return Ok(()),
         Ok(Some(problem)) => problem,
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => NO_LIBRARY.to_owned(),
-        Err(error) => error.to_string(),
+        Err(source) => {
+            let path = path.to_owned();
+            return Err(LibraryError::Unreadable { path, source });
+        }
     };
-    Err(fault(format!(
-        "{}: {problem}; install it again",
-        path.display()
-    )))
+    Err(LibraryError::Unusable {
+        path: path.to_owned(),
+        problem,
+    })
 }
 
 const NO_LIBRARY: &str = "not a shared library";
@@ -244,11 +230,9 @@ const SEGMENT_HEADER: usize = 56;
 const LOADED_SEGMENT: u32 = 1;
 
 /// Loads on a thread of its own, so that a library that hangs cannot hang us.
-fn initialise(path: &Path) -> Result<Environment, Error> {
+fn initialise(path: &Path) -> Result<Environment, LibraryError> {
     if library_hangs() {
-        return Err(fault(
-            "a library hung earlier; nothing more can be loaded in this process".to_owned(),
-        ));
+        return Err(LibraryError::HungBefore);
     }
     // Into the page cache; what cannot be read is told by the loader.
     let _ = std::fs::read(path).map(|content| content.len());
@@ -266,40 +250,33 @@ fn initialise(path: &Path) -> Result<Environment, Error> {
                     .set(Path::new("/proc").join(account).join("schedstat"));
             }
             let result = ort::init_from(&target)
-                .map_err(|error| error.to_string())
-                .and_then(|builder| {
-                    builder
-                        .with_telemetry(false)
-                        .build()
-                        .map_err(|error| error.to_string())
-                });
+                .map_err(Cause::from)
+                .and_then(|builder| builder.with_telemetry(false).build().map_err(Cause::from));
             // Nobody may be waiting any more.
-            let _ = shared.result.set(result);
+            shared.put(result);
         });
-    let thread =
-        spawned.map_err(|error| fault(format!("no thread to load {}: {error}", path.display())))?;
+    let thread = spawned.map_err(|source| LibraryError::Thread {
+        path: path.to_owned(),
+        source,
+    })?;
     loop {
-        match loading.result.get() {
-            Some(Ok(environment)) => return Ok(environment.clone()),
-            Some(Err(problem)) => {
-                return Err(fault(format!(
-                    "{problem}; install ONNX Runtime 1.24 or newer, or use `--engine tract`"
-                )));
+        // Looked at before the result: a thread that has ended has left what it had.
+        let ended = thread.is_finished();
+        match loading.take() {
+            Some(Ok(environment)) => return Ok(environment),
+            Some(Err(source)) => return Err(LibraryError::Refused { source }),
+            None if ended => {
+                return Err(LibraryError::BrokeOff {
+                    path: path.to_owned(),
+                });
             }
-            None if thread.is_finished() && loading.result.get().is_none() => {
-                return Err(fault(format!(
-                    "{} broke off while loading; install it again",
-                    path.display()
-                )));
-            }
-            None if started.elapsed() >= PATIENCE + loading.queued() => {
+            None if started.elapsed() >= LOAD_TIMEOUT + loading.queued() => {
                 HANGS.store(true, Ordering::Relaxed);
-                return Err(fault(format!(
-                    "{} hangs while it is loaded; install it again, or use `--engine tract`",
-                    path.display()
-                )));
+                return Err(LibraryError::Hangs {
+                    path: path.to_owned(),
+                });
             }
-            None => std::thread::sleep(GLANCE),
+            None => std::thread::sleep(POLL_INTERVAL),
         }
     }
 }
@@ -307,12 +284,23 @@ fn initialise(path: &Path) -> Result<Environment, Error> {
 /// What a loading thread leaves for the one that waits.
 #[derive(Default)]
 struct Loading {
-    result: OnceLock<Result<Environment, String>>,
+    result: Mutex<Option<Result<Environment, Cause>>>,
     /// Where the system keeps account of the thread; elsewhere there is none.
     account: OnceLock<PathBuf>,
 }
 
 impl Loading {
+    fn put(&self, result: Result<Environment, Cause>) {
+        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+    }
+
+    fn take(&self) -> Option<Result<Environment, Cause>> {
+        self.result
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
     /// How long the thread was ready to run and did not get the processor.
     fn queued(&self) -> Duration {
         let text = self
@@ -334,13 +322,6 @@ fn version(path: &Path) -> String {
     match name.split_once(".so.") {
         Some((_, version)) => version.to_owned(),
         None => ort::info().to_owned(),
-    }
-}
-
-fn fault(problem: String) -> Error {
-    Error::Engine {
-        engine: "ort",
-        problem,
     }
 }
 

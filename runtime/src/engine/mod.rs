@@ -4,30 +4,30 @@
 //! as a [`Decoder`] that keeps its own KV cache in whatever form suits the engine.
 //! A third engine is one file that implements these two traits.
 
+pub(crate) mod error;
+#[cfg(feature = "tract")]
+mod fused;
+#[cfg(feature = "ort")]
 mod library;
-mod native;
+#[cfg(feature = "ort")]
 mod ort;
+#[cfg(feature = "ort")]
 mod profiles;
+#[cfg(feature = "tract")]
 mod tract;
 
-pub use library::{leave, library_hangs};
+#[cfg(feature = "ort")]
+pub use library::{library_hangs, load_library};
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 
-use deltavlm_bundle::{Precision, Segment, Target};
+use deltavlm_bundle::Segment;
+#[cfg(feature = "tract")]
+use deltavlm_bundle::{Precision, Target};
 
 use crate::bundle::Bundle;
-use crate::{EngineChoice, Error, Options};
-
-/// Finds and loads the ONNX Runtime library: the one asked for, that of
-/// `ORT_DYLIB_PATH`, or the first in the usual places. Returns its path.
-///
-/// # Errors
-/// [`Error::Engine`] when there is none, or it cannot be used.
-pub fn load_library(asked: Option<&Path>) -> Result<PathBuf, Error> {
-    library::load(asked).map(|library| library.path)
-}
+use crate::error::Error;
+use crate::options::{EngineChoice, Options};
 
 /// Runs the segments of one bundle.
 pub trait Engine: Send {
@@ -60,13 +60,13 @@ pub trait Decoder {
     ///
     /// # Errors
     /// [`Error::Engine`].
-    fn step(&mut self, step: &Step<'_>) -> Result<Vec<f32>, Error>;
+    fn forward(&mut self, step: &DecoderStep<'_>) -> Result<Vec<f32>, Error>;
 
     /// Keeps these rows of the batch, in this order; a row may occur twice.
     ///
     /// # Errors
     /// [`Error::Engine`].
-    fn select(&mut self, rows: &[usize]) -> Result<(), Error>;
+    fn reorder_cache(&mut self, rows: &[usize]) -> Result<(), Error>;
 
     /// As [`Engine::profile`].
     fn profile(&mut self) -> Option<Vec<OpTime>> {
@@ -76,7 +76,7 @@ pub trait Decoder {
 
 /// One decoder step for a whole batch.
 #[derive(Debug, Clone, Copy)]
-pub struct Step<'a> {
+pub struct DecoderStep<'a> {
     /// Sequences in the batch.
     pub rows: usize,
     /// New positions of each row.
@@ -99,12 +99,12 @@ pub struct Input<'a> {
     /// Row-major shape.
     pub shape: &'a [usize],
     /// The values.
-    pub data: Data<'a>,
+    pub data: InputData<'a>,
 }
 
 /// The values of an input.
 #[derive(Debug, Clone, Copy)]
-pub enum Data<'a> {
+pub enum InputData<'a> {
     /// Single precision.
     F32(&'a [f32]),
     /// Ids and masks.
@@ -117,7 +117,7 @@ impl<'a> Input<'a> {
         Self {
             name,
             shape,
-            data: Data::F32(values),
+            data: InputData::F32(values),
         }
     }
 
@@ -126,7 +126,7 @@ impl<'a> Input<'a> {
         Self {
             name,
             shape,
-            data: Data::I64(values),
+            data: InputData::I64(values),
         }
     }
 }
@@ -183,6 +183,7 @@ pub struct OpTime {
     pub ms: f64,
 }
 
+#[cfg(feature = "tract")]
 impl OpTime {
     fn none(segment: Segment, op: String) -> Self {
         Self {
@@ -199,12 +200,8 @@ impl OpTime {
 /// Opens the engine that the options ask for.
 pub(crate) fn open(bundle: &Bundle, options: &Options) -> Result<Box<dyn Engine>, Error> {
     match options.engine {
-        EngineChoice::Tract => Ok(Box::new(open_tract(bundle, options, "asked for")?)),
-        EngineChoice::Ort => Ok(Box::new(ort::OrtEngine::open(
-            bundle,
-            options,
-            "asked for",
-        )?)),
+        EngineChoice::Tract => open_tract(bundle, options, "asked for", Vec::new()),
+        EngineChoice::Ort => open_ort(bundle, options, "asked for"),
         EngineChoice::Auto => auto(bundle, options),
     }
 }
@@ -212,6 +209,7 @@ pub(crate) fn open(bundle: &Bundle, options: &Options) -> Result<Box<dyn Engine>
 /// An accelerator where there is one; on the CPU, tract for quantised weights,
 /// which our kernels multiply where they lie, and ONNX Runtime for the others,
 /// which it computes on every core.
+#[cfg(all(feature = "tract", feature = "ort"))]
 fn auto(bundle: &Bundle, options: &Options) -> Result<Box<dyn Engine>, Error> {
     let quantised = bundle
         .manifest
@@ -228,10 +226,13 @@ fn auto(bundle: &Bundle, options: &Options) -> Result<Box<dyn Engine>, Error> {
                 } else {
                     "auto: a library is present and the weights are not quantised"
                 };
-                match ort::OrtEngine::open(bundle, options, reason) {
-                    Ok(engine) => return Ok(Box::new(engine)),
+                match open_ort(bundle, options, reason) {
+                    Ok(engine) => return Ok(engine),
                     Err(error) if library_hangs() => return Err(error),
-                    Err(error) => rejected.push(rejection(&error)),
+                    Err(Error::Engine { engine, source }) => {
+                        rejected.push(format!("{engine}: {source}"));
+                    }
+                    Err(error) => rejected.push(error.to_string()),
                 }
             } else {
                 rejected.push(format!(
@@ -240,45 +241,71 @@ fn auto(bundle: &Bundle, options: &Options) -> Result<Box<dyn Engine>, Error> {
                 ));
             }
         }
-        Err(error) => rejected.push(rejection(&error)),
+        Err(error) => rejected.push(format!("ort: {error}")),
     }
-    let reason = "auto: the best that is present";
-    let mut engine = open_tract(bundle, options, reason).map_err(|error| match error {
-        // What else there is to repair.
-        Error::Unfit { path, problem } if !rejected.is_empty() => Error::Unfit {
-            path,
-            problem: format!("{problem}; auto: not on {}", rejected.join("; not on ")),
-        },
-        other => other,
-    })?;
-    engine.reject(rejected);
-    Ok(Box::new(engine))
+    open_tract(bundle, options, "auto: the best that is present", rejected)
 }
 
-/// Graphs for TensorRT convert to half precision and back, which tract does not.
+#[cfg(all(feature = "tract", not(feature = "ort")))]
+fn auto(bundle: &Bundle, options: &Options) -> Result<Box<dyn Engine>, Error> {
+    open_tract(
+        bundle,
+        options,
+        "auto: the only one in this program",
+        Vec::new(),
+    )
+}
+
+#[cfg(all(feature = "ort", not(feature = "tract")))]
+fn auto(bundle: &Bundle, options: &Options) -> Result<Box<dyn Engine>, Error> {
+    open_ort(bundle, options, "auto: the only one in this program")
+}
+
+#[cfg(feature = "ort")]
+fn open_ort(bundle: &Bundle, options: &Options, reason: &str) -> Result<Box<dyn Engine>, Error> {
+    Ok(Box::new(ort::OrtEngine::open(bundle, options, reason)?))
+}
+
+#[cfg(not(feature = "ort"))]
+fn open_ort(_: &Bundle, _: &Options, _: &str) -> Result<Box<dyn Engine>, Error> {
+    Err(Error::Engine {
+        engine: "ort",
+        source: error::EngineError::NotBuilt { feature: "ort" },
+    })
+}
+
+/// `rejected`: what was tried before tract, each with the reason.
+#[cfg(feature = "tract")]
 fn open_tract(
     bundle: &Bundle,
     options: &Options,
     reason: &str,
-) -> Result<tract::TractEngine, Error> {
+    rejected: Vec<String>,
+) -> Result<Box<dyn Engine>, Error> {
     let manifest = &bundle.manifest;
     let halves = manifest
         .segments
         .values()
         .any(|record| record.precision == Precision::F16);
+    // Graphs for TensorRT convert to half precision and back, which tract does not.
     if manifest.target == Target::Tensorrt && halves {
-        return Err(bundle.unfit(
-            "it was exported for tensorrt in f16, which tract does not compute; run it with \
-             `--engine ort`, or export it with `--target cpu`"
-                .to_owned(),
-        ));
+        let mut problem = "it was exported for tensorrt in f16, which tract does not compute; run \
+                           it with the engine ort, or export it for the target cpu"
+            .to_owned();
+        // What else there is to repair.
+        if !rejected.is_empty() {
+            problem += &format!("; auto: not on {}", rejected.join("; not on "));
+        }
+        return Err(bundle.unfit(problem));
     }
-    tract::TractEngine::open(bundle, options, reason)
+    let engine = tract::TractEngine::open(bundle, options, reason, rejected)?;
+    Ok(Box::new(engine))
 }
 
-fn rejection(error: &Error) -> String {
-    match error {
-        Error::Engine { engine, problem } => format!("{engine}: {problem}"),
-        other => other.to_string(),
-    }
+#[cfg(not(feature = "tract"))]
+fn open_tract(_: &Bundle, _: &Options, _: &str, _: Vec<String>) -> Result<Box<dyn Engine>, Error> {
+    Err(Error::Engine {
+        engine: "tract",
+        source: error::EngineError::NotBuilt { feature: "tract" },
+    })
 }

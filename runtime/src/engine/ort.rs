@@ -4,20 +4,21 @@
 //! rejected, and why, is in the report.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use deltavlm_bundle::Segment;
+use deltavlm_bundle::{Segment, Target};
 use ort::ep::{CUDA, ExecutionProvider, ExecutionProviderDispatch, TensorRT};
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{DynValue, Tensor, TensorRef};
 
+use super::error::{EngineError, LibraryError};
 use super::library::{self, Library};
 use super::profiles::{self, Profile};
-use super::{Data, Decoder, Engine, EngineReport, Input, Step};
+use super::{Decoder, DecoderStep, Engine, EngineReport, Input, InputData};
 use crate::bundle::Bundle;
-use crate::{Error, MemoryEstimate, Options, Provider};
-use deltavlm_bundle::Target;
+use crate::error::{Cause, Error};
+use crate::memory::MemoryEstimate;
+use crate::options::{Options, Provider};
 
 pub(crate) struct OrtEngine {
     report: EngineReport,
@@ -29,7 +30,8 @@ pub(crate) struct OrtEngine {
 impl OrtEngine {
     pub(crate) fn open(bundle: &Bundle, options: &Options, reason: &str) -> Result<Self, Error> {
         let manifest = &bundle.manifest;
-        let library = library::load(options.ort_library.as_deref())?;
+        let library = library::load(options.ort_library.as_deref())
+            .map_err(|error: LibraryError| fault(error.into()))?;
         MemoryEstimate::of(manifest, true).check(manifest, options)?;
 
         let wanted = if options.ort_providers.is_empty() {
@@ -63,10 +65,7 @@ impl OrtEngine {
                 Err(problem) => rejected.push(format!("{}: {}", provider.name(), plain(&problem))),
             }
         }
-        Err(fault(format!(
-            "no provider runs this bundle: {}",
-            rejected.join("; ")
-        )))
+        Err(fault(EngineError::NoProvider { rejected }))
     }
 
     fn sessions(
@@ -78,7 +77,7 @@ impl OrtEngine {
         let manifest = &bundle.manifest;
         if provider == Provider::TensorRt && manifest.target != Target::Tensorrt {
             return Err(
-                "the bundle was exported for cpu; export it with `--target tensorrt`".to_owned(),
+                "the bundle was exported for cpu; export it for the target tensorrt".to_owned(),
             );
         }
         let present = match provider {
@@ -117,7 +116,7 @@ impl OrtEngine {
     fn session(&mut self, segment: Segment) -> Result<&mut Session, Error> {
         self.sessions
             .get_mut(&segment)
-            .ok_or_else(|| fault(format!("no segment `{}` was loaded", segment.name())))
+            .ok_or_else(|| fault(EngineError::NotLoaded { segment }))
     }
 }
 
@@ -166,9 +165,7 @@ fn tensorrt_cache(bundle: &Bundle, options: &Options) -> Result<String, String> 
         .and_then(|()| std::fs::write(&probe, b"probe"))
         .and_then(|()| std::fs::remove_file(&probe))
         .map_err(|error| {
-            format!(
-                "engine cache {shown}: {error}; name a writable directory with `--tensorrt-cache`"
-            )
+            format!("engine cache {shown}: {error}; name a writable directory for it")
         })?;
     Ok(shown)
 }
@@ -184,27 +181,29 @@ impl Engine for OrtEngine {
             .iter()
             .map(|input| {
                 let value = match input.data {
-                    Data::F32(values) => TensorRef::from_array_view((input.shape, values))?
+                    InputData::F32(values) => TensorRef::from_array_view((input.shape, values))?
                         .into_dyn()
                         .into(),
-                    Data::I64(values) => TensorRef::from_array_view((input.shape, values))?
+                    InputData::I64(values) => TensorRef::from_array_view((input.shape, values))?
                         .into_dyn()
                         .into(),
                 };
                 Ok((input.name, value))
             })
             .collect::<ort::Result<Vec<(&str, ort::session::SessionInputValue<'_>)>>>()
-            .map_err(|error| failed(segment, &error))?;
+            .map_err(|error| failed(segment, error))?;
         let outputs = session
             .run(values)
-            .map_err(|error| failed(segment, &error))?;
-        let first = outputs
-            .values()
-            .next()
-            .ok_or_else(|| fault("a segment without output".to_owned()))?;
+            .map_err(|error| failed(segment, error))?;
+        let first = outputs.values().next().ok_or_else(|| {
+            fault(EngineError::NoOutput {
+                segment,
+                output: "output".to_owned(),
+            })
+        })?;
         let (_, values) = first
             .try_extract_tensor::<f32>()
-            .map_err(|error| failed(segment, &error))?;
+            .map_err(|error| failed(segment, error))?;
         Ok(values.to_vec())
     }
 
@@ -220,7 +219,7 @@ impl Engine for OrtEngine {
         let mut cache = BTreeMap::new();
         for name in names {
             let empty = Tensor::<f32>::new(session.allocator(), [rows, heads, 0, width]);
-            let empty = empty.map_err(|error| failed(Segment::Decoder, &error))?;
+            let empty = empty.map_err(|error| failed(Segment::Decoder, error))?;
             cache.insert(name, empty.into_dyn());
         }
         Ok(Box::new(OrtDecoder { session, cache }))
@@ -234,8 +233,8 @@ struct OrtDecoder<'e> {
 }
 
 impl Decoder for OrtDecoder<'_> {
-    fn step(&mut self, step: &Step<'_>) -> Result<Vec<f32>, Error> {
-        let fail = |error: ort::Error| failed(Segment::Decoder, &error);
+    fn forward(&mut self, step: &DecoderStep<'_>) -> Result<Vec<f32>, Error> {
+        let fail = |error: ort::Error| failed(Segment::Decoder, error);
         let (rows, new, total) = (step.rows, step.new, step.past + step.new);
         let width = step.embeddings.len() / (rows * new).max(1);
         let embeddings =
@@ -267,11 +266,16 @@ impl Decoder for OrtDecoder<'_> {
         }
         drop(outputs);
         self.cache = cache;
-        logits.ok_or_else(|| fault("the decoder gives no logits".to_owned()))
+        logits.ok_or_else(|| {
+            fault(EngineError::NoOutput {
+                segment: Segment::Decoder,
+                output: "logits".to_owned(),
+            })
+        })
     }
 
-    fn select(&mut self, rows: &[usize]) -> Result<(), Error> {
-        let fail = |error: ort::Error| failed(Segment::Decoder, &error);
+    fn reorder_cache(&mut self, rows: &[usize]) -> Result<(), Error> {
+        let fail = |error: ort::Error| failed(Segment::Decoder, error);
         for value in self.cache.values_mut() {
             let (shape, values) = value.try_extract_tensor::<f32>().map_err(fail)?;
             let mut shape: Vec<i64> = shape.to_vec();
@@ -290,7 +294,8 @@ impl Decoder for OrtDecoder<'_> {
 }
 
 /// Whether a provider for an accelerator lies beside a library, without loading it.
-pub(super) fn has_accelerator(library: &Path) -> bool {
+#[cfg(feature = "tract")]
+pub(super) fn has_accelerator(library: &std::path::Path) -> bool {
     let Some(directory) = library.parent() else {
         return false;
     };
@@ -317,14 +322,15 @@ fn plain(problem: &str) -> String {
     }
 }
 
-fn failed(segment: Segment, error: &ort::Error) -> Error {
-    fault(format!("segment `{}`: {error}", segment.name()))
+fn failed(segment: Segment, error: ort::Error) -> Error {
+    let source: Cause = Box::new(error);
+    fault(EngineError::Run { segment, source })
 }
 
-fn fault(problem: String) -> Error {
+fn fault(source: EngineError) -> Error {
     Error::Engine {
         engine: "ort",
-        problem,
+        source,
     }
 }
 

@@ -11,11 +11,14 @@ use prost::Message;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::tract_hir::internal::*;
 
-use super::native::{self, Native};
-use super::{Data, Decoder, Engine, EngineReport, Input, OpTime, Step};
+use super::error::EngineError;
+use super::fused::{self, FusedNode};
+use super::{Decoder, DecoderStep, Engine, EngineReport, Input, InputData, OpTime};
 use crate::bundle::Bundle;
-use crate::map::Map;
-use crate::{Error, MemoryEstimate, Options};
+use crate::error::{Cause, Error};
+use crate::memory::MemoryEstimate;
+use crate::mmap::MappedFile;
+use crate::options::Options;
 
 pub(crate) struct TractEngine {
     report: EngineReport,
@@ -30,32 +33,33 @@ struct Plan {
     inputs: Vec<String>,
     outputs: Vec<String>,
     /// Keys and values that the graph's own attentions keep.
-    caches: Vec<native::Cache>,
+    caches: Vec<fused::Cache>,
 }
 
 impl TractEngine {
-    pub(crate) fn open(bundle: &Bundle, options: &Options, reason: &str) -> Result<Self, Error> {
+    pub(crate) fn open(
+        bundle: &Bundle,
+        options: &Options,
+        reason: &str,
+        rejected: Vec<String>,
+    ) -> Result<Self, Error> {
         let manifest = &bundle.manifest;
         MemoryEstimate::of(manifest, false).check(manifest, options)?;
         let threads = options.thread_count();
         let pool = Arc::new(
-            ThreadPool::new(threads).map_err(|error| fault(format!("no threads: {error}")))?,
+            ThreadPool::new(threads).map_err(|error| fault(EngineError::Threads(error.into())))?,
         );
         let mut plans = BTreeMap::new();
         for (&segment, record) in &manifest.segments {
-            let plan = Plan::load(&bundle.directory, record, &pool).map_err(|problem| {
-                bundle.unfit(format!(
-                    "segment `{}` does not load in tract: {problem}",
-                    segment.name()
-                ))
-            })?;
+            let plan = Plan::load(&bundle.directory, record, &pool)
+                .map_err(|source| bundle.unloadable(segment, source))?;
             plans.insert(segment, plan);
         }
         let report = EngineReport {
             name: "tract",
             version: "0.23".to_owned(),
             provider: format!("cpu ({})", pool.isa()),
-            rejected: Vec::new(),
+            rejected,
             reason: reason.to_owned(),
             threads,
             library: None,
@@ -67,11 +71,6 @@ impl TractEngine {
             cache_shape: [llm.kv_heads, llm.head_dim],
             profile: None,
         })
-    }
-
-    /// Adds what was tried before this engine.
-    pub(super) fn reject(&mut self, rejected: Vec<String>) {
-        self.report.rejected.extend(rejected);
     }
 
     fn execute(&mut self, segment: Segment, inputs: TVec<TValue>) -> Result<TVec<TValue>, Error> {
@@ -103,7 +102,7 @@ impl TractEngine {
                     })
             }
         };
-        result.map_err(|error| failed(segment, &error))
+        result.map_err(|error| failed(segment, error))
     }
 }
 
@@ -122,15 +121,15 @@ impl Engine for TractEngine {
                 let input =
                     input.with_context(|| format!("the graph asks for an input `{name}`"))?;
                 Ok(match input.data {
-                    Data::F32(values) => Tensor::from_shape(input.shape, values)?,
-                    Data::I64(values) => Tensor::from_shape(input.shape, values)?,
+                    InputData::F32(values) => Tensor::from_shape(input.shape, values)?,
+                    InputData::I64(values) => Tensor::from_shape(input.shape, values)?,
                 }
                 .into_tvalue())
             })
             .collect::<TractResult<TVec<TValue>>>()
-            .map_err(|error| failed(segment, &error))?;
+            .map_err(|error| failed(segment, error))?;
         let outputs = self.execute(segment, values)?;
-        floats(&outputs[0]).map_err(|error| failed(segment, &error))
+        floats(&outputs[0]).map_err(|error| failed(segment, error))
     }
 
     fn start(&mut self, rows: usize) -> Result<Box<dyn Decoder + '_>, Error> {
@@ -146,7 +145,7 @@ impl Engine for TractEngine {
         let mut cache = BTreeMap::new();
         for name in plan.inputs.iter().filter(|name| name.starts_with("past.")) {
             let empty = Tensor::zero::<f32>(&[rows, heads, 0, width]);
-            let empty = empty.map_err(|error| failed(Segment::Decoder, &error))?;
+            let empty = empty.map_err(|error| failed(Segment::Decoder, error))?;
             cache.insert(name.clone(), empty.into_tvalue());
         }
         Ok(Box::new(TractDecoder {
@@ -168,8 +167,8 @@ struct TractDecoder<'e> {
 }
 
 impl Decoder for TractDecoder<'_> {
-    fn step(&mut self, step: &Step<'_>) -> Result<Vec<f32>, Error> {
-        let fail = |error: TractError| failed(Segment::Decoder, &error);
+    fn forward(&mut self, step: &DecoderStep<'_>) -> Result<Vec<f32>, Error> {
+        let fail = |error: TractError| failed(Segment::Decoder, error);
         let plan = self
             .engine
             .plans
@@ -186,9 +185,7 @@ impl Decoder for TractDecoder<'_> {
                 past => {
                     let value = self.cache.remove(past);
                     values.push(
-                        value.ok_or_else(|| {
-                            fault(format!("decoder input `{past}` has no output"))
-                        })?,
+                        value.ok_or_else(|| no_output(&past.replacen("past", "present", 1)))?,
                     );
                     continue;
                 }
@@ -206,11 +203,11 @@ impl Decoder for TractDecoder<'_> {
                 None => logits = Some(floats(&value).map_err(fail)?),
             }
         }
-        logits.ok_or_else(|| fault("the decoder gives no logits".to_owned()))
+        logits.ok_or_else(|| no_output("logits"))
     }
 
-    fn select(&mut self, rows: &[usize]) -> Result<(), Error> {
-        let fail = |error: TractError| failed(Segment::Decoder, &error);
+    fn reorder_cache(&mut self, rows: &[usize]) -> Result<(), Error> {
+        let fail = |error: TractError| failed(Segment::Decoder, error);
         for value in self.cache.values_mut() {
             *value = pick(value, rows).map_err(fail)?.into_tvalue();
         }
@@ -221,6 +218,7 @@ impl Decoder for TractDecoder<'_> {
         }
         Ok(())
     }
+
     fn profile(&mut self) -> Option<Vec<OpTime>> {
         self.engine.profile()
     }
@@ -249,28 +247,24 @@ impl Plan {
         directory: &Path,
         record: &SegmentRecord,
         pool: &Arc<ThreadPool>,
-    ) -> Result<Self, String> {
-        let text = |error: Error| error.to_string();
-        let graph_file = Map::open(&directory.join(&record.graph)).map_err(text)?;
-        let weights = Arc::new(Map::open(&directory.join(&record.weights)).map_err(text)?);
+    ) -> Result<Self, Cause> {
+        let graph_file = MappedFile::open(&directory.join(&record.graph))?;
+        let weights = Arc::new(MappedFile::open(&directory.join(&record.weights))?);
         let mut proto = ModelProto::decode(&*graph_file)
             .map_err(|error| format!("{}: {error}", record.graph))?;
         let graph = proto
             .graph
             .as_mut()
             .ok_or_else(|| format!("{}: no graph", record.graph))?;
-        let replaced = native::replace(graph, &weights, pool)?;
+        let replaced = fused::replace(graph, &weights, pool)?;
         let outputs = graph
             .output
             .iter()
             .map(|output| output.name.clone())
             .collect();
-        let state =
-            Self::prepare(&proto, directory, &replaced).map_err(|error| format!("{error:#}"))?;
+        let state = Self::prepare(&proto, directory, &replaced)?;
         let model = state.model();
-        let inputs = model
-            .input_outlets()
-            .map_err(|error| format!("{error:#}"))?;
+        let inputs = model.input_outlets()?;
         let inputs = inputs
             .iter()
             .map(|outlet| model.node(outlet.node).name.clone())
@@ -286,10 +280,10 @@ impl Plan {
     fn prepare(
         proto: &ModelProto,
         directory: &Path,
-        replaced: &native::Replaced,
+        replaced: &fused::FusedGraph,
     ) -> TractResult<TypedSimpleState> {
         let mut onnx = tract_onnx::onnx();
-        onnx.op_register.insert(native::OP_TYPE, native::build);
+        onnx.op_register.insert(fused::OP_TYPE, fused::build);
         let directory = directory
             .to_str()
             .context("the path of the bundle is not UTF-8")?;
@@ -318,7 +312,7 @@ struct Cost {
 impl Cost {
     fn before(node: &TypedNode, inputs: &[TValue]) -> Self {
         let moved = inputs.iter().map(bytes).sum::<f64>();
-        match node.op_as::<Native>().and_then(Native::step) {
+        match node.op_as::<FusedNode>().and_then(FusedNode::op) {
             Some(step) => Self {
                 operations: step.operations(inputs),
                 bytes: moved + step.weight_bytes() as f64,
@@ -352,16 +346,26 @@ fn bytes(value: &TValue) -> f64 {
 }
 
 fn absent(segment: Segment) -> Error {
-    fault(format!("no segment `{}` was loaded", segment.name()))
+    fault(EngineError::NotLoaded { segment })
 }
 
-fn failed(segment: Segment, error: &TractError) -> Error {
-    fault(format!("segment `{}`: {error:#}", segment.name()))
+fn no_output(output: &str) -> Error {
+    fault(EngineError::NoOutput {
+        segment: Segment::Decoder,
+        output: output.to_owned(),
+    })
 }
 
-fn fault(problem: String) -> Error {
+fn failed(segment: Segment, error: TractError) -> Error {
+    fault(EngineError::Run {
+        segment,
+        source: error.into(),
+    })
+}
+
+fn fault(source: EngineError) -> Error {
     Error::Engine {
         engine: "tract",
-        problem,
+        source,
     }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use deltavlm_runtime::{Body, EngineChoice, Error, Fault, Instruction, Model, Request};
+use deltavlm_runtime::{
+    AnswerContent, Budget, EngineChoice, Error, Fault, Instruction, Model, Request,
+};
 
 use crate::fixture::{bundle, free, noise, open, options, pair};
 
@@ -23,12 +25,12 @@ pub(crate) fn constrained_answers_parse(engine: EngineChoice) {
             let names: Vec<&str> = survey
                 .answers
                 .iter()
-                .map(|answer| answer.body.instruction_name())
+                .map(|answer| answer.content.instruction_name())
                 .collect();
             assert_eq!(names, ["classify", "count", "localize", "caption"]);
             for answer in &survey.answers {
                 assert!(
-                    !matches!(answer.body, Body::Unparsed { .. }),
+                    !matches!(answer.content, AnswerContent::Unparsed { .. }),
                     "{}",
                     answer.text
                 );
@@ -37,7 +39,7 @@ pub(crate) fn constrained_answers_parse(engine: EngineChoice) {
                     "{}",
                     answer.confidence
                 );
-                if let Body::Localize { roads, buildings } = answer.body {
+                if let AnswerContent::Localize { roads, buildings } = answer.content {
                     for confidence in roads.confidence.iter().chain(&buildings.confidence) {
                         assert!((0.0..=1.0 + 1e-5).contains(confidence));
                     }
@@ -68,7 +70,10 @@ pub(crate) fn rows_of_a_batch_do_not_disturb_each_other(engine: EngineChoice) {
         "where are the roads",
     ];
     let requests: Vec<Request> = prompts.iter().map(|prompt| free(prompt)).collect();
-    let (together, _) = model.ask_all(&pair, &requests).unwrap();
+    let together = model
+        .ask_within(&pair, &requests, Budget::UNLIMITED)
+        .unwrap()
+        .answers;
     for (request, answer) in requests.iter().zip(&together) {
         assert_eq!(model.ask(&pair, request).unwrap().ids, answer.ids);
     }
@@ -79,12 +84,12 @@ pub(crate) fn the_cache_changes_nothing(engine: EngineChoice) {
     let mut options = options(engine);
     options.cache.memory_bytes = 1 << 20;
     options.cache.directory = Some(directory.path().to_owned());
-    let mut first = Model::open(&bundle("f32"), &options).unwrap();
+    let mut first = Model::open(bundle("f32"), &options).unwrap();
     let fresh = pair(&mut first);
     let cached = pair(&mut first);
     assert!(!fresh.before_was_cached() && cached.before_was_cached());
     assert!(cached.timing().vision < fresh.timing().vision);
-    let mut second = Model::open(&bundle("f32"), &options).unwrap();
+    let mut second = Model::open(bundle("f32"), &options).unwrap();
     let from_disk = pair(&mut second);
     assert!(from_disk.before_was_cached());
     let expected = first.survey(&fresh).unwrap();
@@ -102,21 +107,27 @@ pub(crate) fn the_cache_changes_nothing(engine: EngineChoice) {
 pub(crate) fn deadlines_and_cancellation_stop_an_ask(engine: EngineChoice) {
     let mut model = open(engine, "f32");
     let pair = pair(&mut model);
-    let late = Request::fixed(Instruction::Caption).deadline(Instant::now());
-    let error = model.ask(&pair, &late).unwrap_err();
+    let caption = [Request::fixed(Instruction::Caption)];
+    let error = model
+        .ask_within(&pair, &caption, &Budget::until(Instant::now()))
+        .unwrap_err();
     assert!(matches!(error, Error::Deadline { .. }), "{error}");
     assert_eq!(error.fault(), Fault::Machine);
 
     let flag = Arc::new(AtomicBool::new(true));
     let error = model
-        .ask(&pair, &Request::question("why").cancelled_by(flag))
+        .ask_within(
+            &pair,
+            &[Request::question("why")],
+            &Budget::cancelled_by(flag),
+        )
         .unwrap_err();
     assert!(matches!(error, Error::Cancelled { .. }), "{error}");
 
     // In the middle of a long answer.
     let soon = Instant::now() + Duration::from_millis(5);
-    let long = free("a").max_tokens(200).deadline(soon);
-    if let Err(error) = model.ask(&pair, &long) {
+    let long = [free("a").max_tokens(200)];
+    if let Err(error) = model.ask_within(&pair, &long, &Budget::until(soon)) {
         assert!(matches!(error, Error::Deadline { .. }), "{error}");
         assert!(soon.elapsed() < Duration::from_secs(5));
     }
@@ -134,8 +145,8 @@ pub(crate) fn int8_answers_like_f32(engine: EngineChoice) {
             .unwrap()
     };
     let (one, other) = (ask(&mut reference, &one), ask(&mut quantised, &other));
-    let probability = |answer: &deltavlm_runtime::Answer| match answer.body {
-        Body::Classify { changed: true } => answer.confidence,
+    let probability = |answer: &deltavlm_runtime::Answer| match answer.content {
+        AnswerContent::Classify { changed: true } => answer.confidence,
         _ => 1.0 - answer.confidence,
     };
     let difference = (probability(&one) - probability(&other)).abs();
@@ -205,7 +216,7 @@ pub(crate) fn answers_agree() {
                 .ask(&other, &Request::fixed(Instruction::Classify))
                 .unwrap();
             let tolerance = if precision == "f32" { 1e-3 } else { 3e-2 };
-            if one.body == other.body {
+            if one.content == other.content {
                 assert!(
                     (one.confidence - other.confidence).abs() < tolerance,
                     "{precision}"

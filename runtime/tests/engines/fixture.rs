@@ -33,7 +33,7 @@ pub(crate) fn options(engine: EngineChoice) -> Options {
 }
 
 pub(crate) fn open(engine: EngineChoice, precision: &str) -> Model {
-    Model::open(&bundle(precision), &options(engine)).unwrap()
+    Model::open(bundle(precision), &options(engine)).unwrap()
 }
 
 pub(crate) fn pair(model: &mut Model) -> Pair {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use deltavlm_bundle::Segment;
-use deltavlm_runtime::engine::{Input, Step};
+use deltavlm_runtime::engine::{DecoderStep, Input};
 use deltavlm_runtime::{EngineChoice, Model};
 use serde_json::Value;
 
@@ -62,7 +62,7 @@ pub(crate) fn segments_equal_the_reference(engine: EngineChoice) {
     let positions: Vec<i64> = (0..new as i64).collect();
     let mut sequence = engine.start(1).unwrap();
     let logits = sequence
-        .step(&Step {
+        .forward(&DecoderStep {
             rows: 1,
             new,
             past: 0,
@@ -152,7 +152,7 @@ pub(crate) fn a_forced_run_is_its_tokens_one_by_one(engine: EngineChoice) {
     let mut logits = Vec::new();
     for (at, embedding) in embeddings.chunks_exact(width).enumerate() {
         logits = sequence
-            .step(&Step {
+            .forward(&DecoderStep {
                 rows: 1,
                 new: 1,
                 past: at,

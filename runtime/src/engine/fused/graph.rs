@@ -9,11 +9,11 @@ use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
-use crate::map::Map;
+use crate::mmap::MappedFile;
 
 pub(super) struct Graph<'g> {
     proto: &'g mut GraphProto,
-    pub(super) map: Arc<Map>,
+    pub(super) map: Arc<MappedFile>,
     /// By the name of a value: the node that computes it.
     producers: HashMap<String, usize>,
     /// By the name of a value: the nodes that read it.
@@ -31,7 +31,7 @@ pub(super) struct Stored {
 }
 
 impl<'g> Graph<'g> {
-    pub(super) fn new(proto: &'g mut GraphProto, map: &Arc<Map>) -> Self {
+    pub(super) fn new(proto: &'g mut GraphProto, map: &Arc<MappedFile>) -> Self {
         let mut producers = HashMap::new();
         let mut readers: HashMap<String, Vec<usize>> = HashMap::new();
         for (index, node) in proto.node.iter().enumerate() {

@@ -8,14 +8,14 @@ use std::path::Path;
 
 use memmap2::Mmap;
 
-use crate::Error;
+use crate::error::Error;
 
 /// A whole file, mapped. Its pages are shared between processes and are read from
 /// disk when they are first touched.
 #[derive(Debug)]
-pub(crate) struct Map(Option<Mmap>);
+pub(crate) struct MappedFile(Option<Mmap>);
 
-impl Map {
+impl MappedFile {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let io = |source| Error::Io {
             path: path.to_owned(),
@@ -34,7 +34,7 @@ impl Map {
     }
 }
 
-impl Deref for Map {
+impl Deref for MappedFile {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {

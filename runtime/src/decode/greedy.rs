@@ -2,11 +2,15 @@
 
 use std::time::Instant;
 
-use super::{Automaton, Choice, Decoded, argmax, log_softmax, penalise, sequences::Sequences};
+use super::{
+    Automaton, Choice, Decoded, apply_repetition_penalty, argmax, log_softmax, sequences::Sequences,
+};
+use crate::budget::Budget;
 use crate::bundle::Bundle;
 use crate::engine::Engine;
+use crate::error::Error;
+use crate::timing::Timing;
 use crate::timing::timed;
-use crate::{Error, Guard, Timing};
 
 /// One prompt to continue.
 pub(crate) struct Job<'a> {
@@ -28,34 +32,34 @@ pub(crate) enum Policy<'a> {
 }
 
 /// Decodes all jobs in one batch.
-pub(crate) fn run(
+pub(crate) fn greedy_search(
     engine: &mut dyn Engine,
     bundle: &Bundle,
     jobs: &[Job<'_>],
-    guard: &Guard,
+    budget: &Budget,
     started: Instant,
     timing: &mut Timing,
 ) -> Result<Vec<Decoded>, Error> {
     let vocabulary = bundle.manifest.model.llm.vocab_size;
-    let mut rows: Vec<Row<'_>> = jobs
+    let mut rows: Vec<SequenceState<'_>> = jobs
         .iter()
         .enumerate()
-        .map(|(index, job)| Row::new(index, job))
+        .map(|(index, job)| SequenceState::new(index, job))
         .collect();
     let mut finished: Vec<Option<Decoded>> = vec![None; jobs.len()];
 
-    guard.check(started, "reading the prompt")?;
+    budget.check(started, "reading the prompt")?;
     let prompts: Vec<Vec<f32>> = jobs
         .iter()
         .zip(&mut rows)
         .map(|(job, row)| {
-            row.begin(bundle);
-            [job.prompt.as_slice(), &row.take_pending(bundle)].concat()
+            row.force_prefix(bundle);
+            [job.prompt.as_slice(), &row.pending_embeddings(bundle)].concat()
         })
         .collect();
     let prompts: Vec<&[f32]> = prompts.iter().map(Vec::as_slice).collect();
     let mut sequences = Sequences::start(engine, jobs.len(), bundle.embedding.width(), vocabulary)?;
-    let mut logits = timed(&mut timing.prefill, || sequences.feed(&prompts))?;
+    let mut logits = timed(&mut timing.prefill, || sequences.forward(&prompts))?;
 
     loop {
         for (row, logits) in rows.iter_mut().zip(logits.chunks_exact(vocabulary)) {
@@ -76,21 +80,21 @@ pub(crate) fn run(
             if rows.is_empty() {
                 return Ok(finished.into_iter().flatten().collect());
             }
-            timed(&mut timing.decode, || sequences.select(&going))?;
+            timed(&mut timing.decode, || sequences.reorder_cache(&going))?;
         }
-        guard.check(started, "writing the answer")?;
+        budget.check(started, "writing the answer")?;
         logits = timed(&mut timing.decode, || {
             let chunks: Vec<Vec<f32>> = rows
                 .iter_mut()
-                .map(|row| row.take_pending(bundle))
+                .map(|row| row.pending_embeddings(bundle))
                 .collect();
             let chunks: Vec<&[f32]> = chunks.iter().map(Vec::as_slice).collect();
-            sequences.feed(&chunks)
+            sequences.forward(&chunks)
         })?;
     }
 }
 
-struct Row<'a> {
+struct SequenceState<'a> {
     index: usize,
     policy: Policy<'a>,
     max_tokens: usize,
@@ -104,7 +108,7 @@ struct Row<'a> {
     complete: bool,
 }
 
-impl<'a> Row<'a> {
+impl<'a> SequenceState<'a> {
     fn new(index: usize, job: &Job<'a>) -> Self {
         Self {
             index,
@@ -121,7 +125,7 @@ impl<'a> Row<'a> {
 
     /// Takes the tokens with which every answer of the grammar begins: they are read
     /// together with the prompt.
-    fn begin(&mut self, bundle: &Bundle) {
+    fn force_prefix(&mut self, bundle: &Bundle) {
         let Policy::Grammar(automaton) = self.policy else {
             return;
         };
@@ -151,7 +155,7 @@ impl<'a> Row<'a> {
     fn choose_freely(&mut self, bundle: &Bundle, logits: &[f32]) {
         let generation = &bundle.manifest.generation;
         let mut scores = logits.to_vec();
-        penalise(&mut scores, &self.ids, generation);
+        apply_repetition_penalty(&mut scores, &self.ids, generation);
         let best = argmax(&scores);
         let probability = log_softmax(logits)[best].exp();
         let id = u32::try_from(best).unwrap_or(generation.eos_id);
@@ -235,7 +239,7 @@ impl<'a> Row<'a> {
     }
 
     /// Embeddings of the tokens that the model has not read yet.
-    fn take_pending(&mut self, bundle: &Bundle) -> Vec<f32> {
+    fn pending_embeddings(&mut self, bundle: &Bundle) -> Vec<f32> {
         let mut rows = Vec::new();
         for &id in &self.ids[self.fed..] {
             bundle.embedding.append(id, &mut rows);

@@ -1,9 +1,14 @@
 //! Frames larger than a tile: cut, asked tile by tile, and put together again.
 
 use deltavlm_imaging::{Image, Rect, Tiling};
-use deltavlm_messages::Cell;
+use deltavlm_messages::{Cell, CellSet};
 
-use crate::{Answer, Body, CellSet, Error, Model, Request, Timing};
+use crate::answer::{Answer, AnswerContent};
+use crate::budget::Budget;
+use crate::error::Error;
+use crate::model::Model;
+use crate::request::Request;
+use crate::timing::Timing;
 
 /// What one tile answered.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,16 +64,18 @@ pub enum Merged {
 }
 
 impl Model {
-    /// Asks about a frame tile by tile.
+    /// Asks about a frame tile by tile, giving up between two steps when `budget`
+    /// says so.
     ///
     /// # Errors
-    /// As [`Model::pair`] and [`Model::ask`].
+    /// As [`Model::pair`] and [`Model::ask_within`].
     pub fn ask_frame(
         &mut self,
         before: &Image,
         after: &Image,
         tiling: Tiling,
         requests: &[Request],
+        budget: &Budget,
     ) -> Result<FrameAnswers, Error> {
         if before.size() != after.size() {
             return Err(Error::SizesDiffer {
@@ -81,15 +88,14 @@ impl Model {
         let mut timing = Timing::default();
         for rect in tiling.rects(width, height) {
             let cut = |picture: &Image| picture.crop(rect.x, rect.y, rect.width, rect.height);
-            let guard = requests
-                .first()
-                .map(|request| request.guard.clone())
-                .unwrap_or_default();
-            let pair = self.pair_within(&cut(before), &cut(after), &guard)?;
-            let (answers, asked) = self.ask_all(&pair, requests)?;
+            let pair = self.pair_within(&cut(before), &cut(after), budget)?;
+            let asked = self.ask_within(&pair, requests, budget)?;
             timing.add(&pair.timing());
-            timing.add(&asked);
-            tiles.push(TileAnswers { rect, answers });
+            timing.add(&asked.timing);
+            tiles.push(TileAnswers {
+                rect,
+                answers: asked.answers,
+            });
         }
         let frame = Rect {
             x: 0,
@@ -110,12 +116,12 @@ impl Model {
 
 fn merge(frame: &Rect, tiles: &[TileAnswers], index: usize) -> Merged {
     let answers = || tiles.iter().map(|tile| (&tile.rect, &tile.answers[index]));
-    let first = &tiles[0].answers[index].body;
+    let first = &tiles[0].answers[index].content;
     match first {
-        Body::Classify { .. } => {
+        AnswerContent::Classify { .. } => {
             let votes: Vec<(bool, f32)> = answers()
-                .filter_map(|(_, answer)| match answer.body {
-                    Body::Classify { changed } => Some((changed, answer.confidence)),
+                .filter_map(|(_, answer)| match answer.content {
+                    AnswerContent::Classify { changed } => Some((changed, answer.confidence)),
                     _ => None,
                 })
                 .collect();
@@ -134,13 +140,13 @@ fn merge(frame: &Rect, tiles: &[TileAnswers], index: usize) -> Merged {
                 confidence,
             }
         }
-        Body::Count { .. } => {
+        AnswerContent::Count { .. } => {
             let (mut roads, mut buildings) = (0.0, 0.0);
             for (rect, answer) in answers() {
-                if let Body::Count {
+                if let AnswerContent::Count {
                     roads: r,
                     buildings: b,
-                } = answer.body
+                } = answer.content
                 {
                     let share = own_share(rect, tiles);
                     roads += share * f64::from(r.number);
@@ -152,16 +158,16 @@ fn merge(frame: &Rect, tiles: &[TileAnswers], index: usize) -> Merged {
                 buildings: buildings.round() as u32,
             }
         }
-        Body::Localize { .. } => {
+        AnswerContent::Localize { .. } => {
             let (mut roads, mut buildings) = (Vec::new(), Vec::new());
             for (rect, answer) in answers() {
-                if let Body::Localize {
+                if let AnswerContent::Localize {
                     roads: r,
                     buildings: b,
-                } = answer.body
+                } = answer.content
                 {
-                    roads.extend(r.grid.cells().map(|cell| cell_of(rect, cell)));
-                    buildings.extend(b.grid.cells().map(|cell| cell_of(rect, cell)));
+                    roads.extend(r.cells.cells().map(|cell| cell_of(rect, cell)));
+                    buildings.extend(b.cells.cells().map(|cell| cell_of(rect, cell)));
                 }
             }
             Merged::Localize {

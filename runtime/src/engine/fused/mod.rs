@@ -1,17 +1,17 @@
-//! Operators of our own in tract.
+//! Fused operators in tract.
 //!
 //! tract refuses 8-bit `MatMulNBits`, copies weights to the heap, computes on one
 //! thread, and takes attention apart. So before it parses a graph, groups of nodes
 //! that our kernels compute in one step are replaced by one node that holds only a
 //! number; weights never become tensors. After parsing, the number is exchanged
-//! for the step with its mapped weights. A group that is not recognised stays as
+//! for the operator with its mapped weights. A group that is not recognised stays as
 //! it is, and tract computes it.
 
 mod attention;
+mod buffer_pool;
 mod graph;
 mod linear;
-mod rows;
-mod spare;
+mod norms;
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
@@ -21,16 +21,16 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::{GraphProto, NodeProto};
 use tract_onnx::tract_hir::internal::*;
 
-use crate::map::Map;
+use crate::mmap::MappedFile;
+use buffer_pool::BufferPool;
 use graph::Graph;
-use spare::Spare;
 
 /// The name that the replaced nodes carry in a graph.
-pub(super) const OP_TYPE: &str = "Native";
+pub(super) const OP_TYPE: &str = "Fused";
 
-/// A step of our own. Its output has the shape of its first input, but for the
+/// An operator of our own. Its output has the shape of its first input, but for the
 /// last axis.
-pub(super) trait Step: Debug + Send + Sync {
+pub(super) trait FusedOp: Debug + Send + Sync {
     /// What it is called in a profile.
     fn name(&self) -> &'static str;
 
@@ -47,15 +47,15 @@ pub(super) trait Step: Debug + Send + Sync {
 }
 
 /// What a graph has become.
-pub(super) struct Replaced {
-    steps: Vec<Arc<dyn Step>>,
+pub(super) struct FusedGraph {
+    ops: Vec<Arc<dyn FusedOp>>,
     pool: Arc<ThreadPool>,
-    spare: Arc<Spare>,
+    buffers: Arc<BufferPool>,
     /// Keys and values of the attentions that keep theirs, in the order of layers.
     pub(super) caches: Vec<Cache>,
 }
 
-/// Keys and values of one attention, shared between its step and the decoder.
+/// Keys and values of one attention, shared between its operator and the decoder.
 #[derive(Clone, Debug)]
 pub(super) struct Cache {
     pub(super) kept: Arc<Mutex<KvCache>>,
@@ -63,58 +63,61 @@ pub(super) struct Cache {
     pub(super) width: usize,
 }
 
-/// Replaces every group of nodes that has a step of our own.
+/// Replaces every group of nodes that has an operator of our own.
 pub(super) fn replace(
     graph: &mut GraphProto,
-    map: &Arc<Map>,
+    map: &Arc<MappedFile>,
     pool: &Arc<ThreadPool>,
-) -> Result<Replaced, String> {
+) -> Result<FusedGraph, String> {
     let mut graph = Graph::new(graph, map);
-    let mut replaced = Replaced {
-        steps: Vec::new(),
+    let mut replaced = FusedGraph {
+        ops: Vec::new(),
         pool: pool.clone(),
-        spare: Arc::default(),
+        buffers: Arc::default(),
         caches: Vec::new(),
     };
     attention::replace(&mut graph, &mut replaced)?;
     linear::replace(&mut graph, &mut replaced)?;
-    rows::replace(&mut graph, &mut replaced)?;
+    norms::replace(&mut graph, &mut replaced)?;
     graph.drop_unread();
     Ok(replaced)
 }
 
-impl Replaced {
-    /// Adds a step; the node that stands for it.
+impl FusedGraph {
+    /// Adds an operator; the node that stands for it.
     fn node(
         &mut self,
-        step: impl Step + 'static,
+        op: impl FusedOp + 'static,
         width: usize,
         like: &NodeProto,
         input: Vec<String>,
     ) -> NodeProto {
-        self.steps.push(Arc::new(step));
+        self.ops.push(Arc::new(op));
         NodeProto {
             op_type: OP_TYPE.to_owned(),
             name: like.name.clone(),
             output: like.output.clone(),
             input,
             attribute: vec![
-                graph::integer("slot", self.steps.len() - 1),
+                graph::integer("slot", self.ops.len() - 1),
                 graph::integer("width", width),
             ],
             ..NodeProto::default()
         }
     }
 
-    /// Gives every replaced node its step.
+    /// Gives every replaced node its operator.
     pub(super) fn attach(&self, model: &mut TypedModel) -> TractResult<()> {
         for node in model.nodes_mut() {
-            if let Some(op) = node.op_as_mut::<Native>() {
-                let step = self.steps.get(op.slot).context("a node without its step")?;
-                op.attached = Some(Attached {
-                    step: step.clone(),
+            if let Some(node) = node.op_as_mut::<FusedNode>() {
+                let op = self
+                    .ops
+                    .get(node.slot)
+                    .context("a node without its operator")?;
+                node.attached = Some(Attached {
+                    op: op.clone(),
                     pool: self.pool.clone(),
-                    spare: self.spare.clone(),
+                    buffers: self.buffers.clone(),
                 });
             }
         }
@@ -127,7 +130,7 @@ pub(super) fn build(
     _: &ParsingContext<'_>,
     node: &NodeProto,
 ) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
-    let op = Native {
+    let op = FusedNode {
         slot: node.get_attr("slot")?,
         width: node.get_attr("width")?,
         inputs: node.input.len(),
@@ -136,9 +139,9 @@ pub(super) fn build(
     Ok((expand(op), vec![]))
 }
 
-/// A node of the graph that is computed by a [`Step`].
+/// A node of the graph that is computed by a [`FusedOp`].
 #[derive(Debug, Clone)]
-pub(super) struct Native {
+pub(super) struct FusedNode {
     slot: usize,
     /// The last axis of the output.
     width: usize,
@@ -146,33 +149,31 @@ pub(super) struct Native {
     attached: Option<Attached>,
 }
 
-/// A step and what it computes with.
+/// An operator and what it computes with.
 #[derive(Debug, Clone)]
 struct Attached {
-    step: Arc<dyn Step>,
+    op: Arc<dyn FusedOp>,
     pool: Arc<ThreadPool>,
-    spare: Arc<Spare>,
+    buffers: Arc<BufferPool>,
 }
 
-impl Native {
-    /// The step, once it is attached.
-    pub(super) fn step(&self) -> Option<&dyn Step> {
-        self.attached
-            .as_ref()
-            .map(|attached| attached.step.as_ref())
+impl FusedNode {
+    /// The operator, once it is attached.
+    pub(super) fn op(&self) -> Option<&dyn FusedOp> {
+        self.attached.as_ref().map(|attached| attached.op.as_ref())
     }
 }
 
-impl PartialEq for Native {
+impl PartialEq for FusedNode {
     fn eq(&self, other: &Self) -> bool {
-        // Slots number the steps of one graph.
+        // Slots number the ops of one graph.
         self.slot == other.slot
     }
 }
 
-impl Eq for Native {}
+impl Eq for FusedNode {}
 
-impl Expansion for Native {
+impl Expansion for FusedNode {
     fn name(&self) -> StaticName {
         OP_TYPE.into()
     }
@@ -215,34 +216,34 @@ impl Expansion for Native {
     }
 }
 
-impl Op for Native {
+impl Op for FusedNode {
     fn name(&self) -> StaticName {
-        self.step().map_or(OP_TYPE, Step::name).into()
+        self.op().map_or(OP_TYPE, FusedOp::name).into()
     }
 
     op_as_typed_op!();
 }
 
-impl EvalOp for Native {
+impl EvalOp for FusedNode {
     not_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let Attached { step, pool, spare } =
-            (self.attached.as_ref()).context("a node without its step")?;
+        let Attached { op, pool, buffers } =
+            (self.attached.as_ref()).context("a node without its operator")?;
         let mut shape: TVec<usize> = inputs[0].shape().into();
         *shape.last_mut().context("a scalar has no rows")? = self.width;
-        let mut output = spare.take(&shape)?;
-        step.run(
+        let mut output = buffers.take(&shape)?;
+        op.run(
             pool,
             &inputs,
             output.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?,
         )?;
         drop(inputs);
-        Ok(tvec!(spare.keep(output).into_tvalue()))
+        Ok(tvec!(buffers.keep(output).into_tvalue()))
     }
 }
 
-impl TypedOp for Native {
+impl TypedOp for FusedNode {
     as_op!();
 
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {

@@ -12,13 +12,13 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
 use super::graph::{Graph, Stored, attribute};
-use super::{Replaced, Step, floats};
-use crate::map::Map;
+use super::{FusedGraph, FusedOp, floats};
+use crate::mmap::MappedFile;
 
 /// `activation(x * weights + bias) + residual`; the residual is the second input.
 #[derive(Debug)]
 struct Linear {
-    map: Arc<Map>,
+    map: Arc<MappedFile>,
     weights: Weights,
     k: usize,
     n: usize,
@@ -83,7 +83,7 @@ fn floats_at<T: bytemuck::AnyBitPattern>(bytes: &[u8]) -> Result<&[T], String> {
     bytemuck::try_cast_slice(bytes).map_err(|_| "weights are not aligned to their size".to_owned())
 }
 
-impl Step for Linear {
+impl FusedOp for Linear {
     fn name(&self) -> &'static str {
         match &self.weights {
             Weights::Blocks {
@@ -124,7 +124,7 @@ impl Step for Linear {
 }
 
 /// Replaces linear maps with constant weights outside the graph.
-pub(super) fn replace(graph: &mut Graph<'_>, replaced: &mut Replaced) -> Result<(), String> {
+pub(super) fn replace(graph: &mut Graph<'_>, replaced: &mut FusedGraph) -> Result<(), String> {
     for index in 0..graph.len() {
         let node = graph.node(index);
         let Some((weights, k, n)) = (match node.op_type.as_str() {

@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tract_onnx::tract_hir::internal::*;
 
 /// Outputs that are kept at most: more than a graph of this kind has alive at a time.
-const MOST: usize = 16;
+const MAX_BUFFERS: usize = 16;
 
 /// The latest outputs of a graph's steps, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Spare(Mutex<Vec<Arc<Tensor>>>);
+pub(super) struct BufferPool(Mutex<Vec<Arc<Tensor>>>);
 
-impl Spare {
+impl BufferPool {
     /// A tensor of this shape to be filled; what is in it has no meaning.
     pub(super) fn take(&self, shape: &[usize]) -> TractResult<Tensor> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -31,7 +31,7 @@ impl Spare {
     pub(super) fn keep(&self, tensor: Tensor) -> Arc<Tensor> {
         let tensor = Arc::new(tensor);
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() == MOST {
+        if kept.len() == MAX_BUFFERS {
             kept.remove(0);
         }
         kept.push(tensor.clone());
@@ -45,23 +45,23 @@ mod tests {
 
     #[test]
     fn what_is_read_is_not_filled_again() {
-        let spare = Spare::default();
-        let first = spare.keep(spare.take(&[2, 3]).unwrap());
+        let buffers = BufferPool::default();
+        let first = buffers.keep(buffers.take(&[2, 3]).unwrap());
         let place = |tensor: &Tensor| tensor.as_bytes().as_ptr();
-        let other = spare.take(&[2, 3]).unwrap();
+        let other = buffers.take(&[2, 3]).unwrap();
         assert_ne!(place(&other), place(&first));
         let of_first = place(&first);
         drop(first);
-        assert_ne!(place(&spare.take(&[3, 2]).unwrap()), of_first);
-        assert_eq!(place(&spare.take(&[2, 3]).unwrap()), of_first);
+        assert_ne!(place(&buffers.take(&[3, 2]).unwrap()), of_first);
+        assert_eq!(place(&buffers.take(&[2, 3]).unwrap()), of_first);
     }
 
     #[test]
     fn the_oldest_are_let_go() {
-        let spare = Spare::default();
-        let first = spare.keep(spare.take(&[1]).unwrap());
-        for length in 0..MOST {
-            spare.keep(spare.take(&[2 + length]).unwrap());
+        let buffers = BufferPool::default();
+        let first = buffers.keep(buffers.take(&[1]).unwrap());
+        for length in 0..MAX_BUFFERS {
+            buffers.keep(buffers.take(&[2 + length]).unwrap());
         }
         assert_eq!(Arc::strong_count(&first), 1);
     }

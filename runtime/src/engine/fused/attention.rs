@@ -7,7 +7,7 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
 use super::graph::{Graph, attribute};
-use super::{Cache, Replaced, Step, floats, row};
+use super::{Cache, FusedGraph, FusedOp, floats, row};
 
 /// Inputs: rows with queries, with keys, with values; then the bias, then cosines
 /// and sines, as far as there are any.
@@ -25,7 +25,7 @@ struct Attention {
     keeps: bool,
 }
 
-impl Step for Attention {
+impl FusedOp for Attention {
     fn name(&self) -> &'static str {
         "Attention"
     }
@@ -112,7 +112,7 @@ struct Part {
     first: usize,
     heads: usize,
     width: usize,
-    /// Cosines and sines by which they are turned.
+    /// Cosines and sines by which they are rotated.
     rotary: Option<[String; 2]>,
 }
 
@@ -124,7 +124,7 @@ struct Grown {
 }
 
 /// Replaces attentions, each recognised by its softmax.
-pub(super) fn replace(graph: &mut Graph<'_>, replaced: &mut Replaced) -> Result<(), String> {
+pub(super) fn replace(graph: &mut Graph<'_>, replaced: &mut FusedGraph) -> Result<(), String> {
     let mut forgotten = Vec::new();
     // Steps run one after the other, so those that keep nothing share their memory.
     let scratch = Arc::default();
@@ -168,7 +168,7 @@ fn recognise(
     if attribute(softmax, "axis", -1) != -1 {
         return None;
     }
-    // Backwards: scores, with or without a bias, of scaled queries and turned keys.
+    // Backwards: scores, with or without a bias, of scaled queries and rotated keys.
     let (scores, bias) = match graph.producer(&softmax.input[0], "Add") {
         Some(add) => (
             graph.producer(&add.input[0], "MatMul")?,
@@ -200,13 +200,13 @@ fn recognise(
     let same = [&k.part, &v.part]
         .iter()
         .all(|p| (p.heads, p.width) == (q.heads, q.width));
-    let turned = k.part.rotary == q.rotary && v.part.rotary.is_none();
+    let rotated = k.part.rotary == q.rotary && v.part.rotary.is_none();
     let cache = match (k.past, v.past) {
         (None, None) => Vec::new(),
         (Some(key), Some(value)) => vec![(k.all, key), (v.all, value)],
         _ => return None,
     };
-    if !same || !turned {
+    if !same || !rotated {
         return None;
     }
     let step = Attention {
@@ -251,9 +251,9 @@ fn grown(graph: &Graph<'_>, value: &str) -> Option<Grown> {
     })
 }
 
-/// Heads `[B,H,N,E]` that are cut out of rows, and turned or not.
+/// Heads `[B,H,N,E]` that are cut out of rows, and rotated or not.
 fn part(graph: &Graph<'_>, value: &str) -> Option<Part> {
-    let (value, rotary) = match turned(graph, value) {
+    let (value, rotary) = match rotated(graph, value) {
         Some((value, rotary)) => (value, Some(rotary)),
         None => (value.to_owned(), None),
     };
@@ -284,7 +284,7 @@ fn part(graph: &Graph<'_>, value: &str) -> Option<Part> {
 }
 
 /// `x * cos + [-second half, first half] * sin`: `x`, and cosines and sines.
-fn turned(graph: &Graph<'_>, value: &str) -> Option<(String, [String; 2])> {
+fn rotated(graph: &Graph<'_>, value: &str) -> Option<(String, [String; 2])> {
     let sum = graph.producer(value, "Add")?;
     let along = graph.producer(&sum.input[0], "Mul")?;
     let across = graph.producer(&sum.input[1], "Mul")?;

@@ -5,7 +5,7 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
 use super::graph::{Graph, attribute};
-use super::{Replaced, Step, floats};
+use super::{FusedGraph, FusedOp, floats};
 
 #[derive(Debug)]
 struct Normalise {
@@ -14,7 +14,7 @@ struct Normalise {
     epsilon: f32,
 }
 
-impl Step for Normalise {
+impl FusedOp for Normalise {
     fn name(&self) -> &'static str {
         "Norm"
     }
@@ -45,7 +45,7 @@ struct Glu {
     width: usize,
 }
 
-impl Step for Glu {
+impl FusedOp for Glu {
     fn name(&self) -> &'static str {
         "Gate"
     }
@@ -67,7 +67,7 @@ impl Step for Glu {
 }
 
 /// Replaces norms over the last axis and gates on the halves of a row.
-pub(super) fn replace(graph: &mut Graph<'_>, replaced: &mut Replaced) -> Result<(), String> {
+pub(super) fn replace(graph: &mut Graph<'_>, replaced: &mut FusedGraph) -> Result<(), String> {
     for index in 0..graph.len() {
         let node = graph.node(index).clone();
         match node.op_type.as_str() {
