@@ -1,9 +1,9 @@
 //! The board: the on-board program in a thread of its own, and the camera that feeds it.
 
 use crate::pairs::SamplePair;
-use deltavlm_carrier::{Address, SharedKey};
 use deltavlm_host::{Config, Host, HostError, HostEvent, OpenModel, Problem};
 use deltavlm_link::Counters;
+use deltavlm_node::{Address, SharedKey};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -28,7 +28,7 @@ pub enum BoardError {
     Start(#[from] HostError),
     /// The key file cannot be written.
     #[error(transparent)]
-    Key(#[from] deltavlm_carrier::KeyError),
+    Key(#[from] deltavlm_node::KeyError),
     /// The working folder cannot be used.
     #[error("the working folder: {0}")]
     Folder(#[from] io::Error),

@@ -4,7 +4,7 @@
 //! zero bytes, held back for as long as a real radio would need to send it, and then
 //! delivered, damaged or dropped, as a seeded generator decides.
 
-use deltavlm_carrier::{Carrier, Serial};
+use deltavlm_node::{Carrier, Serial};
 use rustix::{
     fd::OwnedFd,
     fs::{Mode, OFlags},

@@ -7,10 +7,10 @@ use crate::{
     run_log::{Exchange, PairLog, ReceivedMessage, RunLog},
     wire_size,
 };
-use deltavlm_carrier::{Address, SharedKey};
 use deltavlm_ground::{Station, StationEvent, queries::PendingQuery, render};
 use deltavlm_host::{HostEvent, OpenModel};
 use deltavlm_messages::{Instruction, Message, Prompt, Query, QueryId, Text};
+use deltavlm_node::{Address, SharedKey};
 use std::{
     io,
     path::Path,
@@ -94,7 +94,7 @@ pub fn run(
     open: OpenModel,
     report_event: &mut dyn FnMut(Duration, RunEvent<'_>),
 ) -> Result<RunLog, RunError> {
-    let key = SharedKey::draw(1)?;
+    let key = SharedKey::generate(1)?;
     let radio = Radio::start(plan.channel)?;
     let baud = plan.channel.baud;
     let board = Board::start(&plan.folder.join("board"), &radio.board, baud, &key, open)?;

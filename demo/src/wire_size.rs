@@ -5,12 +5,12 @@
 //! message once, framing and authentication included. What the air of a real run adds by
 //! losing frames is in the link's own counters.
 
-use deltavlm_carrier::SharedKey;
 use deltavlm_link::{
     Config, Endpoint, Event, Instant, Role, auth::Key, auth::Keys, auth::Protection,
     storage::MemoryStorage,
 };
 use deltavlm_messages::Message;
+use deltavlm_node::SharedKey;
 
 type End = Endpoint<MemoryStorage<8192>>;
 

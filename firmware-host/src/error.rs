@@ -1,6 +1,6 @@
 //! Why the on-board program cannot start.
 
-use deltavlm_carrier::KeyError;
+use deltavlm_node::{KeyError, NodeError};
 use std::{io, path::PathBuf};
 
 /// Why the on-board program cannot start.
@@ -22,6 +22,6 @@ pub enum HostError {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The link cannot start from its storage.
-    #[error("link: {0}; move the spool directory away to start afresh")]
-    Link(String),
+    #[error("{0}; move the spool directory away to start afresh")]
+    Link(#[from] NodeError),
 }

@@ -12,14 +12,12 @@
 //! A line that the power cut broke fails its CRC and counts as not written.
 
 use crate::pair_files::PairVersion;
-use deltavlm_carrier::disk;
-use deltavlm_link::{MAX_MESSAGE, crc::crc32c};
 use deltavlm_messages::Message;
+use deltavlm_node::crc_log::{self, CrcLog, EncodedMessage};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
-    fs::{File, OpenOptions},
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -30,8 +28,7 @@ const COMPACT_AFTER_BYTES: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
-    file: File,
-    bytes: u64,
+    log: CrcLog,
     state: JournalState,
 }
 
@@ -67,30 +64,15 @@ enum JournalRecord {
     },
 }
 
-/// A message as the link encodes it.
-#[derive(Serialize, Deserialize)]
-struct EncodedMessage {
-    kind: u8,
-    body: String,
-}
-
 impl Journal {
     /// Opens the journal at `path`, or starts one.
     ///
     /// # Errors
     /// The file cannot be read or written.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let content = match std::fs::read(path) {
-            Ok(content) => content,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error),
-        };
         let mut state = JournalState::default();
-        for line in content
-            .split(|&byte| byte == b'\n')
-            .filter(|line| !line.is_empty())
-        {
-            match decode_line(line) {
+        for line in crc_log::read_lines(path)? {
+            match line {
                 Some(line) => state.apply(line),
                 None => state.damaged_lines += 1,
             }
@@ -158,25 +140,16 @@ impl Journal {
     }
 
     fn append(&mut self, line: &JournalRecord) -> io::Result<()> {
-        let encoded = encode_line(line);
-        if let Err(error) = self
-            .file
-            .write_all(&encoded)
-            .and_then(|()| self.file.sync_data())
-        {
-            // Whatever part of the line is there must not run into the next one.
-            let _ = self.file.set_len(self.bytes);
-            return Err(error);
-        }
-        self.bytes += encoded.len() as u64;
-        if self.bytes
-            > COMPACT_AFTER_BYTES
-                + self
-                    .state
-                    .records()
-                    .map(|line| encode_line(&line).len() as u64)
-                    .sum::<u64>()
-        {
+        self.log.append(line)?;
+        self.compact(COMPACT_AFTER_BYTES)
+    }
+
+    /// Rewrites a journal that is longer than it needs to be by more than `spare` bytes.
+    fn compact(&mut self, spare: u64) -> io::Result<()> {
+        let needed = self.state.records().try_fold(0, |sum, line| {
+            Ok::<_, io::Error>(sum + crc_log::encode_line(&line)?.len() as u64)
+        })?;
+        if self.log.bytes() > spare + needed {
             let state = std::mem::take(&mut self.state);
             *self = Self::rewrite(&self.path, state)?;
         }
@@ -185,16 +158,10 @@ impl Journal {
 
     /// Writes only what still matters, and opens the result.
     fn rewrite(path: &Path, state: JournalState) -> io::Result<Self> {
-        let content: Vec<u8> = state
-            .records()
-            .flat_map(|line| encode_line(&line))
-            .collect();
-        disk::replace(path, &content)?;
-        let file = OpenOptions::new().append(true).open(path)?;
+        let log = CrcLog::rewrite(path, state.records())?;
         Ok(Self {
             path: path.to_owned(),
-            file,
-            bytes: content.len() as u64,
+            log,
             state,
         })
     }
@@ -240,42 +207,6 @@ impl JournalState {
         });
         decided.chain(pending)
     }
-}
-
-impl EncodedMessage {
-    fn new(message: &Message) -> Self {
-        let mut body = [0; MAX_MESSAGE];
-        let length = message.encode(&mut body).unwrap_or(0);
-        let body = body[..length]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        Self {
-            kind: message.kind() as u8,
-            body,
-        }
-    }
-
-    fn message(&self) -> Option<Message> {
-        let digits = self.body.as_bytes();
-        let body: Option<Vec<u8>> = digits
-            .chunks(2)
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-            .collect();
-        Message::decode(self.kind, &body?).ok()
-    }
-}
-
-fn encode_line(line: &JournalRecord) -> Vec<u8> {
-    // Serialising plain strings and numbers to memory cannot fail.
-    let json = serde_json::to_string(line).unwrap_or_default();
-    format!("{:08x} {json}\n", crc32c(json.as_bytes())).into_bytes()
-}
-
-fn decode_line(line: &[u8]) -> Option<JournalRecord> {
-    let (crc, json) = std::str::from_utf8(line).ok()?.split_once(' ')?;
-    let crc = u32::from_str_radix(crc, 16).ok()?;
-    (crc == crc32c(json.as_bytes())).then(|| serde_json::from_str(json).ok())?
 }
 
 #[cfg(test)]

@@ -26,7 +26,6 @@ mod error;
 mod event;
 pub mod health;
 pub mod journal;
-mod link_setup;
 mod model_analyzer;
 mod pair_files;
 pub mod policy;

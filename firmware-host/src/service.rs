@@ -7,19 +7,18 @@ use crate::{
     event::HostEvent,
     health,
     journal::Journal,
-    link_setup,
     pair_files::PairFiles,
     policy,
     reply_queue::ReplyQueue,
     settings::GroundSettings,
     worker::{OpenModel, Task, Worker, WorkerEvent},
 };
-use deltavlm_carrier::{Line, Notice};
-use deltavlm_link::{Counters, Endpoint, Event, MessageId, Refused, storage::FileStorage};
+use deltavlm_link::{Counters, Event, MessageId, Refused, Role};
 use deltavlm_messages::{
     Configure, FaultReason, Health, Message, PairFault, Refusal, RefusalReason, Setting, Text,
     short_hash,
 };
+use deltavlm_node::{CarrierEvent, Node, NodeConfig, SharedKey};
 use rustix::fs::{FlockOperation, flock};
 use std::{
     fs::{self, File},
@@ -40,8 +39,7 @@ const MIN_FREE_FOR_ALERTS: usize = 16;
 /// The on-board program.
 pub struct Host {
     config: Config,
-    line: Line,
-    endpoint: Endpoint<FileStorage>,
+    node: Node,
     journal: Journal,
     settings: GroundSettings,
     reply_queue: ReplyQueue,
@@ -89,7 +87,7 @@ impl Host {
             );
         }
         let settings = GroundSettings::open(&dir.join("settings.json"));
-        let endpoint = link_setup::open(&config, &settings)?;
+        let node = open_node(&config, &settings)?;
 
         let (tasks, task_queue) = channel();
         let (event_sender, worker_events) = channel();
@@ -106,8 +104,7 @@ impl Host {
             .map_err(spool(dir))?;
         let now = Instant::now();
         let mut host = Self {
-            line: Line::new(config.link.address.clone()),
-            endpoint,
+            node,
             journal,
             settings,
             reply_queue: ReplyQueue::default(),
@@ -135,7 +132,7 @@ impl Host {
     /// The link's counters.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        *self.endpoint.counters()
+        self.node.counters()
     }
 
     /// Runs until `stop` is raised.
@@ -149,17 +146,16 @@ impl Host {
 
     /// One turn of the loop.
     pub fn step(&mut self) {
-        let mut buffer = [0; 1024];
-        let read = self.line.read(&mut buffer, self.wait());
-        if let Some(notice) = self.line.notice() {
-            match notice {
-                Notice::Opened => log::info!("link {} is open", self.line.address()),
-                Notice::Closed(reason) => log::warn!("link {}: {reason}", self.line.address()),
+        self.node.receive(POLL_INTERVAL);
+        if let Some(event) = self.node.poll_carrier_event() {
+            match event {
+                CarrierEvent::Opened => log::info!("link {} is open", self.node.address()),
+                CarrierEvent::Closed(reason) => {
+                    log::warn!("link {}: {reason}", self.node.address())
+                }
             }
         }
-        let now = self.now();
-        self.endpoint.receive(&buffer[..read], now);
-        while let Some(event) = self.endpoint.poll_event() {
+        while let Some(event) = self.node.poll_event() {
             self.on_event(event);
         }
         while let Ok(event) = self.worker_events.try_recv() {
@@ -167,30 +163,7 @@ impl Host {
         }
         self.flush_to_link();
         self.report_health();
-        loop {
-            let now = self.now();
-            let Some(frame) = self.endpoint.poll_transmit(now) else {
-                break;
-            };
-            self.line.write(frame);
-        }
-    }
-
-    fn now(&self) -> deltavlm_link::Instant {
-        let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        deltavlm_link::Instant::from_micros(micros)
-    }
-
-    /// How long to wait for bytes: until the link wants to act, at most one turn.
-    fn wait(&self) -> Duration {
-        let until = self
-            .endpoint
-            .next_deadline()
-            .map(|deadline| deadline.since(self.now()));
-        let until = until.map_or(POLL_INTERVAL, |until| {
-            Duration::from_micros(until.as_micros())
-        });
-        until.clamp(Duration::from_millis(1), POLL_INTERVAL)
+        self.node.transmit();
     }
 
     fn on_event(&mut self, event: Event) {
@@ -200,7 +173,7 @@ impl Host {
             Event::Refused(id, reason) => log::warn!("the ground refused {id:?}: {reason:?}"),
             Event::LinkUp => log::info!("contact"),
             Event::LinkParked => {
-                log::info!("no contact; {} messages wait", self.endpoint.waiting())
+                log::info!("no contact; {} messages wait", self.node.waiting())
             }
             Event::StorageFailed => log::error!("the spool's disk failed"),
             other => log::debug!("link: {other:?}"),
@@ -224,7 +197,7 @@ impl Host {
             }
             other => {
                 log::debug!("{:?} is not for the board", other.kind());
-                self.endpoint.accept(id);
+                self.node.accept(id);
             }
         }
     }
@@ -246,7 +219,6 @@ impl Host {
     }
 
     fn configure(&mut self, id: MessageId, Configure { id: query, setting }: Configure) {
-        let now = self.now();
         let kept = match setting {
             Setting::AlertThreshold(confidence) => self
                 .settings
@@ -254,13 +226,12 @@ impl Host {
             Setting::HealthInterval(seconds) => self
                 .settings
                 .update(|values| values.health_s = Some(seconds)),
-            Setting::Rate(rate) => match self.endpoint.set_rate(rate) {
+            Setting::Rate(rate) => match self.node.set_rate(rate) {
                 Ok(()) => self.settings.update(|values| values.rate = Some(rate)),
                 Err(_) => return self.refuse(id, query, RefusalReason::Unsupported),
             },
             Setting::Quiet(seconds) => {
-                self.endpoint
-                    .quiet_until(now + deltavlm_link::Duration::from_secs(u64::from(seconds)));
+                self.node.be_quiet(Duration::from_secs(u64::from(seconds)));
                 Ok(())
             }
             _ => return self.refuse(id, query, RefusalReason::Unsupported),
@@ -404,8 +375,7 @@ impl Host {
     /// Gives the link what waits for it, alerts and faults first.
     fn flush_to_link(&mut self) {
         while let Some(pending) = self.journal.pending().first() {
-            let now = self.now();
-            match self.endpoint.send(&pending.message, now) {
+            match self.node.send(&pending.message) {
                 Ok(_) => {}
                 Err(Refused::QueueFull | Refused::Storage) => return,
                 Err(refused) => log::error!("{}: {refused}", pending.name),
@@ -416,17 +386,17 @@ impl Host {
             }
         }
         while let Some(entry) = self.reply_queue.front() {
-            if self.endpoint.waiting() + MIN_FREE_FOR_ALERTS >= deltavlm_link::OUTBOX {
+            if self.node.waiting() + MIN_FREE_FOR_ALERTS >= deltavlm_link::OUTBOX {
                 return;
             }
-            let (completes, now) = (entry.completes, self.now());
-            match self.endpoint.send(&entry.message, now) {
+            let completes = entry.completes;
+            match self.node.send(&entry.message) {
                 Ok(_) => {}
                 Err(Refused::QueueFull | Refused::Storage) => return,
                 Err(refused) => log::error!("a reply is not sent: {refused}"),
             }
             if let Some(id) = completes {
-                self.endpoint.accept(id);
+                self.node.accept(id);
             }
             self.reply_queue.pop();
         }
@@ -449,15 +419,15 @@ impl Host {
             return;
         }
         self.schedule_health(self.health_interval());
-        let counters = *self.endpoint.counters();
+        let counters = self.node.counters();
         let health = Health {
             uptime: u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX),
-            starts: self.endpoint.starts(),
+            starts: self.node.boot_count(),
             model: short_hash(self.model.as_bytes()),
             pairs: self.totals.pairs,
             faults: self.totals.faults,
             alerts: self.totals.alerts,
-            waiting: u16::try_from(self.endpoint.waiting() + self.journal.pending().len())
+            waiting: u16::try_from(self.node.waiting() + self.journal.pending().len())
                 .unwrap_or(u16::MAX),
             disk_free: health::disk_free(&self.config.spool.dir),
             memory: health::memory(),
@@ -465,9 +435,28 @@ impl Host {
             frames_received: counters.frames_received,
             frames_refused: health::refused_frames(&counters),
         };
-        let now = self.now();
-        if let Err(refused) = self.endpoint.send(&Message::Health(health), now) {
+        if let Err(refused) = self.node.send(&Message::Health(health)) {
             log::debug!("health is not sent: {refused}");
         }
     }
+}
+
+/// Opens the link's storage in the spool and starts from it.
+fn open_node(config: &Config, settings: &GroundSettings) -> Result<Node, HostError> {
+    let key = config
+        .link
+        .key
+        .as_deref()
+        .map(SharedKey::read)
+        .transpose()?;
+    Ok(Node::start(NodeConfig {
+        role: Role::Board,
+        address: config.link.address.clone(),
+        key,
+        storage: config.spool.dir.join("link"),
+        mtu: config.link.mtu,
+        rate: settings.overrides.rate.unwrap_or(config.link.rate),
+        probe_interval: config.link.probe,
+        commands_per_minute: u16::try_from(config.query.per_minute).unwrap_or(u16::MAX),
+    })?)
 }

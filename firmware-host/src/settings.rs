@@ -1,6 +1,6 @@
 //! What the ground has set, kept over restarts; it goes before the configuration file.
 
-use deltavlm_carrier::disk;
+use deltavlm_node::atomic_file;
 use serde::{Deserialize, Serialize};
 use std::{
     io,
@@ -43,7 +43,7 @@ impl GroundSettings {
     pub(crate) fn update(&mut self, update: impl FnOnce(&mut SettingOverrides)) -> io::Result<()> {
         let mut overrides = self.overrides;
         update(&mut overrides);
-        disk::replace(&self.path, &serde_json::to_vec(&overrides)?)?;
+        atomic_file::replace(&self.path, &serde_json::to_vec(&overrides)?)?;
         self.overrides = overrides;
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand};
-use deltavlm_carrier::Address;
 use deltavlm_messages::{Instruction, PreviewImage};
+use deltavlm_node::Address;
 use std::path::PathBuf;
 
 /// Shows the change alerts of a board, asks it questions, keeps the record.

@@ -1,7 +1,6 @@
 //! What each command does.
 
 use crate::arguments::{Arguments, Command, LinkArgs, PromptArgs, SettingArgs};
-use deltavlm_carrier::{Notice, SharedKey};
 use deltavlm_ground::{
     Station, StationConfig, StationEvent,
     geo::{self, Tiles},
@@ -12,6 +11,7 @@ use deltavlm_ground::{
 use deltavlm_messages::{
     Confidence, Message, PreviewImage, Prompt, QueryId, Setting, Text, tile_number,
 };
+use deltavlm_node::{CarrierEvent, SharedKey};
 use serde_json::json;
 use std::{
     error::Error,
@@ -144,7 +144,7 @@ impl Console {
                 "BOARD   its program started".to_owned(),
                 json!({ "event": "board_started" }),
             ),
-            StationEvent::Carrier(Notice::Closed(reason)) => {
+            StationEvent::Carrier(CarrierEvent::Closed(reason)) => {
                 eprintln!("the line is not open: {reason}; trying again every two seconds");
                 return Ok(());
             }
@@ -430,7 +430,7 @@ fn set(link: &LinkArgs, arguments: &SettingArgs, timeout: f64) -> CommandResult 
 }
 
 fn keygen(out: PathBuf, id: u32) -> CommandResult {
-    SharedKey::draw(id)?.write(&out)?;
+    SharedKey::generate(id)?.write(&out)?;
     println!(
         "{}: key {id}; copy it to the board and give it to both ends",
         out.display()

@@ -1,7 +1,7 @@
 //! What was asked and is not answered yet, kept over restarts.
 
-use deltavlm_carrier::disk;
 use deltavlm_messages::QueryId;
+use deltavlm_node::atomic_file;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -88,7 +88,7 @@ impl PendingQueries {
     }
 
     fn save(&self) -> io::Result<()> {
-        disk::replace(&self.path, &serde_json::to_vec(&self.values)?)
+        atomic_file::replace(&self.path, &serde_json::to_vec(&self.values)?)
     }
 }
 

@@ -5,14 +5,12 @@
 //! a message that comes twice: the link delivers once, but a board that lost power between
 //! deciding on an alert and noting that the link has it sends the same alert again.
 
-use deltavlm_carrier::disk;
-use deltavlm_link::{MAX_MESSAGE, crc::crc32c};
 use deltavlm_messages::{Message, QueryId};
+use deltavlm_node::crc_log::{self, CrcLog, EncodedMessage};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{HashSet, VecDeque},
-    fs::{File, OpenOptions},
-    io::{self, Write},
+    io,
     path::Path,
 };
 
@@ -22,8 +20,7 @@ const MAX_ANSWERED_IDS: usize = 4096;
 /// The record, open for appending.
 #[derive(Debug)]
 pub struct Record {
-    file: File,
-    bytes: u64,
+    log: CrcLog,
     seen: HashSet<MessageKey>,
     answered: VecDeque<QueryId>,
     entries: Vec<RecordEntry>,
@@ -57,8 +54,8 @@ enum MessageKey {
 #[derive(Serialize, Deserialize)]
 struct RecordLine {
     received: u64,
-    kind: u8,
-    body: String,
+    #[serde(flatten)]
+    message: EncodedMessage,
 }
 
 impl Record {
@@ -68,28 +65,23 @@ impl Record {
     /// # Errors
     /// The file cannot be read or written.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let content = match std::fs::read(path) {
-            Ok(content) => content,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        let file = OpenOptions::new().append(true).create(true).open(path)?;
+        let log = CrcLog::open(path)?;
         let mut record = Self {
-            file,
-            bytes: content.len() as u64,
+            log,
             seen: HashSet::new(),
             answered: VecDeque::new(),
             entries: Vec::new(),
         };
-        // A line that a power cut broke must not swallow the next one.
-        if !content.is_empty() && !content.ends_with(b"\n") {
-            record.file.write_all(b"\n")?;
-            record.bytes += 1;
-        }
-        disk::sync_folder(path)?;
-        for line in content.split(|&byte| byte == b'\n') {
-            if let Some(entry) = decode_line(line) {
-                record.index(entry);
+        for line in crc_log::read_lines::<RecordLine>(path)?
+            .into_iter()
+            .flatten()
+        {
+            // A message of a later version stays in the file for it.
+            if let Some(message) = line.message.message() {
+                record.index(RecordEntry {
+                    received: line.received,
+                    message,
+                });
             }
         }
         Ok(record)
@@ -103,16 +95,10 @@ impl Record {
         if self.holds(message) {
             return Ok(false);
         }
-        let line = encode_line(received, message);
-        if let Err(error) = self
-            .file
-            .write_all(&line)
-            .and_then(|()| self.file.sync_data())
-        {
-            let _ = self.file.set_len(self.bytes);
-            return Err(error);
-        }
-        self.bytes += line.len() as u64;
+        self.log.append(&RecordLine {
+            received,
+            message: EncodedMessage::new(message),
+        })?;
         self.index(RecordEntry {
             received,
             message: message.clone(),
@@ -171,41 +157,6 @@ fn message_key(message: &Message) -> Option<MessageKey> {
         }),
         _ => None,
     }
-}
-
-fn encode_line(received: u64, message: &Message) -> Vec<u8> {
-    let mut body = [0; MAX_MESSAGE];
-    let length = message.encode(&mut body).unwrap_or(0);
-    let body = body[..length]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let line = RecordLine {
-        received,
-        kind: message.kind() as u8,
-        body,
-    };
-    // Serialising plain strings and numbers to memory cannot fail.
-    let json = serde_json::to_string(&line).unwrap_or_default();
-    format!("{:08x} {json}\n", crc32c(json.as_bytes())).into_bytes()
-}
-
-fn decode_line(line: &[u8]) -> Option<RecordEntry> {
-    let (crc, json) = std::str::from_utf8(line).ok()?.split_once(' ')?;
-    if u32::from_str_radix(crc, 16).ok()? != crc32c(json.as_bytes()) {
-        return None;
-    }
-    let line: RecordLine = serde_json::from_str(json).ok()?;
-    let body: Option<Vec<u8>> = line
-        .body
-        .as_bytes()
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect();
-    Some(RecordEntry {
-        received: line.received,
-        message: Message::decode(line.kind, &body?).ok()?,
-    })
 }
 
 #[cfg(test)]

@@ -4,21 +4,16 @@ use crate::{
     queries::{PendingQueries, PendingQuery},
     record::Record,
 };
-use deltavlm_carrier::{Address, Line, Notice, SharedKey};
-use deltavlm_link::{
-    Counters, Endpoint, Event, MessageId, Refused, Role, auth::Key, auth::Keys, auth::Protection,
-    pacing::Pacing, storage::FileStorage,
-};
+use deltavlm_link::{Counters, Event, MessageId, Refused, Role};
 use deltavlm_messages::{
     Configure, Health, Message, PreviewImage, PreviewPart, PreviewRequest, Prompt, Query, QueryId,
     Setting,
 };
+use deltavlm_node::{Address, CarrierEvent, Node, NodeConfig, NodeError, SharedKey};
 use std::{
-    fs,
-    hash::{BuildHasher, Hasher, RandomState},
-    io,
+    fs, io,
     path::PathBuf,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 /// How a station is set up.
@@ -51,13 +46,8 @@ pub enum StationError {
         source: io::Error,
     },
     /// The link cannot start from its storage.
-    #[error("state {path}: {problem}; name another directory with --state")]
-    Link {
-        /// The link's storage.
-        path: PathBuf,
-        /// What is wrong.
-        problem: String,
-    },
+    #[error("state {0}; name another directory with --state")]
+    Link(#[from] NodeError),
 }
 
 /// Why a question was not sent.
@@ -100,18 +90,16 @@ pub enum StationEvent {
     /// The board's program started again.
     BoardStarted,
     /// The carrier was opened or lost.
-    Carrier(Notice),
+    Carrier(CarrierEvent),
     /// The station's own disk failed.
     StateFailed(String),
 }
 
 /// The ground's end of the link.
 pub struct Station {
-    line: Line,
-    endpoint: Endpoint<FileStorage>,
+    node: Node,
     record: Record,
     queries: PendingQueries,
-    started: Instant,
     duplicates: u32,
 }
 
@@ -124,26 +112,16 @@ impl Station {
         let dir = &settings.state;
         let state = |path: PathBuf| move |source| StationError::State { path, source };
         fs::create_dir_all(dir).map_err(state(dir.clone()))?;
-        let link_path = dir.join("link");
-        let link_error = |problem: String| StationError::Link {
-            path: link_path.clone(),
-            problem,
-        };
         // The storage locks its file, and with it the whole directory.
-        let storage = FileStorage::at(&link_path).map_err(|error| link_error(error.to_string()))?;
-        let config = config(&settings);
-        let endpoint =
-            Endpoint::new(config, storage).map_err(|error| link_error(error.to_string()))?;
+        let node = Node::start(node_config(&settings))?;
         let record_path = dir.join("record");
         let record = Record::open(&record_path).map_err(state(record_path))?;
         let queries_path = dir.join("queries.json");
         let queries = PendingQueries::open(&queries_path).map_err(state(queries_path))?;
         Ok(Self {
-            line: Line::new(settings.address),
-            endpoint,
+            node,
             record,
             queries,
-            started: Instant::now(),
             duplicates: 0,
         })
     }
@@ -151,21 +129,12 @@ impl Station {
     /// Waits for bytes, for `wait` at most, and says what came of them.
     pub fn step(&mut self, wait: Duration) -> Vec<StationEvent> {
         let mut events = Vec::new();
-        let mut buffer = [0; 1024];
-        let read = self.line.read(&mut buffer, self.wait(wait));
-        events.extend(self.line.notice().map(StationEvent::Carrier));
-        let now = self.now();
-        self.endpoint.receive(&buffer[..read], now);
-        while let Some(event) = self.endpoint.poll_event() {
+        self.node.receive(wait);
+        events.extend(self.node.poll_carrier_event().map(StationEvent::Carrier));
+        while let Some(event) = self.node.poll_event() {
             self.on_event(event, &mut events);
         }
-        loop {
-            let now = self.now();
-            let Some(frame) = self.endpoint.poll_transmit(now) else {
-                break;
-            };
-            self.line.write(frame);
-        }
+        self.node.transmit();
         events
     }
 
@@ -216,9 +185,8 @@ impl Station {
     /// # Errors
     /// The link did not take it.
     pub fn ping(&mut self, number: u32) -> Result<MessageId, AskError> {
-        let now = self.now();
-        self.endpoint
-            .send(&Message::Ping(number), now)
+        self.node
+            .send(&Message::Ping(number))
             .map_err(AskError::Refused)
     }
 
@@ -243,7 +211,7 @@ impl Station {
     /// The link's counters.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        *self.endpoint.counters()
+        self.node.counters()
     }
 
     /// Messages that came again, by another name, and were not shown again.
@@ -255,13 +223,13 @@ impl Station {
     /// Whether the board has been heard lately.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        self.endpoint.is_up()
+        self.node.is_up()
     }
 
     /// Messages that wait to be sent or acknowledged.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.endpoint.waiting()
+        self.node.waiting()
     }
 
     fn send(
@@ -272,8 +240,7 @@ impl Station {
         // Known before it is sent: an answer never meets a station that did not ask.
         let id = self.queries.open_query(pending)?;
         self.record.reopen(id);
-        let now = self.now();
-        self.endpoint.send(&message(id), now).map_err(|refused| {
+        self.node.send(&message(id)).map_err(|refused| {
             self.close(id);
             AskError::Refused(refused)
         })?;
@@ -325,7 +292,7 @@ impl Station {
             Message::Preview(chip) => events.push(StationEvent::PreviewPart(chip)),
             _ => {}
         }
-        self.endpoint.accept(id);
+        self.node.accept(id);
     }
 
     fn pending_query(&mut self, message: &Message) -> Option<PendingQuery> {
@@ -336,39 +303,21 @@ impl Station {
         };
         self.queries.close_query(query).ok().flatten()
     }
-
-    fn now(&self) -> deltavlm_link::Instant {
-        let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        deltavlm_link::Instant::from_micros(micros)
-    }
-
-    fn wait(&self, most: Duration) -> Duration {
-        let until = self
-            .endpoint
-            .next_deadline()
-            .map(|deadline| deadline.since(self.now()));
-        let until = until.map_or(most, |until| Duration::from_micros(until.as_micros()));
-        until.clamp(Duration::from_millis(1), most.max(Duration::from_millis(1)))
-    }
 }
 
-fn config(settings: &StationConfig) -> deltavlm_link::Config {
-    let mut config = deltavlm_link::Config::new(Role::Ground);
-    let carries = settings
-        .address
-        .bytes_per_second()
-        .map(|carries| carries * 9 / 10);
-    config.mtu = settings.mtu;
-    config.pacing = Pacing::at_rate(settings.rate.or(carries).unwrap_or(100_000).max(1));
-    let probe = u64::try_from(settings.probe.as_micros()).unwrap_or(u64::MAX);
-    config.max_timeout = deltavlm_link::Duration::from_micros(probe);
-    config.seed = RandomState::new().build_hasher().finish() as u32;
-    if let Some(key) = &settings.key {
-        config.keys = Keys::single(Key::new(key.id, &key.secret));
-        config.uplink = Protection::Signed;
-        config.downlink = Protection::Signed;
+fn node_config(settings: &StationConfig) -> NodeConfig {
+    let carries = settings.address.bytes_per_second();
+    let rate = settings.rate.or(carries.map(|carries| carries * 9 / 10));
+    NodeConfig {
+        role: Role::Ground,
+        address: settings.address.clone(),
+        key: settings.key.clone(),
+        storage: settings.state.join("link"),
+        mtu: settings.mtu,
+        rate: rate.unwrap_or(100_000),
+        probe_interval: settings.probe,
+        commands_per_minute: 0,
     }
-    config
 }
 
 fn unix_seconds() -> u64 {

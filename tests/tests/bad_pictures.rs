@@ -3,10 +3,10 @@
 mod common;
 
 use common::{host_config, listen, station};
-use deltavlm_carrier::Address;
 use deltavlm_host::{Analyzer, Config, Host, HostEvent, ModelAnalyzer};
 use deltavlm_messages::tile_number;
 use deltavlm_messages::{FaultReason, Message};
+use deltavlm_node::Address;
 use image::{ExtendedColorType, ImageEncoder, RgbImage, codecs::png::PngEncoder};
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -4,10 +4,10 @@
 mod common;
 
 use common::{PixelAnalyzer, deliver_pair, host_config, listen, station};
-use deltavlm_carrier::Address;
 use deltavlm_demo::radio::{ChannelModel, Radio};
 use deltavlm_host::{Analyzer, Config, Host};
 use deltavlm_messages::Message;
+use deltavlm_node::Address;
 use std::{
     collections::BTreeMap,
     path::Path,

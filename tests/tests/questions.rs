@@ -4,12 +4,12 @@
 mod common;
 
 use common::{PixelAnalyzer, deliver_pair, host_config, listen, station};
-use deltavlm_carrier::Address;
 use deltavlm_ground::{Station, StationEvent, queries::PendingQuery};
 use deltavlm_host::{Analyzer, Config, Host};
 use deltavlm_messages::{
     AnswerBody, Confidence, Instruction, Message, RefusalReason, Setting, short_hash,
 };
+use deltavlm_node::Address;
 use std::{
     collections::BTreeMap,
     net::TcpListener,

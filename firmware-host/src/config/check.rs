@@ -2,7 +2,7 @@
 
 use super::{Config, Draft, LinkConfig, ModelConfig, Problem, SpoolConfig, WatchConfig};
 use crate::ModelAnalyzer;
-use deltavlm_carrier::{Address, SharedKey};
+use deltavlm_node::{Address, SharedKey};
 use std::{fs, path::Path};
 
 /// Everything that is wrong with a configuration file, on its own and on this machine.
@@ -111,7 +111,7 @@ fn link(config: &LinkConfig, problems: &mut Vec<Problem>) {
 fn writable(dir: &Path) -> std::io::Result<()> {
     fs::create_dir_all(dir)?;
     let probe = dir.join("write-check");
-    deltavlm_carrier::disk::replace(&probe, b"can this directory be written?")?;
+    deltavlm_node::atomic_file::replace(&probe, b"can this directory be written?")?;
     fs::remove_file(&probe)
 }
 

@@ -11,8 +11,8 @@ pub use check::{check, check_file};
 pub use pattern::{Pattern, PatternError};
 pub use reader::{Problem, Severity};
 
-use deltavlm_carrier::Address;
 use deltavlm_imaging::DecodeOptions;
+use deltavlm_node::Address;
 use reader::{Section, unknown};
 use std::{
     path::{Path, PathBuf},

@@ -129,10 +129,14 @@ fn it_stays_small_however_long_it_is_used() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal");
     let mut journal = Journal::open(&path).unwrap();
-    journal.bytes = COMPACT_AFTER_BYTES;
-    for n in 0..4 {
-        journal.decide("a", version(n), None).unwrap();
+    for n in 0..40 {
+        journal.decide("a", version(n % 4), None).unwrap();
     }
-    assert!(journal.bytes < 1000, "{} bytes", journal.bytes);
+    let before = journal.log.bytes();
+    journal.compact(before).unwrap();
+    assert_eq!(journal.log.bytes(), before, "it is not yet too long");
+    journal.compact(0).unwrap();
+    let after = journal.log.bytes();
+    assert!(before > 1000 && after < 1000, "{before}, then {after}");
     assert_eq!(Journal::open(&path).unwrap().decided()["a"], version(3));
 }

@@ -2,7 +2,6 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use deltavlm_carrier::{Address, SharedKey};
 use deltavlm_ground::{Station, StationEvent};
 use deltavlm_host::{
     AnalysisError, Analyzer, Detection, PairFiles,
@@ -10,6 +9,7 @@ use deltavlm_host::{
 };
 use deltavlm_imaging::{DecodeOptions, Image};
 use deltavlm_messages::{AnswerBody, CellSet, Confidence, FaultReason, Message};
+use deltavlm_node::{Address, SharedKey};
 use std::{
     fs,
     path::Path,

@@ -1,7 +1,7 @@
 //! Waiting for a descriptor, for a bounded time.
 
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
+    event::{PollFd, PollFlags, Timespec, poll as poll_fds},
     fd::AsFd,
 };
 use std::{io, time::Duration};
@@ -19,7 +19,7 @@ pub(crate) fn writable(fd: impl AsFd, timeout: Duration) -> io::Result<bool> {
 fn wait(fd: impl AsFd, flags: PollFlags, timeout: Duration) -> io::Result<bool> {
     let mut fds = [PollFd::new(&fd, flags)];
     let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
-    match poll(&mut fds, Some(&timeout)) {
+    match poll_fds(&mut fds, Some(&timeout)) {
         Ok(count) => Ok(count > 0),
         Err(rustix::io::Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),

@@ -1,6 +1,6 @@
 //! A serial device: raw bytes, 8N1, no flow control.
 
-use crate::{Carrier, wait};
+use super::{Carrier, poll};
 use rustix::{
     fd::OwnedFd,
     fs::{FlockOperation, Mode, OFlags, flock, open},
@@ -10,7 +10,7 @@ use rustix::{
 use std::{io, path::Path, time::Duration};
 
 /// The longest time that the device may refuse bytes before it counts as gone.
-const WRITE_PATIENCE: Duration = Duration::from_millis(500);
+const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// An open serial device.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Serial {
 
 impl Carrier for Serial {
     fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> io::Result<usize> {
-        if !wait::readable(&self.fd, timeout)? {
+        if !poll::readable(&self.fd, timeout)? {
             return Ok(0);
         }
         match rustix::io::read(&self.fd, &mut *buffer) {
@@ -73,7 +73,7 @@ impl Carrier for Serial {
             match rustix::io::write(&self.fd, frame) {
                 Ok(n) => frame = &frame[n..],
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) if wait::writable(&self.fd, WRITE_PATIENCE)? => {}
+                Err(Errno::AGAIN) if poll::writable(&self.fd, WRITE_TIMEOUT)? => {}
                 Err(Errno::AGAIN) => return Err(io::ErrorKind::TimedOut.into()),
                 Err(error) => return Err(error.into()),
             }

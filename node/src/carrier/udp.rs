@@ -1,6 +1,6 @@
 //! UDP datagrams: one frame each. Loss and reordering are the link's daily business.
 
-use crate::{Carrier, wait};
+use super::{Carrier, poll};
 use std::{
     io,
     net::{SocketAddr, ToSocketAddrs, UdpSocket},
@@ -44,7 +44,7 @@ impl Datagrams {
 
 impl Carrier for Datagrams {
     fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> io::Result<usize> {
-        if !wait::readable(&self.socket, timeout)? {
+        if !poll::readable(&self.socket, timeout)? {
             return Ok(0);
         }
         match self.socket.recv_from(buffer) {

@@ -68,7 +68,7 @@ impl SharedKey {
     ///
     /// # Errors
     /// The system has no random source.
-    pub fn draw(id: u32) -> io::Result<Self> {
+    pub fn generate(id: u32) -> io::Result<Self> {
         let mut secret = [0; 16];
         File::open("/dev/urandom")?.read_exact(&mut secret)?;
         Ok(Self { id, secret })
@@ -136,16 +136,16 @@ mod tests {
     fn a_drawn_key_is_read_back_and_never_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("link.key");
-        let key = SharedKey::draw(6).unwrap();
+        let key = SharedKey::generate(6).unwrap();
         key.write(&path).unwrap();
         assert_eq!(SharedKey::read(&path).unwrap(), key);
         assert!(matches!(
-            SharedKey::draw(7).unwrap().write(&path),
+            SharedKey::generate(7).unwrap().write(&path),
             Err(KeyError::Exists(_))
         ));
         assert_eq!(SharedKey::read(&path).unwrap(), key);
         assert!(!format!("{key:?}").contains(&format!("{:02x}", key.secret[0]).repeat(2)));
-        assert_ne!(SharedKey::draw(6).unwrap().secret, key.secret);
+        assert_ne!(SharedKey::generate(6).unwrap().secret, key.secret);
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! A TCP stream, for simulation and for radios with an Ethernet port.
 
-use crate::{Carrier, wait};
+use super::{Carrier, poll};
 use std::{
     io::{self, Read, Write},
     net::{TcpListener, TcpStream, ToSocketAddrs},
     time::Duration,
 };
 
-const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
-const WRITE_PATIENCE: Duration = Duration::from_millis(500);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A connected stream.
 pub(crate) struct Stream(TcpStream);
@@ -17,7 +17,7 @@ impl Stream {
     pub(crate) fn connect(peer: &str) -> io::Result<Self> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
         for address in peer.to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, CONNECT_PATIENCE) {
+            match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
                 Ok(stream) => return Self::new(stream),
                 Err(error) => last = error,
             }
@@ -27,14 +27,14 @@ impl Stream {
 
     fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(WRITE_PATIENCE))?;
+        stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
         Ok(Self(stream))
     }
 }
 
 impl Carrier for Stream {
     fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> io::Result<usize> {
-        if !wait::readable(&self.0, timeout)? {
+        if !poll::readable(&self.0, timeout)? {
             return Ok(0);
         }
         match self.0.read(buffer) {
@@ -84,7 +84,7 @@ impl Carrier for Listener {
     fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> io::Result<usize> {
         self.accept()?;
         let Some(peer) = &mut self.peer else {
-            wait::readable(&self.listener, timeout)?;
+            poll::readable(&self.listener, timeout)?;
             self.accept()?;
             return Ok(0);
         };

@@ -1,4 +1,4 @@
-//! A carrier that comes back after it was lost.
+//! A carrier that reconnects.
 
 use crate::{Address, Carrier};
 use std::{
@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-const REOPEN_AFTER: Duration = Duration::from_secs(2);
+const RECONNECT_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What happened to the line since it was last asked.
+/// A change of a carrier's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notice {
+pub enum CarrierEvent {
     /// The device or connection is open.
     Opened,
     /// It is not, and why; it is tried again every two seconds.
@@ -21,24 +21,24 @@ pub enum Notice {
 ///
 /// While it is closed, reading waits and yields nothing and writing drops the frame:
 /// to the link that is a contact gap, which it survives.
-pub struct Line {
+pub struct ReconnectingCarrier {
     address: Address,
     carrier: Option<Box<dyn Carrier>>,
     retry_at: Instant,
-    notice: Option<Notice>,
-    told: Option<Notice>,
+    event: Option<CarrierEvent>,
+    reported: Option<CarrierEvent>,
 }
 
-impl Line {
-    /// A line to `address`, not opened yet.
+impl ReconnectingCarrier {
+    /// A carrier at `address`, not opened yet.
     #[must_use]
     pub fn new(address: Address) -> Self {
         Self {
             address,
             carrier: None,
             retry_at: Instant::now(),
-            notice: None,
-            told: None,
+            event: None,
+            reported: None,
         }
     }
 
@@ -78,13 +78,13 @@ impl Line {
     }
 
     /// The latest change of state that was not reported yet.
-    pub fn notice(&mut self) -> Option<Notice> {
-        let notice = self.notice.take()?;
-        if self.told.as_ref() == Some(&notice) {
+    pub fn poll_event(&mut self) -> Option<CarrierEvent> {
+        let event = self.event.take()?;
+        if self.reported.as_ref() == Some(&event) {
             return None;
         }
-        self.told = Some(notice.clone());
-        Some(notice)
+        self.reported = Some(event.clone());
+        Some(event)
     }
 
     fn carrier(&mut self) -> Option<&mut Box<dyn Carrier>> {
@@ -92,7 +92,7 @@ impl Line {
             match self.address.open() {
                 Ok(carrier) => {
                     self.carrier = Some(carrier);
-                    self.notice = Some(Notice::Opened);
+                    self.event = Some(CarrierEvent::Opened);
                 }
                 Err(error) => self.close(error.to_string()),
             }
@@ -102,8 +102,8 @@ impl Line {
 
     fn close(&mut self, reason: String) {
         self.carrier = None;
-        self.retry_at = Instant::now() + REOPEN_AFTER;
-        self.notice = Some(Notice::Closed(reason));
+        self.retry_at = Instant::now() + RECONNECT_INTERVAL;
+        self.event = Some(CarrierEvent::Closed(reason));
     }
 }
 
@@ -113,13 +113,13 @@ mod tests {
 
     #[test]
     fn a_missing_device_is_reported_once_and_is_no_error() {
-        let mut line = Line::new("serial:/nowhere/tty:9600".parse().unwrap());
+        let mut line = ReconnectingCarrier::new("serial:/nowhere/tty:9600".parse().unwrap());
         let mut buffer = [0; 8];
         assert_eq!(line.read(&mut buffer, Duration::from_millis(1)), 0);
         assert!(!line.write(b"frame"));
-        assert!(matches!(line.notice(), Some(Notice::Closed(_))));
+        assert!(matches!(line.poll_event(), Some(CarrierEvent::Closed(_))));
         line.retry_at = Instant::now();
         assert!(!line.write(b"frame"));
-        assert_eq!(line.notice(), None, "the same fault is not told twice");
+        assert_eq!(line.poll_event(), None, "the same fault is not told twice");
     }
 }

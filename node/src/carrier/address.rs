@@ -1,6 +1,6 @@
 //! What a user writes to name a carrier.
 
-use crate::{Carrier, Serial, tcp, udp};
+use super::{Carrier, Serial, tcp, udp};
 use std::{fmt, io, path::PathBuf, str::FromStr};
 
 /// A carrier's address, as written in a configuration or on a command line.

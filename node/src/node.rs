@@ -1,0 +1,291 @@
+//! One end of a link: carrier, endpoint, clock, and the loop that ties them.
+
+use crate::{Address, CarrierEvent, ReconnectingCarrier, SharedKey};
+use deltavlm_link::{
+    Config, Counters, Endpoint, Event, MessageId, Refused, Role, StartError,
+    auth::{Key, Keys, Protection},
+    config::ConfigError,
+    pacing::Pacing,
+    storage::{FileStorage, Storage, log::LogError},
+};
+use deltavlm_messages::Message;
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    io,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+/// How one end is set up.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// Which end it is.
+    pub role: Role,
+    /// The carrier.
+    pub address: Address,
+    /// The key that the other end holds as well; without one nothing is authenticated.
+    pub key: Option<SharedKey>,
+    /// The file that keeps the link's state over a power cut; it belongs to one end alone.
+    pub storage: PathBuf,
+    /// The longest frame in bytes, 32 to 255.
+    pub mtu: u8,
+    /// Bytes per second on the air.
+    pub rate: u32,
+    /// The longest pause between two attempts to reach an end that is not heard.
+    pub probe_interval: Duration,
+    /// Commands that the board takes in a minute; zero for no limit.
+    pub commands_per_minute: u16,
+}
+
+/// Why one end cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The link's storage cannot be opened.
+    #[error("link storage {path}: {source}")]
+    Storage {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: LogError<io::Error>,
+    },
+    /// The link cannot start from its storage, or its settings contradict each other.
+    #[error("link storage {path}: {source}")]
+    Start {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: StartError<<FileStorage as Storage>::Error>,
+    },
+}
+
+/// What a node has to say to its program.
+pub type NodeEvent = Event;
+
+/// One end of a link. The program around it calls, in a loop,
+///
+/// - [`receive`](Self::receive), which waits for bytes,
+/// - [`poll_event`](Self::poll_event) until it returns `None`,
+/// - whatever it wants to send,
+/// - and [`transmit`](Self::transmit).
+pub struct Node {
+    carrier: ReconnectingCarrier,
+    endpoint: Endpoint<FileStorage>,
+    started: Instant,
+}
+
+impl Node {
+    /// Starts from what storage holds. The carrier is opened with the first
+    /// [`receive`](Self::receive).
+    ///
+    /// # Errors
+    /// The storage cannot be used, or belongs to another program.
+    pub fn start(config: NodeConfig) -> Result<Self, NodeError> {
+        let mut link = Config::new(config.role);
+        link.mtu = config.mtu;
+        link.pacing = Pacing::at_rate(config.rate.max(1));
+        link.max_timeout = link_duration(config.probe_interval);
+        link.commands_per_minute = config.commands_per_minute;
+        // Differs between starts; only timers are spread by it.
+        link.seed = RandomState::new().build_hasher().finish() as u32;
+        if let Some(key) = &config.key {
+            link.keys = Keys::single(Key::new(key.id, &key.secret));
+            link.uplink = Protection::Signed;
+            link.downlink = Protection::Signed;
+        }
+        let path = config.storage;
+        let storage = match FileStorage::at(&path) {
+            Ok(storage) => storage,
+            Err(source) => return Err(NodeError::Storage { path, source }),
+        };
+        match Endpoint::new(link, storage) {
+            Ok(endpoint) => Ok(Self {
+                carrier: ReconnectingCarrier::new(config.address),
+                endpoint,
+                started: Instant::now(),
+            }),
+            Err(source) => Err(NodeError::Start { path, source }),
+        }
+    }
+
+    /// Takes what the carrier brings. Waits for it, but no longer than `max_wait` and not beyond
+    /// the moment at which the link wants to send.
+    pub fn receive(&mut self, max_wait: Duration) {
+        let mut buffer = [0; 1024];
+        let wait = self.wait(max_wait);
+        let read = self.carrier.read(&mut buffer, wait);
+        let now = self.now();
+        self.endpoint.receive(&buffer[..read], now);
+    }
+
+    /// Sends everything that is due.
+    pub fn transmit(&mut self) {
+        loop {
+            let now = self.now();
+            let Some(frame) = self.endpoint.poll_transmit(now) else {
+                break;
+            };
+            self.carrier.write(frame);
+        }
+    }
+
+    /// The next event, if there is one.
+    pub fn poll_event(&mut self) -> Option<NodeEvent> {
+        self.endpoint.poll_event()
+    }
+
+    /// The latest change of the carrier that was not reported yet.
+    pub fn poll_carrier_event(&mut self) -> Option<CarrierEvent> {
+        self.carrier.poll_event()
+    }
+
+    /// Accepts a message for sending: it is in storage when this returns.
+    ///
+    /// # Errors
+    /// The link did not take it.
+    pub fn send(&mut self, message: &Message) -> Result<MessageId, Refused> {
+        let now = self.now();
+        self.endpoint.send(message, now)
+    }
+
+    /// Says that a message which [`poll_event`](Self::poll_event) returned is dealt with.
+    pub fn accept(&mut self, id: MessageId) {
+        self.endpoint.accept(id);
+    }
+
+    /// Says that a message cannot be dealt with now: it is returned again.
+    pub fn defer(&mut self, id: MessageId) {
+        self.endpoint.defer(id);
+    }
+
+    /// Sends nothing at all for this long.
+    pub fn be_quiet(&mut self, span: Duration) {
+        let until = self.now() + link_duration(span);
+        self.endpoint.quiet_until(until);
+    }
+
+    /// Sends at most this many bytes in a second from now on.
+    ///
+    /// # Errors
+    /// The rate is zero.
+    pub fn set_rate(&mut self, rate: u32) -> Result<(), ConfigError> {
+        self.endpoint.set_rate(rate)
+    }
+
+    /// Where the carrier leads.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        self.carrier.address()
+    }
+
+    /// What happened on the link since the start.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        *self.endpoint.counters()
+    }
+
+    /// Whether the other end has been heard lately.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.endpoint.is_up()
+    }
+
+    /// Messages that wait to be sent or acknowledged.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.endpoint.waiting()
+    }
+
+    /// How often a program has started on this storage.
+    #[must_use]
+    pub fn boot_count(&self) -> u32 {
+        self.endpoint.starts()
+    }
+
+    fn now(&self) -> deltavlm_link::Instant {
+        let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        deltavlm_link::Instant::from_micros(micros)
+    }
+
+    fn wait(&self, most: Duration) -> Duration {
+        let until = self
+            .endpoint
+            .next_deadline()
+            .map(|deadline| deadline.since(self.now()));
+        let until = until.map_or(most, |until| Duration::from_micros(until.as_micros()));
+        let least = Duration::from_millis(1);
+        until.clamp(least, most.max(least))
+    }
+}
+
+fn link_duration(span: Duration) -> deltavlm_link::Duration {
+    deltavlm_link::Duration::from_micros(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error;
+
+    fn config(role: Role, address: &str, storage: PathBuf) -> NodeConfig {
+        NodeConfig {
+            role,
+            address: address.parse().unwrap(),
+            key: None,
+            storage,
+            mtu: 128,
+            rate: 100_000,
+            probe_interval: Duration::from_millis(200),
+            commands_per_minute: 0,
+        }
+    }
+
+    #[test]
+    fn a_message_passes_between_two_nodes() {
+        let dir = tempfile::tempdir().unwrap();
+        let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let listen = format!("udp-listen:127.0.0.1:{port}");
+        let connect = format!("udp:127.0.0.1:{port}");
+        let mut board =
+            Node::start(config(Role::Board, &listen, dir.path().join("board"))).unwrap();
+        let mut ground =
+            Node::start(config(Role::Ground, &connect, dir.path().join("ground"))).unwrap();
+        let id = ground.send(&Message::Ping(7)).unwrap();
+        let (mut came, mut delivered) = (false, false);
+        let end = Instant::now() + Duration::from_secs(20);
+        while !(came && delivered) && Instant::now() < end {
+            for node in [&mut board, &mut ground] {
+                node.receive(Duration::from_millis(5));
+                while let Some(event) = node.poll_event() {
+                    match event {
+                        Event::Message { id, message, .. } => {
+                            assert_eq!(message, Message::Ping(7));
+                            node.accept(id);
+                            came = true;
+                        }
+                        Event::Delivered(done) => delivered = done == id,
+                        _ => {}
+                    }
+                }
+                node.transmit();
+            }
+        }
+        assert!(came && delivered);
+    }
+
+    #[test]
+    fn a_storage_that_cannot_be_opened_is_named_with_its_cause() {
+        let storage = PathBuf::from("/nowhere/link");
+        let error = Node::start(config(Role::Board, "udp:127.0.0.1:9", storage))
+            .err()
+            .unwrap();
+        assert!(error.to_string().contains("/nowhere/link"), "{error}");
+        let source = error.source().unwrap();
+        assert!(
+            source.downcast_ref::<LogError<io::Error>>().is_some(),
+            "{source:?}"
+        );
+    }
+}
