@@ -51,6 +51,8 @@ mod tests {
         let after = FileFingerprint {
             bytes: 1,
             modified_ns: 1_700_000_000_500_000_000,
+            changed_ns: None,
+            inode: None,
         };
         PairFiles {
             name: "tile_0017".to_owned(),
@@ -60,6 +62,7 @@ mod tests {
                 before: None,
                 after,
             },
+            ambiguous: Vec::new(),
         }
     }
 
