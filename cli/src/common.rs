@@ -59,7 +59,7 @@ impl EngineArguments {
         if let Some(bytes) = self.max_bytes {
             decode.max_bytes = bytes;
         }
-        decode.white = self.white;
+        decode.white = self.white.map(f64::from);
         Options {
             engine: self.engine,
             ort_library: self.ort_library.clone(),

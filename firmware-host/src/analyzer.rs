@@ -96,17 +96,6 @@ pub struct AnalysisError {
     pub message: String,
 }
 
-impl AnalysisError {
-    /// The model's code panicked, which is a defect of it or of this program.
-    pub(crate) fn panicked() -> Self {
-        Self {
-            reason: FaultReason::Inference,
-            detail: "the model panicked".to_owned(),
-            message: "the model panicked, see above; it is opened anew".to_owned(),
-        }
-    }
-}
-
 /// The pair's short name in messages: the first two bytes, as a little-endian number, of the
 /// CRC-32C of the SHA-256 of the before-file followed by that of the after-file.
 ///

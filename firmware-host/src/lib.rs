@@ -19,7 +19,6 @@
 
 #![forbid(unsafe_code)]
 
-mod activity;
 pub mod analyzer;
 pub mod config;
 mod dialogue;
@@ -36,7 +35,6 @@ pub mod service;
 mod settings;
 pub mod watch;
 mod worker;
-mod worker_handle;
 
 pub use analyzer::{AnalysisError, Analyzer, Detection};
 pub use config::{Config, Problem, Severity, check, check_file};

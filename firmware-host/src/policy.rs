@@ -51,8 +51,6 @@ mod tests {
         let after = FileFingerprint {
             bytes: 1,
             modified_ns: 1_700_000_000_500_000_000,
-            changed_ns: None,
-            inode: None,
         };
         PairFiles {
             name: "tile_0017".to_owned(),
@@ -62,7 +60,6 @@ mod tests {
                 before: None,
                 after,
             },
-            ambiguous: Vec::new(),
         }
     }
 

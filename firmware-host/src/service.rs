@@ -11,9 +11,7 @@ use crate::{
     policy,
     reply_queue::ReplyQueue,
     settings::GroundSettings,
-    watch::FolderEvent,
-    worker::{OpenModel, Task, WorkerConfig, WorkerEvent},
-    worker_handle::WorkerHandle,
+    worker::{OpenModel, Task, Worker, WorkerEvent},
 };
 use deltavlm_link::{Counters, Event, MessageId, Refused, Role};
 use deltavlm_messages::{
@@ -25,7 +23,11 @@ use rustix::fs::{FlockOperation, flock};
 use std::{
     fs::{self, File},
     path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -33,10 +35,6 @@ use std::{
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
 /// Room that replies and pictures leave in the link for alerts.
 const MIN_FREE_FOR_ALERTS: usize = 16;
-/// The lowest rate in bytes per second that the ground can set: a frame of the usual 128 bytes
-/// then takes 13 seconds, and an order to go faster needs a few. Zero goes back to the
-/// configuration.
-const MIN_SET_RATE: u32 = 10;
 
 /// The on-board program.
 pub struct Host {
@@ -45,12 +43,14 @@ pub struct Host {
     journal: Journal,
     settings: GroundSettings,
     reply_queue: ReplyQueue,
-    worker: WorkerHandle,
+    tasks: Sender<Task>,
+    worker_events: Receiver<WorkerEvent>,
     started: Instant,
     health_at: Option<Instant>,
-    health_sent: bool,
     model: String,
     model_fault_reported: bool,
+    /// Requests that the worker has and has not answered.
+    in_flight: usize,
     totals: Totals,
     observer: Box<dyn FnMut(HostEvent) + Send>,
     _lock: File,
@@ -62,7 +62,6 @@ struct Totals {
     pairs: u32,
     faults: u32,
     alerts: u32,
-    board_faults: u32,
 }
 
 impl Host {
@@ -90,30 +89,39 @@ impl Host {
         let settings = GroundSettings::open(&dir.join("settings.json"));
         let node = open_node(&config, &settings)?;
 
-        let worker = WorkerConfig {
-            watch: config.watch.clone(),
-            decode: config.model.decode_options(),
-            deadline: config.model.deadline,
-        };
-        let worker =
-            WorkerHandle::start(open, worker, journal.decided().clone()).map_err(spool(dir))?;
+        let (tasks, task_queue) = channel();
+        let (event_sender, worker_events) = channel();
+        let worker = Worker::new(
+            open,
+            config.watch.clone(),
+            journal.decided().clone(),
+            event_sender,
+            config.model.decode_options(),
+        );
+        thread::Builder::new()
+            .name("worker".to_owned())
+            .spawn(move || worker.run(&task_queue))
+            .map_err(spool(dir))?;
         let now = Instant::now();
-        Ok(Self {
+        let mut host = Self {
             node,
             journal,
             settings,
             reply_queue: ReplyQueue::default(),
-            worker,
+            tasks,
+            worker_events,
             started: now,
             health_at: None,
-            health_sent: false,
             model: String::new(),
             model_fault_reported: false,
+            in_flight: 0,
             totals: Totals::default(),
             observer: Box::new(|_| {}),
             config,
             _lock: lock,
-        })
+        };
+        host.schedule_health(Duration::ZERO);
+        Ok(host)
     }
 
     /// Tells `observer` of everything that happens from now on.
@@ -130,21 +138,14 @@ impl Host {
     /// Runs until `stop` is raised.
     ///
     /// Stopping it in any other way, also by cutting the power, loses nothing.
-    ///
-    /// # Errors
-    /// As [`step`](Self::step): the program is to be started again.
-    pub fn run(&mut self, stop: &AtomicBool) -> Result<(), HostError> {
+    pub fn run(&mut self, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
-            self.step()?;
+            self.step();
         }
-        Ok(())
     }
 
     /// One turn of the loop.
-    ///
-    /// # Errors
-    /// The worker ended or hangs. Nothing that was decided on is lost.
-    pub fn step(&mut self) -> Result<(), HostError> {
+    pub fn step(&mut self) {
         self.node.receive(POLL_INTERVAL);
         if let Some(event) = self.node.poll_carrier_event() {
             match event {
@@ -157,13 +158,12 @@ impl Host {
         while let Some(event) = self.node.poll_event() {
             self.on_event(event);
         }
-        while let Some(event) = self.worker.next_event()? {
+        while let Ok(event) = self.worker_events.try_recv() {
             self.on_worker_event(event);
         }
         self.flush_to_link();
         self.report_health();
         self.node.transmit();
-        Ok(())
     }
 
     fn on_event(&mut self, event: Event) {
@@ -171,14 +171,7 @@ impl Host {
             Event::Message { id, message, .. } => self.on_message(id, message),
             Event::Delivered(id) => (self.observer)(HostEvent::Delivered(id)),
             Event::Refused(id, reason) => log::warn!("the ground refused {id:?}: {reason:?}"),
-            Event::LinkUp => {
-                log::info!("contact");
-                // The report that waited for contact is of the time before it; a newer one
-                // takes its place.
-                if self.health_sent && !self.health_interval().is_zero() {
-                    self.health_at = Some(Instant::now());
-                }
-            }
+            Event::LinkUp => log::info!("contact"),
             Event::LinkParked => {
                 log::info!("no contact; {} messages wait", self.node.waiting())
             }
@@ -192,11 +185,11 @@ impl Host {
             Message::Query(query) if self.is_full() => {
                 self.refuse(id, query.id, RefusalReason::QueueFull)
             }
-            Message::Query(query) => self.worker.submit(Task::Ask(id, query)),
+            Message::Query(query) => self.submit(Task::Ask(id, query)),
             Message::PreviewRequest(request) if self.is_full() => {
                 self.refuse(id, request.id, RefusalReason::QueueFull);
             }
-            Message::PreviewRequest(request) => self.worker.submit(Task::Preview(id, request)),
+            Message::PreviewRequest(request) => self.submit(Task::Preview(id, request)),
             Message::Configure(configure) => self.configure(id, configure),
             Message::Ping(number) => {
                 self.reply_queue.push_reply(Message::Pong(number), id);
@@ -210,7 +203,13 @@ impl Host {
     }
 
     fn is_full(&self) -> bool {
-        self.worker.in_flight() >= self.config.query.queue
+        self.in_flight >= self.config.query.queue
+    }
+
+    fn submit(&mut self, task: Task) {
+        self.in_flight += 1;
+        // The worker ends only after this end hung up.
+        let _ = self.tasks.send(task);
     }
 
     fn refuse(&mut self, id: MessageId, query: u16, reason: RefusalReason) {
@@ -227,15 +226,10 @@ impl Host {
             Setting::HealthInterval(seconds) => self
                 .settings
                 .update(|values| values.health_s = Some(seconds)),
-            Setting::Rate(rate) => {
-                let kept = (rate > 0).then_some(rate);
-                let rate = kept.unwrap_or(self.config.link.rate);
-                let is_usable = kept.is_none_or(|rate| rate >= MIN_SET_RATE);
-                if !is_usable || self.node.set_rate(rate).is_err() {
-                    return self.refuse(id, query, RefusalReason::Unsupported);
-                }
-                self.settings.update(|values| values.rate = kept)
-            }
+            Setting::Rate(rate) => match self.node.set_rate(rate) {
+                Ok(()) => self.settings.update(|values| values.rate = Some(rate)),
+                Err(_) => return self.refuse(id, query, RefusalReason::Unsupported),
+            },
             Setting::Quiet(seconds) => {
                 self.node.be_quiet(Duration::from_secs(u64::from(seconds)));
                 Ok(())
@@ -261,11 +255,9 @@ impl Host {
                 log::info!("model {model} is open");
                 self.model.clone_from(&model);
                 self.model_fault_reported = false;
-                self.schedule_first_health();
                 (self.observer)(HostEvent::ModelReady { model });
             }
             WorkerEvent::ModelUnavailable(error) => self.on_model_unavailable(&error),
-            WorkerEvent::Folder(event) => self.on_folder(&event),
             WorkerEvent::PairAnalyzed {
                 pair,
                 hash,
@@ -278,6 +270,7 @@ impl Host {
                 result,
                 elapsed,
             } => {
+                self.in_flight = self.in_flight.saturating_sub(1);
                 match result {
                     Ok(answer) => self.reply_queue.push_reply(Message::Answer(answer), id),
                     Err(reason) => self.refuse(id, query.id, reason),
@@ -288,18 +281,21 @@ impl Host {
                 id,
                 request,
                 result,
-            } => match result {
-                Ok(mut preview) => {
-                    let last = preview.pop();
-                    for chip in preview {
-                        self.reply_queue.push(Message::Preview(chip));
+            } => {
+                self.in_flight = self.in_flight.saturating_sub(1);
+                match result {
+                    Ok(mut preview) => {
+                        let last = preview.pop();
+                        for chip in preview {
+                            self.reply_queue.push(Message::Preview(chip));
+                        }
+                        if let Some(chip) = last {
+                            self.reply_queue.push_reply(Message::Preview(chip), id);
+                        }
                     }
-                    if let Some(chip) = last {
-                        self.reply_queue.push_reply(Message::Preview(chip), id);
-                    }
+                    Err(reason) => self.refuse(id, request.id, reason),
                 }
-                Err(reason) => self.refuse(id, request.id, reason),
-            },
+            }
         }
     }
 
@@ -308,38 +304,16 @@ impl Host {
         log::error!("{error}; the next attempt is in a minute");
         if !self.model_fault_reported {
             self.model_fault_reported = true;
-            self.report_board_fault(error.reason, &error.detail);
+            self.reply_queue.push(Message::PairFault(PairFault {
+                tile: 0,
+                time: 0,
+                reason: FaultReason::Inference,
+                detail: Text::truncated(&error.detail),
+            }));
         }
-        self.schedule_first_health();
         (self.observer)(HostEvent::ModelUnavailable {
             error: error.clone(),
         });
-    }
-
-    fn on_folder(&mut self, event: &FolderEvent) {
-        match event {
-            FolderEvent::Unreadable { dir, reason } => {
-                let dir = dir.display();
-                log::error!("{dir}: {reason}; no pair is looked at until it can be read");
-                self.report_board_fault(FaultReason::Unreadable, &format!("{dir}"));
-            }
-            FolderEvent::Readable { dir } => log::info!("{} can be read again", dir.display()),
-        }
-    }
-
-    /// Tells the ground of something that is wrong with the board and with no pair.
-    ///
-    /// The ground shows the same fault once, so each has a number: the start of this program and
-    /// its place since.
-    fn report_board_fault(&mut self, reason: FaultReason, detail: &str) {
-        self.totals.board_faults += 1;
-        let number = format!("{}.{}", self.node.boot_count(), self.totals.board_faults);
-        self.reply_queue.push(Message::PairFault(PairFault {
-            tile: 0,
-            time: 0,
-            reason,
-            detail: Text::truncated(&format!("#{number} {detail}")),
-        }));
     }
 
     fn on_pair_analyzed(
@@ -440,13 +414,6 @@ impl Host {
         self.health_at = wanted.then(|| Instant::now() + after);
     }
 
-    /// The first report waits until it can say which model is open.
-    fn schedule_first_health(&mut self) {
-        if self.health_at.is_none() && !self.health_sent {
-            self.schedule_health(Duration::ZERO);
-        }
-    }
-
     fn report_health(&mut self) {
         if self.health_at.is_none_or(|at| Instant::now() < at) {
             return;
@@ -468,7 +435,6 @@ impl Host {
             frames_received: counters.frames_received,
             frames_refused: health::refused_frames(&counters),
         };
-        self.health_sent = true;
         if let Err(refused) = self.node.send(&Message::Health(health)) {
             log::debug!("health is not sent: {refused}");
         }

@@ -1,18 +1,24 @@
 //! Files to 8-bit RGB, with the colour conversions of Pillow.
 
 use std::borrow::Cow;
-use std::io::Cursor;
+use std::io::{Cursor, Read, Seek};
 use std::path::Path;
 
-use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 
+use crate::cmyk;
 use crate::error::{ImageError, ImageFault};
 use crate::image::{Image, ImageSource};
 use crate::jpeg;
+use crate::levels::{Levels, warn_if_dark};
+use crate::metadata;
 use crate::options::DecodeOptions;
+use crate::orientation::Orientation;
+use crate::tiff::TiffFile;
+use crate::tiling::Rect;
 
 impl Image {
-    /// Reads and decodes a PNG, JPEG or TIFF file.
+    /// Reads and decodes a JPEG, PNG, TIFF, WebP, BMP or GIF file.
     ///
     /// # Errors
     /// [`ImageError::Unusable`] names the file, the fault and the remedy.
@@ -20,7 +26,7 @@ impl Image {
         open(path, options)
     }
 
-    /// Decodes a PNG, JPEG or TIFF file held in memory; `name` is for errors.
+    /// Decodes a JPEG, PNG, TIFF, WebP, BMP or GIF file held in memory; `name` is for errors.
     ///
     /// # Errors
     /// [`ImageError::Unusable`].
@@ -55,6 +61,15 @@ fn open(path: &Path, options: &DecodeOptions) -> Result<Image, ImageError> {
         };
         return Err(unreadable(problem));
     }
+    let mut head = [0; 4];
+    let is_tiff = std::fs::File::open(path)
+        .and_then(|mut file| file.read_exact(&mut head))
+        .is_ok()
+        && format(&head) == Some(ImageFormat::Tiff);
+    if is_tiff {
+        // Chunk by chunk, whatever the size of the file.
+        return decode_tiff(&mut TiffFile::open(path)?, options);
+    }
     check_bytes(&name, metadata.len(), options)?;
     let bytes = std::fs::read(path).map_err(unreadable)?;
     decode(&name, &bytes, options)
@@ -66,60 +81,15 @@ fn decode(name: &str, bytes: &[u8], options: &DecodeOptions) -> Result<Image, Im
         return Err(fault(name, ImageFault::Empty));
     }
     let format = format(bytes).ok_or_else(|| fault(name, ImageFault::UnknownFormat))?;
-
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    let mut allocation = image::Limits::default();
-    // Sixteen bytes a pixel cover the deepest format and the decoder's own buffers.
-    allocation.max_alloc = Some(options.max_pixels.saturating_mul(16).max(1 << 24));
-    reader.limits(allocation);
-    let mut decoder = reader
-        .into_decoder()
-        .map_err(|error| damaged(name, error))?;
-
-    let (width, height) = decoder.dimensions();
-    if width == 0 || height == 0 {
-        return Err(fault(name, ImageFault::NoPixels));
+    match format {
+        ImageFormat::Tiff => decode_tiff(&mut TiffFile::new(name, Cursor::new(bytes))?, options),
+        ImageFormat::Jpeg => {
+            let (size, rgb, orientation) =
+                decode_jpeg(bytes, options).map_err(|problem| fault(name, problem))?;
+            finish(name, size, rgb, None, orientation, options)
+        }
+        _ => decode_other(name, bytes, format, options),
     }
-    if u64::from(width) * u64::from(height) > options.max_pixels {
-        let limit = options.max_pixels;
-        return Err(fault(
-            name,
-            ImageFault::TooManyPixels {
-                width,
-                height,
-                limit,
-            },
-        ));
-    }
-    if matches!(
-        decoder.original_color_type(),
-        ExtendedColorType::Cmyk8 | ExtendedColorType::Cmyk16
-    ) {
-        return Err(fault(
-            name,
-            ImageFault::UnsupportedColour("CMYK".to_owned()),
-        ));
-    }
-    let orientation = decoder
-        .orientation()
-        .map_err(|error| damaged(name, error))?;
-    let mut image = if format == ImageFormat::Jpeg {
-        jpeg_image(bytes, (width, height)).map_err(|problem| fault(name, problem))?
-    } else {
-        DynamicImage::from_decoder(decoder).map_err(|error| damaged(name, error))?
-    };
-    image.apply_orientation(orientation);
-    let (width, height) = (image.width(), image.height());
-    if options.white.is_none()
-        && let Some(highest) = dark(&image)
-    {
-        log::warn!(
-            "{name}: its 16-bit values reach only {highest} of 65535, so it becomes dark; state the \
-             value that is white (4095 for a 12-bit camera)"
-        );
-    }
-    let rgb = to_rgb(image, options.white).map_err(|problem| fault(name, problem))?;
-    Image::from_rgb(name, width, height, rgb)
 }
 
 /// By content, whatever the file is called.
@@ -128,37 +98,143 @@ fn format(bytes: &[u8]) -> Option<ImageFormat> {
     if bytes.starts_with(b"II\x2b\0") || bytes.starts_with(b"MM\0\x2b") {
         return Some(ImageFormat::Tiff);
     }
-    let read = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Tiff];
+    let read = [
+        ImageFormat::Png,
+        ImageFormat::Jpeg,
+        ImageFormat::Tiff,
+        ImageFormat::WebP,
+        ImageFormat::Bmp,
+        ImageFormat::Gif,
+    ];
     image::guess_format(bytes)
         .ok()
         .filter(|format| read.contains(format))
 }
 
-fn jpeg_image(bytes: &[u8], size: (u32, u32)) -> Result<DynamicImage, ImageFault> {
-    let jpeg::Decoded {
+fn decode_tiff<R: Read + Seek>(
+    tiff: &mut TiffFile<R>,
+    options: &DecodeOptions,
+) -> Result<Image, ImageError> {
+    let (width, height) = tiff.size();
+    let whole = Rect {
+        x: 0,
+        y: 0,
         width,
         height,
-        is_grey,
-        rows,
-    } = jpeg::decode(bytes, size)?;
-    let image = if is_grey {
-        image::GrayImage::from_raw(width, height, rows).map(DynamicImage::ImageLuma8)
-    } else {
-        image::RgbImage::from_raw(width, height, rows).map(DynamicImage::ImageRgb8)
     };
-    image.ok_or_else(|| ImageFault::damaged("its rows do not fill it"))
+    let image = tiff.read_window(0, whole, options)?;
+    Ok(image.oriented(tiff.orientation()))
+}
+
+type Pixels = ((u32, u32), Vec<u8>, Orientation);
+
+fn decode_jpeg(bytes: &[u8], options: &DecodeOptions) -> Result<Pixels, ImageFault> {
+    let size = jpeg::size(bytes)?;
+    check_pixels(size, options)?;
+    let jpeg::Decoded {
+        components, rows, ..
+    } = jpeg::decode(bytes, size)?;
+    let rgb = match components {
+        1 => rows.iter().flat_map(|&grey| [grey; 3]).collect(),
+        3 => rows,
+        // Pillow takes every such file as Adobe's, which stores the inverse.
+        4 => rows
+            .chunks_exact(4)
+            .flat_map(|p| cmyk::to_rgb([p[0], p[1], p[2], p[3]].map(|ink| 255 - ink)))
+            .collect(),
+        count => {
+            return Err(ImageFault::UnsupportedColour(format!(
+                "of {count} components"
+            )));
+        }
+    };
+    Ok((size, rgb, metadata::orientation(bytes)))
+}
+
+/// The formats of the `image` library.
+fn decode_other(
+    name: &str,
+    bytes: &[u8],
+    format: ImageFormat,
+    options: &DecodeOptions,
+) -> Result<Image, ImageError> {
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut allocation = image::Limits::default();
+    // Sixteen bytes a pixel cover the deepest format and the decoder's own buffers.
+    allocation.max_alloc = Some(options.max_pixels.saturating_mul(16).max(1 << 24));
+    reader.limits(allocation);
+    let mut decoder = reader
+        .into_decoder()
+        .map_err(|error| damaged(name, error))?;
+    let size = decoder.dimensions();
+    check_pixels(size, options).map_err(|problem| fault(name, problem))?;
+    let orientation = decoder
+        .orientation()
+        .map_err(|error| damaged(name, error))?;
+    let orientation = Orientation::from_exif(u64::from(orientation.to_exif()));
+    let image = DynamicImage::from_decoder(decoder).map_err(|error| damaged(name, error))?;
+    let transparent = transparency(&image);
+    let levels = Levels::declared(options);
+    if let (None, Some((highest, is_grey))) = (levels, highest(&image)) {
+        warn_if_dark(name, highest, is_grey);
+    }
+    let rgb = to_rgb(image, levels).map_err(|problem| fault(name, problem))?;
+    finish(name, size, rgb, transparent, orientation, options)
+}
+
+/// What is done alike for every format but TIFF, which has its own no-data and depths.
+fn finish(
+    name: &str,
+    (width, height): (u32, u32),
+    mut rgb: Vec<u8>,
+    valid: Option<Vec<bool>>,
+    orientation: Orientation,
+    options: &DecodeOptions,
+) -> Result<Image, ImageError> {
+    let mut valid = valid;
+    if let Some(nodata) = options.nodata {
+        let valid = valid.get_or_insert_with(|| vec![true; rgb.len() / 3]);
+        for (valid, pixel) in valid.iter_mut().zip(rgb.chunks_exact(3)) {
+            *valid &= !pixel.iter().all(|&value| f64::from(value) == nodata);
+        }
+    }
+    if let Some(stretch) = options.stretch {
+        let is_valid = |index: usize| valid.as_ref().is_none_or(|valid| valid[index / 3]);
+        let levels = Levels::measure(stretch, rgb.len(), |index| {
+            is_valid(index).then(|| f64::from(rgb[index]))
+        });
+        if let Some(levels) = levels {
+            let table = levels.table();
+            rgb.iter_mut().for_each(|v| *v = table[usize::from(*v)]);
+        }
+    }
+    let image = Image::from_rgb(name, width, height, rgb)?;
+    let image = match valid {
+        Some(valid) => image.with_validity(valid)?,
+        None => image,
+    };
+    Ok(image.oriented(orientation))
+}
+
+/// Which pixels are not wholly transparent; `None` for pictures without transparency.
+fn transparency(image: &DynamicImage) -> Option<Vec<bool>> {
+    Some(match image {
+        DynamicImage::ImageRgba8(image) => image.pixels().map(|p| p[3] != 0).collect(),
+        DynamicImage::ImageLumaA8(image) => image.pixels().map(|p| p[1] != 0).collect(),
+        DynamicImage::ImageRgba16(image) => image.pixels().map(|p| p[3] != 0).collect(),
+        DynamicImage::ImageLumaA16(image) => image.pixels().map(|p| p[1] != 0).collect(),
+        _ => return None,
+    })
 }
 
 /// Pillow's `convert("RGB")`: grey is repeated, transparency is dropped, of 16 bits
-/// per colour the upper eight are kept. For 16-bit grey and for `white` see [`DecodeOptions`].
-fn to_rgb(image: DynamicImage, white: Option<u16>) -> Result<Vec<u8>, ImageFault> {
+/// per colour the upper eight are kept. For 16-bit grey and for `levels` see
+/// [`DecodeOptions`].
+fn to_rgb(image: DynamicImage, levels: Option<Levels>) -> Result<Vec<u8>, ImageFault> {
     let grey = |values: &mut dyn Iterator<Item = u8>| values.flat_map(|v| [v, v, v]).collect();
-    let high = |value: u16| match white {
+    let high = |value: u16| match levels {
         None => (value >> 8) as u8,
-        Some(white) => {
-            let white = u32::from(white.max(1));
-            ((u32::from(value).min(white) * 255 + white / 2) / white) as u8
-        }
+        Some(levels) => levels.apply(f64::from(value)),
     };
     Ok(match image {
         DynamicImage::ImageRgb8(image) => image.into_raw(),
@@ -176,29 +252,38 @@ fn to_rgb(image: DynamicImage, white: Option<u16>) -> Result<Vec<u8>, ImageFault
         DynamicImage::ImageLuma16(image) => {
             let as_it_is: Option<Vec<u8>> =
                 image.pixels().map(|p| u8::try_from(p[0]).ok()).collect();
-            match as_it_is.filter(|_| white.is_none()) {
+            match as_it_is.filter(|_| levels.is_none()) {
                 Some(values) => grey(&mut values.into_iter()),
                 None => grey(&mut image.pixels().map(|p| high(p[0]))),
             }
         }
-        _ => {
-            return Err(ImageFault::UnsupportedColour(
-                "floating-point numbers".to_owned(),
-            ));
-        }
+        _ => return Err(ImageFault::Unscaled("floating-point numbers")),
     })
 }
 
-/// The highest value of a 16-bit picture that uses less than a quarter of its range.
-fn dark(image: &DynamicImage) -> Option<u16> {
-    let (values, least): (&[u16], u16) = match image {
-        DynamicImage::ImageRgb16(image) => (image.as_raw(), 0),
-        // Up to 255 it is taken as it is.
-        DynamicImage::ImageLuma16(image) => (image.as_raw(), 256),
+/// The highest value of a 16-bit picture, and whether it is grey.
+fn highest(image: &DynamicImage) -> Option<(u16, bool)> {
+    let (values, is_grey): (&[u16], bool) = match image {
+        DynamicImage::ImageRgb16(image) => (image.as_raw(), false),
+        DynamicImage::ImageLuma16(image) => (image.as_raw(), true),
         _ => return None,
     };
-    let highest = values.iter().copied().max()?;
-    (least..1 << 14).contains(&highest).then_some(highest)
+    Some((values.iter().copied().max()?, is_grey))
+}
+
+fn check_pixels((width, height): (u32, u32), options: &DecodeOptions) -> Result<(), ImageFault> {
+    if width == 0 || height == 0 {
+        return Err(ImageFault::NoPixels);
+    }
+    let limit = options.max_pixels;
+    if u64::from(width) * u64::from(height) > limit {
+        return Err(ImageFault::TooManyPixels {
+            width,
+            height,
+            limit,
+        });
+    }
+    Ok(())
 }
 
 fn check_bytes(name: &str, bytes: u64, options: &DecodeOptions) -> Result<(), ImageError> {
@@ -239,6 +324,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const FORMATS: [ImageFormat; 6] = [
+        ImageFormat::Png,
+        ImageFormat::Jpeg,
+        ImageFormat::Tiff,
+        ImageFormat::WebP,
+        ImageFormat::Bmp,
+        ImageFormat::Gif,
+    ];
+
     fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
         image.write_to(&mut bytes, format).unwrap();
@@ -260,7 +354,7 @@ mod tests {
 
     #[test]
     fn every_truncation_is_an_error_that_names_the_file() {
-        for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Tiff] {
+        for format in FORMATS {
             let whole = encoded(&sample(), format);
             decode("x.png", &whole, &DecodeOptions::default()).unwrap();
             // Behind the last pixels lie a few bytes that carry no picture.
@@ -275,8 +369,8 @@ mod tests {
     #[test]
     fn empty_foreign_and_oversized_files_say_so() {
         assert!(refusal(b"").contains("empty"));
-        assert!(refusal(b"GIF89a.............").contains("not a PNG, JPEG or TIFF"));
-        assert!(refusal(b"just some text").contains("not a PNG, JPEG or TIFF"));
+        assert!(refusal(b"GIF89a.............").contains("over the limit"));
+        assert!(refusal(b"just some text").contains("not a PNG, JPEG, TIFF"));
         let small = DecodeOptions {
             max_pixels: 1000,
             ..DecodeOptions::default()
@@ -336,10 +430,10 @@ mod tests {
                 (256, None, 1),
                 (40_000, None, 156),
                 (u16::MAX, None, 255),
-                (4095, Some(4095), 255),
-                (2048, Some(4095), 128),
-                (9000, Some(4095), 255),
-                (200, Some(4095), 12),
+                (4095, Some(4095.0), 255),
+                (2048, Some(4095.0), 128),
+                (9000, Some(4095.0), 255),
+                (200, Some(4095.0), 12),
             ] {
                 assert_eq!(
                     level(grey(value), format, white),
@@ -349,26 +443,16 @@ mod tests {
             }
             assert_eq!(level(colour(200), format, None), 0);
             assert_eq!(level(colour(40_000), format, None), 156);
-            assert_eq!(level(colour(5000), format, Some(10_000)), 128);
+            assert_eq!(level(colour(5000), format, Some(10_000.0)), 128);
         }
-    }
-
-    #[test]
-    fn a_picture_that_becomes_dark_is_noticed() {
-        let grey = |value| {
-            DynamicImage::ImageLuma16(image::ImageBuffer::from_pixel(2, 2, image::Luma([value])))
-        };
-        let found = [200, 256, 4095, 16_383, 16_384].map(|value| dark(&grey(value)));
-        assert_eq!(found, [None, Some(256), Some(4095), Some(16_383), None]);
-        assert_eq!(dark(&sample()), None);
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(200))]
 
         #[test]
-        fn damaged_bytes_never_panic(position in 0usize..4000, value: u8, kind in 0usize..3) {
-            let format = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Tiff][kind];
+        fn damaged_bytes_never_panic(position in 0usize..4000, value: u8, kind in 0usize..6) {
+            let format = FORMATS[kind];
             let mut bytes = encoded(&sample(), format);
             let position = position % bytes.len();
             bytes[position] = value;

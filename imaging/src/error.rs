@@ -58,7 +58,7 @@ pub enum ImageFault {
     #[error("the file is empty; fetch it again")]
     Empty,
     /// The content is none of the formats that are read.
-    #[error("not a PNG, JPEG or TIFF picture; convert it to one of these")]
+    #[error("not a PNG, JPEG, TIFF, WebP, BMP or GIF picture; convert it to one of these")]
     UnknownFormat,
     /// The content breaks off or contradicts itself.
     #[error("damaged: {problem}; fetch it again")]
@@ -93,6 +93,22 @@ pub enum ImageFault {
     /// A side of length zero.
     #[error("it has no pixels")]
     NoPixels,
+    /// A band that was asked for is not there.
+    #[error("it has {bands} bands, so there is no band {band}; name bands from 1 to {bands}")]
+    NoBand {
+        /// The band that was asked for, counted from 1.
+        band: u16,
+        /// Bands of the file.
+        bands: usize,
+    },
+    /// Numbers that have no white of their own.
+    #[error(
+        "its values are {0}, which have no white of their own; state the value that is white (and the one that is black)"
+    )]
+    Unscaled(&'static str),
+    /// A window that reaches outside the picture, or a level that is not there.
+    #[error("the window {0} lies outside; ask for a part of the picture")]
+    Outside(String),
 }
 
 impl ImageFault {

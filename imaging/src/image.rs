@@ -3,14 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::ImageError;
+use crate::orientation::Orientation;
 
-/// An 8-bit RGB image in memory.
+/// An 8-bit RGB image in memory, and which of its pixels were seen at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     name: String,
     width: u32,
     height: u32,
     rgb: Vec<u8>,
+    /// By pixel; `None` when all are data.
+    valid: Option<Vec<bool>>,
 }
 
 impl Image {
@@ -33,6 +36,48 @@ impl Image {
             width,
             height,
             rgb,
+            valid: None,
+        })
+    }
+
+    /// The same image with pixels that are no data (transparent, outside of an
+    /// orthophoto, declared as such) marked `false`, row by row. Their colours mean
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`ImageError::BufferSize`] when there is not one value a pixel.
+    pub fn with_validity(mut self, valid: Vec<bool>) -> Result<Self, ImageError> {
+        if valid.len() != self.width as usize * self.height as usize {
+            return Err(ImageError::BufferSize {
+                name: self.name,
+                bytes: valid.len(),
+                width: self.width,
+                height: self.height,
+            });
+        }
+        self.valid = valid.contains(&false).then_some(valid);
+        Ok(self)
+    }
+
+    /// Which pixels are data, row by row; `None` when all are.
+    pub fn validity(&self) -> Option<&[bool]> {
+        self.valid.as_deref()
+    }
+
+    /// Whether a pixel is data.
+    ///
+    /// # Panics
+    /// When it lies outside.
+    pub fn is_valid(&self, x: u32, y: u32) -> bool {
+        assert!(x < self.width && y < self.height, "a pixel outside");
+        let index = y as usize * self.width as usize + x as usize;
+        self.valid.as_ref().is_none_or(|valid| valid[index])
+    }
+
+    /// Share of the pixels that are data, 0 to 1.
+    pub fn valid_share(&self) -> f64 {
+        self.valid.as_ref().map_or(1.0, |valid| {
+            valid.iter().filter(|&&v| v).count() as f64 / valid.len() as f64
         })
     }
 
@@ -51,6 +96,20 @@ impl Image {
         &self.rgb
     }
 
+    /// The image turned for display.
+    pub(crate) fn oriented(self, orientation: Orientation) -> Self {
+        let size = (self.width, self.height);
+        let (rgb, (width, height)) = orientation.apply(self.rgb, 3, size);
+        let valid = self.valid.map(|valid| orientation.apply(valid, 1, size).0);
+        Self {
+            name: self.name,
+            width,
+            height,
+            rgb,
+            valid,
+        }
+    }
+
     /// A part of the image.
     ///
     /// # Panics
@@ -66,11 +125,19 @@ impl Image {
             let start = (row as usize * self.width as usize + x as usize) * 3;
             rgb.extend_from_slice(&self.rgb[start..start + width as usize * 3]);
         }
+        let valid = self.valid.as_ref().map(|valid| {
+            let row = |row: u32| {
+                let start = row as usize * self.width as usize + x as usize;
+                &valid[start..start + width as usize]
+            };
+            (y..y + height).flat_map(row).copied().collect::<Vec<_>>()
+        });
         Self {
             name: format!("{} at {x},{y}", self.name),
             width,
             height,
             rgb,
+            valid: valid.filter(|valid| valid.contains(&false)),
         }
     }
 }

@@ -13,7 +13,7 @@ fn bad_pictures_are_named_with_the_remedy() {
         (
             "text.png",
             b"hello, this is no picture",
-            "not a PNG, JPEG or TIFF",
+            "not a PNG, JPEG, TIFF",
         ),
         ("cut.png", &whole[..whole.len() / 2], "fetch it again"),
         ("cut.jpg", b"\xff\xd8\xff\xe0\x00\x10JFIF", "fetch it again"),

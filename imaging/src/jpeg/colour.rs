@@ -3,23 +3,58 @@
 use super::frame::{Component, Frame};
 use crate::error::ImageFault;
 
-/// Decoded rows: three bytes a pixel, or one for grey.
+/// Decoded rows, the components of a pixel side by side: one is grey, three are red,
+/// green and blue, four are cyan, magenta, yellow and black as the file stores them.
 pub(crate) struct Decoded {
-    pub(crate) width: u32,
-    pub(crate) height: u32,
-    pub(crate) is_grey: bool,
+    pub(crate) components: usize,
     pub(crate) rows: Vec<u8>,
 }
 
-/// What the file says about its colours.
-#[derive(Default)]
+/// Who says what the components are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ColourModel {
+    /// The stream itself, by its markers.
+    Stated,
+    /// Brightness and two colour differences.
+    YCbCr,
+    /// Whatever they are, they stay as they stand.
+    Plain,
+}
+
+/// What is known about the colours.
 pub(super) struct Hints {
+    model: ColourModel,
     pub(super) jfif: bool,
     /// The transform that an Adobe marker names.
     pub(super) adobe: Option<u8>,
 }
 
+/// What is done to the components of a pixel.
+enum Conversion {
+    None,
+    YCbCr,
+    /// Adobe's YCCK: the first three are the inverse of a colour, black stands as it is.
+    Ycck,
+}
+
 impl Hints {
+    pub(super) fn new(model: ColourModel) -> Self {
+        Self {
+            model,
+            jfif: false,
+            adobe: None,
+        }
+    }
+
+    fn conversion(&self, frame: &Frame) -> Conversion {
+        match (self.model, frame.components.len()) {
+            (ColourModel::YCbCr, 3) => Conversion::YCbCr,
+            (ColourModel::Stated, 3) if !self.is_rgb(frame) => Conversion::YCbCr,
+            (ColourModel::Stated, 4) if self.adobe == Some(2) => Conversion::Ycck,
+            _ => Conversion::None,
+        }
+    }
+
     /// Whether three components are red, green and blue as they stand.
     fn is_rgb(&self, frame: &Frame) -> bool {
         match self.adobe {
@@ -36,10 +71,10 @@ impl Hints {
 
 pub(super) fn rows(frame: &Frame, hints: &Hints) -> Result<Decoded, ImageFault> {
     let (width, height) = (frame.width, frame.height);
-    let is_grey = frame.components.len() == 1;
-    let is_rgb = hints.is_rgb(frame);
-    let mut rows = Vec::with_capacity(width * height * if is_grey { 1 } else { 3 });
-    let mut lines = vec![Vec::with_capacity(width + 8); frame.components.len()];
+    let components = frame.components.len();
+    let conversion = hints.conversion(frame);
+    let mut rows = Vec::with_capacity(width * height * components);
+    let mut lines = vec![Vec::with_capacity(width + 8); components];
     for y in 0..height {
         for (line, component) in lines.iter_mut().zip(&frame.components) {
             line.clear();
@@ -51,25 +86,31 @@ pub(super) fn rows(frame: &Frame, hints: &Hints) -> Result<Decoded, ImageFault> 
                 line,
             );
         }
-        match lines.as_slice() {
-            [a, b, c] => {
+        match (lines.as_slice(), &conversion) {
+            ([a, b, c], Conversion::YCbCr) => {
                 let pixels = a.iter().zip(b).zip(c).take(width);
-                if is_rgb {
-                    rows.extend(pixels.flat_map(|((&r, &g), &b)| [r, g, b]));
-                } else {
-                    rows.extend(pixels.flat_map(|((&y, &cb), &cr)| rgb(y, cb, cr)));
+                rows.extend(pixels.flat_map(|((&y, &cb), &cr)| rgb(y, cb, cr)));
+            }
+            ([a, b, c], _) => {
+                let pixels = a.iter().zip(b).zip(c).take(width);
+                rows.extend(pixels.flat_map(|((&r, &g), &b)| [r, g, b]));
+            }
+            ([a, b, c, k], Conversion::Ycck) => {
+                let pixels = a.iter().zip(b).zip(c).zip(k).take(width);
+                rows.extend(pixels.flat_map(|(((&y, &cb), &cr), &k)| {
+                    let [r, g, b] = rgb(y, cb, cr);
+                    [255 - r, 255 - g, 255 - b, k]
+                }));
+            }
+            ([only], _) => rows.extend(&only[..width]),
+            (lines, _) => {
+                for x in 0..width {
+                    rows.extend(lines.iter().map(|line| line[x]));
                 }
             }
-            _ => rows.extend(&lines[0][..width]),
         }
     }
-    Ok(Decoded {
-        // Sides come from 16-bit fields.
-        width: width as u32,
-        height: height as u32,
-        is_grey,
-        rows,
-    })
+    Ok(Decoded { components, rows })
 }
 
 /// Row `y` of the picture from a component that has one sample for `h` x `v` pixels.

@@ -51,8 +51,7 @@ impl Frame {
             return Err(ImageFault::NoPixels);
         }
         match byte(5)? {
-            1 | 3 => {}
-            4 => return Err(ImageFault::UnsupportedColour("CMYK".to_owned())),
+            1..=4 => {}
             count => {
                 return Err(ImageFault::UnsupportedColour(format!(
                     "of {count} components"

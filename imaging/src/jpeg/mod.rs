@@ -2,7 +2,7 @@
 //! triangular upsampling of colour, fixed-point colour conversion. Other decoders
 //! differ by up to four levels, and training saw these.
 //!
-//! Baseline and progressive Huffman files of 8 bits with one or three components;
+//! Baseline and progressive Huffman files of 8 bits with one to four components;
 //! everything else is refused by name. Damage is an error where libjpeg would warn
 //! and go on.
 
@@ -15,14 +15,47 @@ mod scan;
 
 use crate::error::ImageFault;
 use bytes::{damaged, u16_at};
-pub(crate) use colour::Decoded;
+pub(crate) use colour::{ColourModel, Decoded};
 use frame::Frame;
+
+/// Width and height that a file's header states.
+pub(crate) fn size(bytes: &[u8]) -> Result<(u32, u32), ImageFault> {
+    let mut at = 2;
+    loop {
+        let marker = next_marker(bytes, &mut at).ok_or_else(|| damaged("no picture inside"))?;
+        match marker {
+            0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
+                let body = segment(bytes, &mut at)?;
+                return Ok((u16_at(body, 3)? as u32, u16_at(body, 1)? as u32));
+            }
+            0x01 | 0xd0..=0xd8 => {}
+            0xd9 | 0xda => return Err(damaged("no picture inside")),
+            _ => {
+                segment(bytes, &mut at)?;
+            }
+        }
+    }
+}
 
 /// Decodes a whole file of the size that the caller has checked.
 pub(crate) fn decode(bytes: &[u8], size: (u32, u32)) -> Result<Decoded, ImageFault> {
+    decode_with(None, bytes, size, ColourModel::Stated)
+}
+
+/// Decodes a stream whose tables may stand in a stream of their own, and whose colour
+/// model may be stated outside it: JPEG inside TIFF.
+pub(crate) fn decode_with(
+    tables_only: Option<&[u8]>,
+    bytes: &[u8],
+    size: (u32, u32),
+    model: ColourModel,
+) -> Result<Decoded, ImageFault> {
     let mut frame: Option<Frame> = None;
     let mut tables = entropy::Tables::default();
-    let mut colours = colour::Hints::default();
+    let mut colours = colour::Hints::new(model);
+    if let Some(bytes) = tables_only {
+        read_tables(bytes, &mut tables)?;
+    }
     let mut at = 2;
     loop {
         let marker = next_marker(bytes, &mut at)
@@ -67,6 +100,26 @@ pub(crate) fn decode(bytes: &[u8], size: (u32, u32)) -> Result<Decoded, ImageFau
     let mut frame = frame.ok_or_else(|| damaged("no picture inside"))?;
     frame.transform()?;
     colour::rows(&frame, &colours)
+}
+
+/// Reads the tables of a stream that holds nothing else.
+fn read_tables(bytes: &[u8], tables: &mut entropy::Tables) -> Result<(), ImageFault> {
+    let mut at = 2;
+    while let Some(marker) = next_marker(bytes, &mut at) {
+        match marker {
+            0xd9 | 0xda => break,
+            0x01 | 0xd0..=0xd8 => continue,
+            _ => {}
+        }
+        let body = segment(bytes, &mut at)?;
+        match marker {
+            0xc4 => tables.define_huffman(body)?,
+            0xdb => tables.define_quantisation(body)?,
+            0xdd => tables.restart_interval = u16_at(body, 0)?,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The body of a marker segment.

@@ -83,6 +83,22 @@ def main():
     exif[0x0112] = 6
     rgb.save(out / "exif6.png", exif=exif)
     rgb.save(out / "exif6.tif", tiffinfo={0x0112: 6})
+    rgb.convert("CMYK").save(out / "cmyk.jpg", quality=90)
+    rgb.convert("CMYK").save(out / "cmyk.tif")
+    rgb.quantize(100).save(out / "palette.tif")
+    rgb.quantize(12).save(out / "palette.bmp")
+    rgb.quantize(100).save(out / "palette.gif")
+    rgb.quantize(100).save(out / "palette_transparent.gif", transparency=3)
+    rgb.convert("1").save(out / "bilevel.tif")
+    rgb.convert("1").save(out / "bilevel.bmp")
+    rgb.save(out / "rgb.bmp")
+    rgb.save(out / "lossless.webp", lossless=True)
+    rgb.save(out / "lossy.webp", quality=85)
+    rgb.convert("RGBA").save(out / "lossy_alpha.webp", quality=85)
+    rgb.save(out / "jpeg.tif", compression="jpeg", quality=90)
+    rgb.save(out / "packbits.tif", compression="packbits")
+    rgb.save(out / "zstd.tif", compression="zstd")
+    rgb.convert("RGBA").save(out / "rgba.tif")
 
     with (HERE / "pictures.bin").open("wb") as file:
         for path in sorted(out.iterdir()):
