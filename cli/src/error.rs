@@ -20,6 +20,9 @@ pub enum CliError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// An elevation model cannot be used.
+    #[error(transparent)]
+    Dem(#[from] deltavlm_imaging::place::DemError),
     /// A file of annotations or answers is malformed.
     #[error("{}: {problem}", path.display())]
     Malformed {

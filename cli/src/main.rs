@@ -9,6 +9,7 @@ mod common;
 mod evaluate;
 mod info;
 mod json;
+mod place;
 mod prepare;
 
 use std::process::ExitCode;
@@ -34,6 +35,8 @@ enum Command {
     Info(info::Arguments),
     /// Measures the segments of a bundle on this machine.
     Bench(bench::Arguments),
+    /// Says where and how a picture was taken, and where each number was read.
+    Place(place::Arguments),
     /// Builds what an engine would otherwise build at its first start.
     Prepare(prepare::Arguments),
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Eval(arguments) => evaluate::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Place(arguments) => place::run(&arguments),
         Command::Prepare(arguments) => prepare::run(&arguments),
     };
     match result {
