@@ -241,7 +241,6 @@ mod tests {
         RecordEntry {
             received: 9,
             message: Message::Alert(alert),
-            pending: None,
         }
     }
 

@@ -17,9 +17,7 @@ pub fn refusal_meaning(reason: RefusalReason) -> &'static str {
         RefusalReason::RateLimited => "too many questions in a minute; ask again later",
         RefusalReason::BadAuthentication => "the board wants commands signed; give --key FILE",
         RefusalReason::Busy => "another job runs on board; ask again later",
-        RefusalReason::UnknownTarget => {
-            "the board has no such pair or dialogue, or several of that number; check --tile"
-        }
+        RefusalReason::UnknownTarget => "the board has no such pair or dialogue; check --tile",
         RefusalReason::Unsupported => "the board's version does not know how",
         RefusalReason::Failed => "the board tried and failed; its log says why",
         _ => "for a reason that this version does not know; update it",
@@ -67,37 +65,8 @@ fn alert_text(alert: &Alert) -> String {
         percent(alert.confidence),
         counts(alert.roads.into(), alert.buildings.into())
     );
-    let _ = write!(text, "; pair {:04x}", alert.pair);
-    if alert.time > 0 {
-        let _ = write!(text, ", written {}", utc(alert.time));
-    }
     let _ = write!(text, "\n{}", grids(alert.roads_grid, alert.buildings_grid));
     text
-}
-
-/// Seconds since 1970 as a date and a time of day.
-fn utc(seconds: u32) -> String {
-    let (day, second) = (i64::from(seconds / 86_400), seconds % 86_400);
-    // The civil calendar from a count of days, in years that begin in March.
-    let shifted = day + 719_468;
-    let era = shifted / 146_097;
-    let of_era = shifted % 146_097;
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let date = of_year - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 {
-        (month + 3, 0)
-    } else {
-        (month - 9, 1)
-    };
-    format!(
-        "{:04}-{month:02}-{date:02} {:02}:{:02}:{:02} UTC",
-        era * 400 + year + carry,
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    )
 }
 
 fn fault_text(pair_fault: &PairFault) -> String {
@@ -462,32 +431,6 @@ mod tests {
         });
         assert_eq!(message_json(&counted, None)["buildings"], json!(12));
         assert!(super::message_text(&counted, None).contains("1 road, 12 buildings"));
-    }
-
-    #[test]
-    fn d15_an_alert_says_which_pair_and_when() {
-        let alert = Message::Alert(Alert {
-            tile: 17,
-            time: 1_709_210_096,
-            confidence: Confidence::from_fraction(0.9),
-            roads: 0,
-            buildings: 1,
-            roads_grid: CellSet::EMPTY,
-            buildings_grid: CellSet::EMPTY,
-            pair: 0xbeef,
-        });
-        let text = message_text(&alert, None);
-        assert!(
-            text.contains("pair beef, written 2024-02-29 12:34:56 UTC"),
-            "{text}"
-        );
-        for (seconds, expected) in [
-            (0, "1970-01-01 00:00:00 UTC"),
-            (951_868_799, "2000-02-29 23:59:59 UTC"),
-            (u32::MAX, "2106-02-07 06:28:15 UTC"),
-        ] {
-            assert_eq!(utc(seconds), expected);
-        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use deltavlm_ground::{Station, StationEvent};
 use deltavlm_host::{
-    AnalysisError, Analyzer, Config, Detection, Host, HostError, PairFiles,
+    AnalysisError, Analyzer, Detection, PairFiles,
     analyzer::{AnalyzedAnswer, Question},
 };
 use deltavlm_imaging::{DecodeOptions, Image};
@@ -12,13 +12,8 @@ use deltavlm_messages::{AnswerBody, CellSet, Confidence, FaultReason, Message};
 use deltavlm_node::{Address, SharedKey};
 use std::{
     fs,
-    net::TcpListener,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -148,60 +143,4 @@ pub(crate) fn listen(
         }
     }
     messages
-}
-
-/// The on-board program in a thread, listening for the ground on a TCP port.
-pub(crate) struct Board {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<(), HostError>>,
-    /// Where the ground finds it.
-    pub(crate) ground: Address,
-}
-
-impl Board {
-    /// Starts it with [`PixelAnalyzer`]; `extra` is added to the configuration.
-    pub(crate) fn start(dir: &Path, extra: &str) -> Self {
-        Self::start_with(dir, |text| text + extra, || Ok(Box::new(PixelAnalyzer)))
-    }
-
-    /// Starts it with another model and what `edit` makes of the configuration.
-    pub(crate) fn start_with(
-        dir: &Path,
-        edit: impl FnOnce(String) -> String,
-        open: impl FnMut() -> Result<Box<dyn Analyzer>, AnalysisError> + Send + 'static,
-    ) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let address = |kind: &str| {
-            format!("{kind}:127.0.0.1:{port}")
-                .parse::<Address>()
-                .unwrap()
-        };
-        let text = edit(host_config(dir, &address("tcp-listen")));
-        let config = Config::parse(&text, dir).unwrap();
-        let stop = Arc::new(AtomicBool::new(false));
-        let raised = Arc::clone(&stop);
-        let thread = thread::spawn(move || Host::start(config, Box::new(open))?.run(&raised));
-        Self {
-            stop,
-            thread,
-            ground: address("tcp"),
-        }
-    }
-
-    /// Stops it, unless it has ended by itself.
-    pub(crate) fn stop(self) -> Result<(), HostError> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.end()
-    }
-
-    /// Waits for it to end by itself.
-    pub(crate) fn end(self) -> Result<(), HostError> {
-        self.thread
-            .join()
-            .expect("the on-board program does not panic")
-    }
 }
