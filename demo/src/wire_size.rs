@@ -60,7 +60,7 @@ fn run(
         }
         while let Some(event) = receiver.poll_event() {
             if let Event::Message { id, .. } = event {
-                receiver.accept(id);
+                receiver.acknowledge(id);
             }
         }
         while let Some(event) = sender.poll_event() {
@@ -76,8 +76,8 @@ fn end(role: Role, mtu: u8, key: &SharedKey) -> Option<End> {
     let mut config = Config::new(role);
     config.mtu = mtu;
     config.keys = Keys::single(Key::new(key.id, &key.secret));
-    config.uplink = Protection::Signed;
-    config.downlink = Protection::Signed;
+    config.uplink = Protection::Authenticated;
+    config.downlink = Protection::Authenticated;
     Endpoint::new(config, MemoryStorage::new()).ok()
 }
 

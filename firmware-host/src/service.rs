@@ -13,7 +13,7 @@ use crate::{
     settings::GroundSettings,
     worker::{OpenModel, Task, Worker, WorkerEvent},
 };
-use deltavlm_link::{Counters, Event, MessageId, Refused, Role};
+use deltavlm_link::{Counters, Event, MessageId, Role, SendError};
 use deltavlm_messages::{
     Configure, FaultReason, Health, Message, PairFault, Refusal, RefusalReason, Setting, Text,
     short_hash,
@@ -170,9 +170,9 @@ impl Host {
         match event {
             Event::Message { id, message, .. } => self.on_message(id, message),
             Event::Delivered(id) => (self.observer)(HostEvent::Delivered(id)),
-            Event::Refused(id, reason) => log::warn!("the ground refused {id:?}: {reason:?}"),
+            Event::Rejected(id, reason) => log::warn!("the ground refused {id:?}: {reason:?}"),
             Event::LinkUp => log::info!("contact"),
-            Event::LinkParked => {
+            Event::LinkDown => {
                 log::info!("no contact; {} messages wait", self.node.waiting())
             }
             Event::StorageFailed => log::error!("the spool's disk failed"),
@@ -197,7 +197,7 @@ impl Host {
             }
             other => {
                 log::debug!("{:?} is not for the board", other.kind());
-                self.node.accept(id);
+                self.node.acknowledge(id);
             }
         }
     }
@@ -377,7 +377,7 @@ impl Host {
         while let Some(pending) = self.journal.pending().first() {
             match self.node.send(&pending.message) {
                 Ok(_) => {}
-                Err(Refused::QueueFull | Refused::Storage) => return,
+                Err(SendError::QueueFull | SendError::Storage) => return,
                 Err(refused) => log::error!("{}: {refused}", pending.name),
             }
             if let Err(error) = self.journal.handed_over() {
@@ -392,11 +392,11 @@ impl Host {
             let completes = entry.completes;
             match self.node.send(&entry.message) {
                 Ok(_) => {}
-                Err(Refused::QueueFull | Refused::Storage) => return,
+                Err(SendError::QueueFull | SendError::Storage) => return,
                 Err(refused) => log::error!("a reply is not sent: {refused}"),
             }
             if let Some(id) = completes {
-                self.node.accept(id);
+                self.node.acknowledge(id);
             }
             self.reply_queue.pop();
         }

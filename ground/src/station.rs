@@ -4,7 +4,7 @@ use crate::{
     queries::{PendingQueries, PendingQuery},
     record::Record,
 };
-use deltavlm_link::{Counters, Event, MessageId, Refused, Role};
+use deltavlm_link::{Counters, Event, MessageId, Role, SendError};
 use deltavlm_messages::{
     Configure, Health, Message, PreviewImage, PreviewPart, PreviewRequest, Prompt, Query, QueryId,
     Setting,
@@ -56,7 +56,7 @@ pub enum StationError {
 pub enum AskError {
     /// The link did not take it.
     #[error("not sent: {0}")]
-    Refused(Refused),
+    Refused(SendError),
     /// It could not be noted on disk first.
     #[error("not sent: the state directory failed: {0}")]
     State(#[from] io::Error),
@@ -252,7 +252,7 @@ impl Station {
             Event::Message { id, message, .. } => self.on_message(id, message, events),
             Event::Delivered(id) => events.push(StationEvent::Delivered(id)),
             Event::LinkUp => events.push(StationEvent::LinkUp),
-            Event::LinkParked => events.push(StationEvent::LinkDown),
+            Event::LinkDown => events.push(StationEvent::LinkDown),
             Event::PeerStarted => events.push(StationEvent::BoardStarted),
             Event::StorageFailed => {
                 events.push(StationEvent::StateFailed(
@@ -292,7 +292,7 @@ impl Station {
             Message::Preview(chip) => events.push(StationEvent::PreviewPart(chip)),
             _ => {}
         }
-        self.node.accept(id);
+        self.node.acknowledge(id);
     }
 
     fn pending_query(&mut self, message: &Message) -> Option<PendingQuery> {

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         .map_or(Ok(1_000_000), |count| count.parse());
     let (accepted, tried) = match (kind.as_str(), count) {
         ("corrupt", Ok(count)) => (damage(Protection::Plain, count), count),
-        ("forge", Ok(count)) => (damage(Protection::Signed, count), count),
+        ("forge", Ok(count)) => (damage(Protection::Authenticated, count), count),
         ("replay", Ok(count)) => (replay(count), count),
         _ => {
             eprintln!("usage: attack corrupt|forge|replay [COUNT]");
@@ -78,7 +78,7 @@ fn overheard(protection: Protection, count: usize) -> (Endpoint<Storage>, Vec<Ve
         }
         while let Some(event) = ground.poll_event() {
             if let deltavlm_link::Event::Message { id, .. } = event {
-                ground.accept(id);
+                ground.acknowledge(id);
             }
         }
         while board.poll_event().is_some() {}
@@ -146,7 +146,7 @@ fn damage(protection: Protection, count: u64) -> u64 {
 
 /// Sends genuine frames again, to a ground that was there and to one that has started since.
 fn replay(count: u64) -> u64 {
-    let (mut ground, frames) = overheard(Protection::Signed, 20_000);
+    let (mut ground, frames) = overheard(Protection::Authenticated, 20_000);
     let mut rng = Rng::new(count);
     let mut accepted = 0;
     let mut before = ground.counters().frames_received;
@@ -154,7 +154,7 @@ fn replay(count: u64) -> u64 {
         if step % (count / 10).max(1) == count / 20 {
             accepted += u64::from(ground.counters().frames_received - before);
             let storage = ground.into_storage();
-            ground = Endpoint::new(config(Role::Ground, Protection::Signed), storage)
+            ground = Endpoint::new(config(Role::Ground, Protection::Authenticated), storage)
                 .expect("a ground starts again");
             before = 0;
         }

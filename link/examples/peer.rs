@@ -93,7 +93,7 @@ fn run(arguments: &[String]) -> Result<bool, Box<dyn std::error::Error>> {
             println!("{:.3} {event:?}", start.elapsed().as_secs_f64());
             match event {
                 Event::Delivered(_) => delivered += 1,
-                Event::Message { id, .. } => endpoint.accept(id),
+                Event::Message { id, .. } => endpoint.acknowledge(id),
                 _ => {}
             }
         }

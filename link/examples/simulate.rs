@@ -178,8 +178,8 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
             "--protection" => {
                 let protection = match value()?.as_str() {
                     "plain" => Protection::Plain,
-                    "signed" => Protection::Signed,
-                    "encrypted" => Protection::Encrypted,
+                    "signed" => Protection::Authenticated,
+                    "encrypted" => Protection::AuthenticatedEncrypted,
                     other => {
                         return Err(format!(
                             "--protection {other} is none of plain, signed, encrypted"

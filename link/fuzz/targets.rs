@@ -22,7 +22,7 @@ pub(crate) fn frames(data: &[u8]) {
         }
     }
     for role in [Role::Board, Role::Ground] {
-        for protection in [Protection::Plain, Protection::Encrypted] {
+        for protection in [Protection::Plain, Protection::AuthenticatedEncrypted] {
             let config = Config {
                 uplink: protection,
                 downlink: protection,
@@ -185,7 +185,7 @@ fn look(end: &mut End, side: usize, seen: &mut [BTreeMap<u32, u32>; 2], honest: 
         let Event::Message { id, message, .. } = event else {
             continue;
         };
-        end.accept(id);
+        end.acknowledge(id);
         let Some(number) = number_of(&message) else {
             continue;
         };
@@ -224,7 +224,7 @@ fn settle(end: &mut Endpoint<MemoryStorage<4096>>, now: Instant) {
         if let Event::Message { id, .. } = event {
             assert!(!shown.contains(&id));
             shown.push(id);
-            end.accept(id);
+            end.acknowledge(id);
         }
     }
     let _ = end.next_deadline();

@@ -31,9 +31,9 @@ pub enum Protection {
     #[default]
     Plain = 0,
     /// A tag: readable by all, written only by those who hold the key.
-    Signed = 1,
+    Authenticated = 1,
     /// A tag, and the payload encrypted.
-    Encrypted = 2,
+    AuthenticatedEncrypted = 2,
 }
 
 impl Protection {
@@ -41,7 +41,7 @@ impl Protection {
     pub const fn check_bytes(self) -> usize {
         match self {
             Self::Plain => 4,
-            Self::Signed | Self::Encrypted => TAG,
+            Self::Authenticated | Self::AuthenticatedEncrypted => TAG,
         }
     }
 }

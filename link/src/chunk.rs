@@ -3,12 +3,12 @@
 use crate::class::Class;
 
 const HELLO: u8 = 0x01;
-const FLOOR: u8 = 0x02;
+const REPLAY_FLOOR: u8 = 0x02;
 const REJECT: u8 = 0x03;
 const CANCEL: u8 = 0x04;
 const REPAIR: u8 = 0x05;
 const BASE: u8 = 0x06;
-const DENIAL: u8 = 0x07;
+const AUTH_DENIED: u8 = 0x07;
 const ACK: u8 = 0x10;
 const ACK_LAST: u8 = 0x18;
 const SIZED_CONTROL: u8 = 0x20;
@@ -23,16 +23,16 @@ const LAST: u16 = 0x8000;
 pub(crate) const MESSAGE_HEAD: usize = 3;
 /// Bytes that a fragment takes on top of its part of the body.
 pub(crate) const FRAGMENT_HEAD: usize = 5;
-/// Bytes of a greeting.
+/// Bytes of a hello.
 pub(crate) const HELLO_BYTES: usize = 7;
-/// Bytes of a floor.
-pub(crate) const FLOOR_BYTES: usize = 9;
+/// Bytes of a replay floor.
+pub(crate) const REPLAY_FLOOR_BYTES: usize = 9;
 /// Bytes of a rejection.
 pub(crate) const REJECT_BYTES: usize = 5;
 /// Bytes of a cancellation.
 pub(crate) const CANCEL_BYTES: usize = 4;
-/// Bytes of a denial.
-pub(crate) const DENIAL_BYTES: usize = 2;
+/// Bytes of an authentication denial.
+pub(crate) const AUTH_DENIED_BYTES: usize = 2;
 /// Bytes of a base.
 pub(crate) const BASE_BYTES: usize = 6;
 /// Bytes of a repair chunk on top of its data.
@@ -44,7 +44,7 @@ pub(crate) enum Chunk<'a> {
     /// Who is speaking.
     Hello(Hello),
     /// The sender accepts no counter below this one.
-    Floor(u64),
+    ReplayFloor(u64),
     /// The sender will not take this message.
     Reject {
         class: Class,
@@ -54,7 +54,7 @@ pub(crate) enum Chunk<'a> {
     /// This message will never come.
     Cancel { class: Class, sequence: u16 },
     /// Frames of the receiver do not pass the sender's authentication.
-    Denial(u8),
+    AuthDenied(u8),
     /// Messages of the class before this one are done with.
     Base { class: Class, sequence: u32 },
     /// Repairs lost frames of a group.
@@ -83,11 +83,11 @@ pub(crate) enum Chunk<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hello {
     /// Names this start of the sender.
-    pub(crate) start: u16,
+    pub(crate) boot_id: u16,
     /// The peer's start that the sender knows of; zero for none.
     pub(crate) echo: u16,
     /// Names the sender's storage.
-    pub(crate) storage: u16,
+    pub(crate) storage_id: u16,
 }
 
 /// A repair of frames `first..first + group`, the `index`-th of its group.
@@ -160,11 +160,11 @@ impl<'a> Chunks<'a> {
     fn control(&mut self, id: u8) -> Option<Chunk<'a>> {
         Some(match id {
             HELLO => Chunk::Hello(Hello {
-                start: self.word()?,
+                boot_id: self.word()?,
                 echo: self.word()?,
-                storage: self.word()?,
+                storage_id: self.word()?,
             }),
-            FLOOR => Chunk::Floor(u64::from_le_bytes(*self.take(8)?.first_chunk()?)),
+            REPLAY_FLOOR => Chunk::ReplayFloor(u64::from_le_bytes(*self.take(8)?.first_chunk()?)),
             REJECT => {
                 let class = Class::from_number(self.byte()?)?;
                 Chunk::Reject {
@@ -177,7 +177,7 @@ impl<'a> Chunks<'a> {
                 class: Class::from_number(self.byte()?)?,
                 sequence: self.word()?,
             },
-            DENIAL => Chunk::Denial(self.byte()?),
+            AUTH_DENIED => Chunk::AuthDenied(self.byte()?),
             BASE => {
                 let class = Class::from_number(self.byte()?)?;
                 Chunk::Base {
@@ -271,14 +271,14 @@ impl<'a> Writer<'a> {
     pub(crate) fn hello(&mut self, hello: Hello) {
         self.put(&[
             &[HELLO],
-            &hello.start.to_le_bytes(),
+            &hello.boot_id.to_le_bytes(),
             &hello.echo.to_le_bytes(),
-            &hello.storage.to_le_bytes(),
+            &hello.storage_id.to_le_bytes(),
         ]);
     }
 
-    pub(crate) fn floor(&mut self, floor: u64) {
-        self.put(&[&[FLOOR], &floor.to_le_bytes()]);
+    pub(crate) fn replay_floor(&mut self, floor: u64) {
+        self.put(&[&[REPLAY_FLOOR], &floor.to_le_bytes()]);
     }
 
     pub(crate) fn reject(&mut self, class: Class, sequence: u16, reason: u8) {
@@ -289,8 +289,8 @@ impl<'a> Writer<'a> {
         self.put(&[&[CANCEL, class as u8], &sequence.to_le_bytes()]);
     }
 
-    pub(crate) fn denial(&mut self, reason: u8) {
-        self.put(&[&[DENIAL, reason]]);
+    pub(crate) fn auth_denied(&mut self, reason: u8) {
+        self.put(&[&[AUTH_DENIED, reason]]);
     }
 
     pub(crate) fn base(&mut self, class: Class, sequence: u32) {
@@ -379,12 +379,12 @@ mod tests {
         let mut payload = [0; 100];
         let mut writer = Writer::new(&mut payload);
         let hello = Hello {
-            start: 1,
+            boot_id: 1,
             echo: 2,
-            storage: 3,
+            storage_id: 3,
         };
         writer.hello(hello);
-        writer.floor(99);
+        writer.replay_floor(99);
         writer.ack(7, 0x0102);
         writer.reject(Class::Text, 5, 1);
         writer.cancel(Class::Chip, 6);
@@ -397,14 +397,14 @@ mod tests {
         let length = writer.length();
         assert_eq!(
             length,
-            HELLO_BYTES + FLOOR_BYTES + 5 + REJECT_BYTES + CANCEL_BYTES + 7 + 7 + 9
+            HELLO_BYTES + REPLAY_FLOOR_BYTES + 5 + REJECT_BYTES + CANCEL_BYTES + 7 + 7 + 9
         );
         let chunks: Vec<_> = Chunks(&payload[..length]).map(Result::unwrap).collect();
         assert_eq!(
             chunks,
             [
                 Chunk::Hello(hello),
-                Chunk::Floor(99),
+                Chunk::ReplayFloor(99),
                 Chunk::Ack {
                     newest: 7,
                     missing: 0x0102

@@ -76,12 +76,12 @@ pub struct Config {
     /// The retransmission timer, and the pause between probes, never run longer.
     pub max_timeout: Duration,
     /// After this many timeouts in a row without a sign of the peer, only probes are sent.
-    pub park_after: u8,
+    pub down_after: u8,
     /// How long messages of each class (in the order of [`Class::ALL`](crate::class::Class::ALL))
     /// may wait; `None` is for ever.
     pub lifetimes: [Option<Duration>; 5],
     /// How often a class (in the same order) is passed over before it gets a turn.
-    pub patience: [u8; 5],
+    pub max_skips: [u8; 5],
     /// Commands that the board takes in a minute; zero for no limit.
     pub commands_per_minute: u16,
     /// Any number that differs between devices and starts, to spread timers.
@@ -103,7 +103,7 @@ impl Config {
             ack_every: 8,
             min_timeout: Duration::from_millis(100),
             max_timeout: Duration::from_secs(30),
-            park_after: 8,
+            down_after: 8,
             lifetimes: [
                 None,
                 Some(Duration::from_secs(7 * 86_400)),
@@ -111,7 +111,7 @@ impl Config {
                 None,
                 None,
             ],
-            patience: [0, 4, 8, 16, 32],
+            max_skips: [0, 4, 8, 16, 32],
             commands_per_minute: 0,
             seed: 1,
         }
@@ -144,8 +144,8 @@ impl Config {
         if self.min_timeout == Duration::ZERO || self.min_timeout > self.max_timeout {
             return Err(ConfigError::Timeouts);
         }
-        if self.park_after == 0 {
-            return Err(ConfigError::ParkAfter);
+        if self.down_after == 0 {
+            return Err(ConfigError::DownAfter);
         }
         if let Mode::Simplex(simplex) = self.mode
             && !((1..=15).contains(&simplex.repeats)
@@ -173,8 +173,8 @@ pub enum ConfigError {
     AckEvery,
     /// `min_timeout` is zero or over `max_timeout`.
     Timeouts,
-    /// `park_after` is zero.
-    ParkAfter,
+    /// `down_after` is zero.
+    DownAfter,
     /// A field of `Simplex` is outside its range.
     Simplex,
     /// A direction is to be protected and there is no key.
@@ -193,7 +193,7 @@ impl core::fmt::Display for ConfigError {
             Self::Mtu => "mtu must be 32 to 255",
             Self::AckEvery => "ack_every must be 1 to 32",
             Self::Timeouts => "min_timeout must be over zero and at most max_timeout",
-            Self::ParkAfter => "park_after must be at least 1",
+            Self::DownAfter => "down_after must be at least 1",
             Self::Simplex => {
                 "simplex needs 1 to 15 repeats, a group of 1 to 8, and at most 4 repairs"
             }

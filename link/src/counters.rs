@@ -69,8 +69,8 @@ counters! {
     frames_resent,
     /// Times that the retransmission timer ran out.
     timeouts,
-    /// Times that the link was parked.
-    parked,
+    /// Times that the peer was no longer heard and the link went down.
+    link_downs,
     /// Frames won back by repair frames.
     frames_repaired,
     /// Times that storage failed.

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Control, from the highest bit: version (2 bits, 01), sender (1, set on frames of the ground), key slot
-//! (1), protection (2), greeting (1), zero (1). The counter is the low half of a 64-bit frame
-//! counter; a greeting begins its payload with the 48 bits above it. The check is a CRC-32C, or in
+//! (1), protection (2), handshake (1), zero (1). The counter is the low half of a 64-bit frame
+//! counter; a handshake begins its payload with the 48 bits above it. The check is a CRC-32C, or in
 //! its place an authentication tag. A tag is not joined by a CRC: it is the stronger check, and
 //! the four bytes would be an eighth of an alert.
 
@@ -26,7 +26,7 @@ pub const MAX_MTU: usize = 255;
 const HEADER: usize = 4;
 /// The COBS code in front and the zero behind.
 const STUFFING: usize = 2;
-/// What a greeting puts in front of its payload: the upper 48 bits of the counter.
+/// What a handshake puts in front of its payload: the upper 48 bits of the counter.
 const WIDE: usize = 6;
 
 const VERSION: u8 = 0b01;
@@ -37,13 +37,13 @@ pub const fn overhead(protection: Protection) -> usize {
 }
 
 /// The longest payload of a frame of `mtu` bytes.
-pub const fn capacity(mtu: u8, protection: Protection, greeting: bool) -> usize {
-    mtu as usize - overhead(protection) - if greeting { WIDE } else { 0 }
+pub const fn capacity(mtu: u8, protection: Protection, handshake: bool) -> usize {
+    mtu as usize - overhead(protection) - if handshake { WIDE } else { 0 }
 }
 
 /// Where the payload begins in a frame buffer.
-pub(crate) const fn payload_at(greeting: bool) -> usize {
-    1 + HEADER + if greeting { WIDE } else { 0 }
+pub(crate) const fn payload_at(handshake: bool) -> usize {
+    1 + HEADER + if handshake { WIDE } else { 0 }
 }
 
 /// Why a frame is not accepted, from the outermost check to the innermost.
@@ -75,7 +75,7 @@ pub enum FrameError {
 pub(crate) struct Head {
     pub(crate) sender: Role,
     pub(crate) protection: Protection,
-    pub(crate) greeting: bool,
+    pub(crate) handshake: bool,
     pub(crate) counter: u64,
 }
 
@@ -94,27 +94,27 @@ pub(crate) fn seal<'a>(
     } else {
         keys.active_slot()
     };
-    let inner = length + if head.greeting { WIDE } else { 0 };
+    let inner = length + if head.handshake { WIDE } else { 0 };
     buffer[1] = VERSION << 6
         | (head.sender as u8) << 5
         | slot << 4
         | (head.protection as u8) << 2
-        | u8::from(head.greeting) << 1;
+        | u8::from(head.handshake) << 1;
     buffer[2] = inner as u8;
     let counter = head.counter.to_le_bytes();
     buffer[3..5].copy_from_slice(&counter[..2]);
-    if head.greeting {
+    if head.handshake {
         buffer[5..5 + WIDE].copy_from_slice(&counter[2..]);
     }
     let end = 1 + HEADER + inner;
     let check = head.protection.check_bytes();
     match (head.protection, keys.active()) {
-        (Protection::Signed, Some(key)) => {
+        (Protection::Authenticated, Some(key)) => {
             let tag = key.seal(head.sender, head.counter, &buffer[1..end], &mut []);
             buffer[end..end + TAG].copy_from_slice(&tag);
         }
-        (Protection::Encrypted, Some(key)) => {
-            let (clear, hidden) = buffer[1..end].split_at_mut(payload_at(head.greeting) - 1);
+        (Protection::AuthenticatedEncrypted, Some(key)) => {
+            let (clear, hidden) = buffer[1..end].split_at_mut(payload_at(head.handshake) - 1);
             let tag = key.seal(head.sender, head.counter, clear, hidden);
             buffer[end..end + TAG].copy_from_slice(&tag);
         }
@@ -144,8 +144,8 @@ pub(crate) fn open<'a>(
     };
     let protection = match control >> 2 & 3 {
         0 => Protection::Plain,
-        1 => Protection::Signed,
-        2 => Protection::Encrypted,
+        1 => Protection::Authenticated,
+        2 => Protection::AuthenticatedEncrypted,
         _ => return Err(FrameError::Version),
     };
     if control >> 6 != VERSION
@@ -157,14 +157,14 @@ pub(crate) fn open<'a>(
     if content.len() != HEADER + usize::from(length) + protection.check_bytes() {
         return Err(FrameError::Length);
     }
-    let greeting = control & 2 != 0;
+    let handshake = control & 2 != 0;
     let sender = if control & 0x20 == 0 {
         Role::Board
     } else {
         Role::Ground
     };
     let (body, check) = content.split_at_mut(HEADER + usize::from(length));
-    let counter = if greeting {
+    let counter = if handshake {
         let Some(&[a, b, c, d, e, f]) = body.get(HEADER..).and_then(|rest| rest.first_chunk())
         else {
             return Err(FrameError::Length);
@@ -176,7 +176,7 @@ pub(crate) fn open<'a>(
     let head = Head {
         sender,
         protection,
-        greeting,
+        handshake,
         counter,
     };
     if protection == Protection::Plain && check != crc32c(body).to_le_bytes() {
@@ -188,15 +188,16 @@ pub(crate) fn open<'a>(
     if protection < demanded {
         return Err(FrameError::Unprotected);
     }
-    let start = payload_at(greeting) - 1;
+    let start = payload_at(handshake) - 1;
     if protection != Protection::Plain {
         let key = keys.slot(control >> 4 & 1).ok_or(FrameError::UnknownKey)?;
         let tag: &[u8; TAG] = check.first_chunk().ok_or(FrameError::Length)?;
-        let (clear, hidden) = body.split_at_mut(if protection == Protection::Encrypted {
-            start
-        } else {
-            body.len()
-        });
+        let (clear, hidden) =
+            body.split_at_mut(if protection == Protection::AuthenticatedEncrypted {
+                start
+            } else {
+                body.len()
+            });
         if !key.open(sender, counter, clear, hidden, tag) {
             return Err(FrameError::Authentication);
         }
@@ -268,8 +269,8 @@ mod tests {
     fn protection() -> impl Strategy<Value = Protection> {
         prop_oneof![
             Just(Protection::Plain),
-            Just(Protection::Signed),
-            Just(Protection::Encrypted)
+            Just(Protection::Authenticated),
+            Just(Protection::AuthenticatedEncrypted)
         ]
     }
 
@@ -277,17 +278,17 @@ mod tests {
         #[test]
         fn a_frame_opens_to_what_was_sealed(
             protection in protection(),
-            greeting: bool,
+            handshake: bool,
             payload in proptest::collection::vec(any::<u8>(), 0..=200),
             counter in 0u64..1 << 60,
             drift in -30_000i64..30_000,
         ) {
             let mut buffer = [0; MAX_MTU + 1];
-            let at = payload_at(greeting);
+            let at = payload_at(handshake);
             buffer[at..at + payload.len()].copy_from_slice(&payload);
-            let head = Head { sender: Role::Board, protection, greeting, counter };
+            let head = Head { sender: Role::Board, protection, handshake, counter };
             let sent = seal(&mut buffer, payload.len(), head, &keys());
-            let extra = if greeting { WIDE } else { 0 };
+            let extra = if handshake { WIDE } else { 0 };
             prop_assert_eq!(sent.len(), payload.len() + overhead(protection) + extra);
             let mut deframer = Deframer::new();
             let (last, inside) = sent.split_last().unwrap();
@@ -295,7 +296,7 @@ mod tests {
                 prop_assert!(deframer.push(byte).is_none());
             }
             let block = deframer.push(*last).unwrap().unwrap();
-            let expected = counter.saturating_add_signed(if greeting { 0 } else { drift });
+            let expected = counter.saturating_add_signed(if handshake { 0 } else { drift });
             let opened = open(block, Role::Ground, protection, &keys(), expected).unwrap();
             prop_assert_eq!(opened, (head, &payload[..]));
         }
@@ -304,8 +305,8 @@ mod tests {
     #[test]
     fn overhead_is_within_the_specified_bounds() {
         assert_eq!(overhead(Protection::Plain), 10);
-        assert_eq!(overhead(Protection::Signed), 14);
-        assert_eq!(overhead(Protection::Encrypted), 14);
+        assert_eq!(overhead(Protection::Authenticated), 14);
+        assert_eq!(overhead(Protection::AuthenticatedEncrypted), 14);
     }
 
     #[test]

@@ -102,7 +102,7 @@ pub(crate) struct Waiting {
     /// The application has seen it and did not say yet that it is done with it.
     pub(crate) shown: bool,
     /// It came before the last start.
-    pub(crate) again: bool,
+    pub(crate) redelivered: bool,
 }
 
 /// A message of which parts came.

@@ -48,7 +48,7 @@
 //!         if let Event::Message { id, message, .. } = event {
 //!             assert_eq!(message, alert);
 //!             // Act on it, then say so.
-//!             ground.accept(id);
+//!             ground.acknowledge(id);
 //!         }
 //!     }
 //!     while let Some(event) = board.poll_event() {
@@ -87,11 +87,11 @@ mod inbox;
 pub mod io;
 // Until the link carries bytes alone.
 use deltavlm_messages as message;
+mod estimate;
 mod outbox;
 pub mod pacing;
-mod quote;
 mod ranges;
-mod received;
+mod replay_window;
 #[cfg(feature = "std")]
 pub mod sim;
 pub mod storage;
@@ -102,10 +102,10 @@ mod vectors;
 pub use class::Class;
 pub use config::{Config, Role};
 pub use counters::Counters;
-pub use endpoint::{Endpoint, Event, MessageId, Refused, StartError};
+pub use endpoint::{Endpoint, Event, MessageId, SendError, StartError};
+pub use estimate::Estimate;
 pub use inbox::INBOX;
 pub use outbox::OUTBOX;
-pub use quote::Quote;
 pub use time::{Duration, Instant};
 
 /// The longest body of a message in bytes.

@@ -31,7 +31,7 @@ const MIN_FRAGMENT: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Delivered,
-    Refused(RefusalReason),
+    Rejected(RefusalReason),
     Expired,
     Superseded,
     /// As often as asked for, to a peer that cannot answer.
@@ -79,17 +79,17 @@ pub(crate) struct Outbox {
     slots: [Option<Slot>; OUTBOX],
     stamp: u16,
     /// How often each class was passed over while it had something to send.
-    passed: [u8; 5],
-    patience: [u8; 5],
+    skipped: [u8; 5],
+    max_skips: [u8; 5],
 }
 
 impl Outbox {
-    pub(crate) fn new(patience: [u8; 5]) -> Self {
+    pub(crate) fn new(max_skips: [u8; 5]) -> Self {
         Self {
             slots: [None; OUTBOX],
             stamp: 0,
-            passed: [0; 5],
-            patience,
+            skipped: [0; 5],
+            max_skips,
         }
     }
 
@@ -238,18 +238,18 @@ impl Outbox {
     /// What to send next where `room` bytes are left of a frame that could hold `capacity`.
     ///
     /// The most urgent class comes first, except that a class that was passed over as often as its
-    /// patience says gets its turn.
+    /// max_skips says gets its turn.
     pub(crate) fn next(&mut self, room: usize, capacity: usize) -> Option<Next> {
         let ready = self.candidates(room, capacity);
-        let impatient = (1..5).find(|&class| {
-            ready[class].is_some() && self.passed[class] >= self.patience[class].max(1)
+        let starved = (1..5).find(|&class| {
+            ready[class].is_some() && self.skipped[class] >= self.max_skips[class].max(1)
         });
-        let chosen = impatient.or_else(|| ready.iter().position(Option::is_some))?;
+        let chosen = starved.or_else(|| ready.iter().position(Option::is_some))?;
         for (class, next) in ready.iter().enumerate() {
             if class == chosen {
-                self.passed[class] = 0;
+                self.skipped[class] = 0;
             } else if next.is_some() && class > chosen {
-                self.passed[class] = self.passed[class].saturating_add(1);
+                self.skipped[class] = self.skipped[class].saturating_add(1);
             }
         }
         if let Some(Next::Fragment { slot, .. }) = ready[chosen]

@@ -40,6 +40,15 @@ fn committed(name: &str, made: &Value) -> Value {
     kept
 }
 
+/// The names in the vectors, which readers in other languages know.
+fn protection_name(protection: Protection) -> &'static str {
+    match protection {
+        Protection::Plain => "Plain",
+        Protection::Authenticated => "Signed",
+        Protection::AuthenticatedEncrypted => "Encrypted",
+    }
+}
+
 fn keys() -> Keys {
     Keys::single(Key::new(5, KEY))
 }
@@ -60,11 +69,11 @@ fn payloads() -> Vec<(&'static str, Vec<u8>)> {
             "hello and floor",
             build(&|writer| {
                 writer.hello(Hello {
-                    start: 2,
+                    boot_id: 2,
                     echo: 0,
-                    storage: 0xABCD,
+                    storage_id: 0xABCD,
                 });
-                writer.floor(64);
+                writer.replay_floor(64);
             }),
         ),
         (
@@ -79,7 +88,7 @@ fn payloads() -> Vec<(&'static str, Vec<u8>)> {
             "rejection and denial",
             build(&|writer| {
                 writer.reject(Class::Reply, 300, RefusalReason::RateLimited as u8);
-                writer.denial(RefusalReason::BadAuthentication as u8);
+                writer.auth_denied(RefusalReason::BadAuthentication as u8);
             }),
         ),
         (
@@ -120,23 +129,23 @@ fn frames_are_as_committed() {
     for (name, payload) in payloads() {
         for (sender, protection) in [
             (Role::Board, Protection::Plain),
-            (Role::Ground, Protection::Signed),
-            (Role::Board, Protection::Encrypted),
+            (Role::Ground, Protection::Authenticated),
+            (Role::Board, Protection::AuthenticatedEncrypted),
         ] {
-            let greeting = name.starts_with("hello");
+            let handshake = name.starts_with("hello");
             let head = Head {
                 sender,
                 protection,
-                greeting,
+                handshake,
                 counter,
             };
             let mut buffer = [0; MAX_MTU + 1];
-            let at = payload_at(greeting);
+            let at = payload_at(handshake);
             buffer[at..at + payload.len()].copy_from_slice(&payload);
             let sent = seal(&mut buffer, payload.len(), head, &keys());
             made.push(json!({
-                "name": name, "sender": format!("{sender:?}"), "protection": format!("{protection:?}"), "key_id": 5,
-                "key": hex(KEY), "counter": counter, "greeting": greeting, "payload": hex(&payload), "frame": hex(sent),
+                "name": name, "sender": format!("{sender:?}"), "protection": protection_name(protection), "key_id": 5,
+                "key": hex(KEY), "counter": counter, "greeting": handshake, "payload": hex(&payload), "frame": hex(sent),
             }));
         }
     }

@@ -91,7 +91,7 @@ fn a_peer_that_lies_breaks_nothing() {
             while end.poll_transmit(now).is_some() {}
             while let Some(event) = end.poll_event() {
                 if let Event::Message { id, .. } = event {
-                    end.accept(id);
+                    end.acknowledge(id);
                 }
             }
             let _ = end.next_deadline();
@@ -107,8 +107,8 @@ fn a_peer_that_lies_breaks_nothing() {
 
 #[test]
 fn reflected_frames_are_refused_and_counted() {
-    let mut board = start(config(Role::Board, Protection::Signed));
-    let mut ground = start(config(Role::Ground, Protection::Signed));
+    let mut board = start(config(Role::Board, Protection::Authenticated));
+    let mut ground = start(config(Role::Ground, Protection::Authenticated));
     let frames = converse(&mut board, &mut ground, 0..200);
     let before = board.counters().frames_received;
     for frame in &frames {
@@ -120,8 +120,8 @@ fn reflected_frames_are_refused_and_counted() {
 
 #[test]
 fn truncated_frames_are_refused_and_counted() {
-    let mut board = start(config(Role::Board, Protection::Signed));
-    let mut ground = start(config(Role::Ground, Protection::Signed));
+    let mut board = start(config(Role::Board, Protection::Authenticated));
+    let mut ground = start(config(Role::Ground, Protection::Authenticated));
     let frame = board.poll_transmit(Instant::ZERO).unwrap().to_vec();
     for length in 1..frame.len() - 1 {
         ground.receive(&frame[..length], Instant::ZERO);
@@ -138,10 +138,10 @@ fn truncated_frames_are_refused_and_counted() {
 
 #[test]
 fn a_wrong_key_and_an_empty_slot_are_told_apart() {
-    let mut board = start(config(Role::Board, Protection::Signed));
+    let mut board = start(config(Role::Board, Protection::Authenticated));
     let keys = |id, secret| Config {
         keys: Keys::single(Key::new(id, secret)),
-        ..config(Role::Ground, Protection::Signed)
+        ..config(Role::Ground, Protection::Authenticated)
     };
     let mut same_slot = start(keys(3, b"nobody knows it."));
     let mut other_slot = start(keys(2, b"nobody knows it."));
@@ -162,10 +162,10 @@ fn a_wrong_key_and_an_empty_slot_are_told_apart() {
 
 #[test]
 fn a_plain_command_to_a_board_that_wants_signatures_is_refused_and_said_so() {
-    let mut board = start(config(Role::Board, Protection::Signed));
+    let mut board = start(config(Role::Board, Protection::Authenticated));
     let mut stranger = start(Config {
         uplink: Protection::Plain,
-        ..config(Role::Ground, Protection::Signed)
+        ..config(Role::Ground, Protection::Authenticated)
     });
     let query = Message::Query(Query {
         id: 1,
@@ -181,14 +181,14 @@ fn a_plain_command_to_a_board_that_wants_signatures_is_refused_and_said_so() {
             .all(|event| !matches!(event, Event::Message { .. }))
     );
     let denied = std::iter::from_fn(|| stranger.poll_event())
-        .any(|event| event == Event::Denied(RefusalReason::BadAuthentication));
+        .any(|event| event == Event::AuthDenied(RefusalReason::BadAuthentication));
     assert!(denied, "the stranger is told why it is not heard");
 }
 
 #[test]
 fn replays_are_refused_before_and_after_a_start() {
-    let mut board = start(config(Role::Board, Protection::Encrypted));
-    let mut ground = start(config(Role::Ground, Protection::Encrypted));
+    let mut board = start(config(Role::Board, Protection::AuthenticatedEncrypted));
+    let mut ground = start(config(Role::Ground, Protection::AuthenticatedEncrypted));
     for number in 0..60 {
         board
             .send(
@@ -211,7 +211,7 @@ fn replays_are_refused_before_and_after_a_start() {
             2 * frames.len() as u32
         );
         ground = Endpoint::new(
-            config(Role::Ground, Protection::Encrypted),
+            config(Role::Ground, Protection::AuthenticatedEncrypted),
             ground.into_storage(),
         )
         .unwrap();
@@ -220,7 +220,11 @@ fn replays_are_refused_before_and_after_a_start() {
 
 #[test]
 fn damaged_frames_are_not_accepted() {
-    for protection in [Protection::Plain, Protection::Signed, Protection::Encrypted] {
+    for protection in [
+        Protection::Plain,
+        Protection::Authenticated,
+        Protection::AuthenticatedEncrypted,
+    ] {
         let mut board = start(config(Role::Board, protection));
         let mut ground = start(config(Role::Ground, protection));
         let frame = board.poll_transmit(Instant::ZERO).unwrap().to_vec();

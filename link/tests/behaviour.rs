@@ -6,7 +6,7 @@ use std::mem::size_of;
 
 use common::{Storage, alert, caption, converse, messages, pair, query, start};
 use deltavlm_link::{
-    Class, Config, Duration, Endpoint, Event, Instant, Refused, Role, auth::Key, auth::Keys,
+    Class, Config, Duration, Endpoint, Event, Instant, Role, SendError, auth::Key, auth::Keys,
     auth::Protection, sim::Mix, sim::message_of, storage::MemoryStorage,
 };
 use deltavlm_messages::{Health, Instruction, Message, RefusalReason};
@@ -15,8 +15,8 @@ use deltavlm_messages::{Health, Instruction, Message, RefusalReason};
 fn an_alert_is_32_bytes_on_the_air_authenticated_and_28_plain() {
     for (protection, expected) in [
         (Protection::Plain, 28),
-        (Protection::Signed, 32),
-        (Protection::Encrypted, 32),
+        (Protection::Authenticated, 32),
+        (Protection::AuthenticatedEncrypted, 32),
     ] {
         for mtu in [32, 255] {
             let config = |role| Config {
@@ -171,7 +171,7 @@ fn commands_over_the_limit_are_refused_with_a_reason() {
     assert_eq!(messages(&of_board).len(), 3);
     let refused = of_ground
         .iter()
-        .filter(|event| matches!(event, Event::Refused(_, RefusalReason::RateLimited)))
+        .filter(|event| matches!(event, Event::Rejected(_, RefusalReason::RateLimited)))
         .count();
     assert_eq!(refused, 2);
 }
@@ -197,7 +197,7 @@ fn a_full_inbox_refuses_commands_and_defers_alerts() {
     let (of_board, of_ground) = converse(&mut board, &mut ground, 5_000..60_000);
     let refused = of_ground
         .iter()
-        .filter(|event| matches!(event, Event::Refused(_, RefusalReason::QueueFull)))
+        .filter(|event| matches!(event, Event::Rejected(_, RefusalReason::QueueFull)))
         .count();
     assert_eq!(messages(&of_board).len() + refused, 40);
     assert!(refused > 0);
@@ -209,14 +209,14 @@ fn the_board_sends_no_commands_and_nothing_too_large_or_too_much() {
     let mut board = start(Config::new(Role::Board));
     assert_eq!(
         board.send(&query(1, Instruction::Classify), Instant::ZERO),
-        Err(Refused::WrongDirection)
+        Err(SendError::WrongDirection)
     );
     let mut small = Endpoint::new(Config::new(Role::Board), MemoryStorage::<64>::new()).unwrap();
     assert!(small.send(&alert(1), Instant::ZERO).is_ok());
     assert!(small.send(&alert(2), Instant::ZERO).is_ok());
     assert_eq!(
         small.send(&alert(3), Instant::ZERO),
-        Err(Refused::QueueFull)
+        Err(SendError::QueueFull)
     );
 }
 

@@ -44,7 +44,7 @@ fn never_more_than_the_duty_cycle_in_any_window() {
         }
         while let Some(event) = ground.poll_event() {
             if let Event::Message { id, .. } = event {
-                ground.accept(id);
+                ground.acknowledge(id);
             }
         }
         while board.poll_event().is_some() {}
@@ -106,7 +106,7 @@ fn a_quote_is_near_what_it_costs() {
         Prompt::Open(Text::truncated("are there any new villas near the lake?")),
     );
     let now = Instant::from_secs(5);
-    let quote = ground.quote(&question, now).unwrap();
+    let quote = ground.estimate(&question, now).unwrap();
     let before = ground.counters().bytes_sent;
     ground.send(&question, now).unwrap();
     let (of_board, _) = converse(&mut board, &mut ground, 5_000..6_500);
@@ -117,15 +117,15 @@ fn a_quote_is_near_what_it_costs() {
         "quoted {quote:?}, cost {cost}"
     );
     assert!(quote.time.unwrap() > Duration::from_millis(500));
-    let busy = ground.quote(&question, now).unwrap();
+    let busy = ground.estimate(&question, now).unwrap();
     assert!(busy.time >= quote.time);
 }
 
 #[test]
 fn keys_roll_over_without_a_gap() {
     let config = |role| Config {
-        uplink: Protection::Encrypted,
-        downlink: Protection::Encrypted,
+        uplink: Protection::AuthenticatedEncrypted,
+        downlink: Protection::AuthenticatedEncrypted,
         keys: Keys::single(Key::new(8, &[1; 16])),
         ..Config::new(role)
     };
@@ -199,7 +199,7 @@ fn no_counter_is_used_twice_wherever_the_power_fails() {
             while let Some(frame) = board.poll_transmit(now) {
                 let mut block = frame[..frame.len() - 1].to_vec();
                 let content = deltavlm_link::cobs::decode_in_place(&mut block).unwrap();
-                assert_eq!(content[0] & 2, 2, "a greeting");
+                assert_eq!(content[0] & 2, 2, "a handshake");
                 let counter = u64::from_le_bytes(content[2..10].try_into().unwrap());
                 assert!(highest < Some(counter), "{counter} after {highest:?}");
                 highest = Some(counter);
@@ -223,7 +223,7 @@ fn simplex_repairs_what_is_lost() {
             mode: Mode::Simplex(simplex),
             mtu: 64,
             pacing: Pacing::at_rate(200),
-            downlink: Protection::Signed,
+            downlink: Protection::Authenticated,
             keys: Keys::single(Key::new(1, &[9; 16])),
             ..Config::new(role)
         };
@@ -255,7 +255,7 @@ fn simplex_repairs_what_is_lost() {
             assert!(ground.poll_transmit(now).is_none(), "it only listens");
             while let Some(event) = ground.poll_event() {
                 if let Event::Message { id, message, .. } = event {
-                    ground.accept(id);
+                    ground.acknowledge(id);
                     came.push((id, message));
                 }
             }
@@ -281,7 +281,12 @@ fn simplex_repairs_what_is_lost() {
 #[test]
 fn overhead_is_ten_bytes_plain_and_fourteen_authenticated() {
     assert_eq!(
-        [Protection::Plain, Protection::Signed, Protection::Encrypted].map(overhead),
+        [
+            Protection::Plain,
+            Protection::Authenticated,
+            Protection::AuthenticatedEncrypted
+        ]
+        .map(overhead),
         [10, 14, 14]
     );
 }

@@ -54,8 +54,8 @@ fn nothing_is_lost_doubled_or_altered_under_heavy_faults_and_power_cuts() {
 fn messages_of_all_kinds_survive_small_frames_noise_and_bursts() {
     for (seed, protection) in [
         (1, Protection::Plain),
-        (2, Protection::Signed),
-        (3, Protection::Encrypted),
+        (2, Protection::Authenticated),
+        (3, Protection::AuthenticatedEncrypted),
     ] {
         let mut scenario = Scenario::new(seed, 1_500);
         scenario.mix = Mix::All;

@@ -2,7 +2,7 @@
 
 use crate::{Address, CarrierEvent, ReconnectingCarrier, SharedKey};
 use deltavlm_link::{
-    Config, Counters, Endpoint, Event, MessageId, Refused, Role, StartError,
+    Config, Counters, Endpoint, Event, MessageId, Role, SendError, StartError,
     auth::{Key, Keys, Protection},
     config::ConfigError,
     pacing::Pacing,
@@ -90,8 +90,8 @@ impl Node {
         link.seed = RandomState::new().build_hasher().finish() as u32;
         if let Some(key) = &config.key {
             link.keys = Keys::single(Key::new(key.id, &key.secret));
-            link.uplink = Protection::Signed;
-            link.downlink = Protection::Signed;
+            link.uplink = Protection::Authenticated;
+            link.downlink = Protection::Authenticated;
         }
         let path = config.storage;
         let storage = match FileStorage::at(&path) {
@@ -143,14 +143,14 @@ impl Node {
     ///
     /// # Errors
     /// The link did not take it.
-    pub fn send(&mut self, message: &Message) -> Result<MessageId, Refused> {
+    pub fn send(&mut self, message: &Message) -> Result<MessageId, SendError> {
         let now = self.now();
         self.endpoint.send(message, now)
     }
 
     /// Says that a message which [`poll_event`](Self::poll_event) returned is dealt with.
-    pub fn accept(&mut self, id: MessageId) {
-        self.endpoint.accept(id);
+    pub fn acknowledge(&mut self, id: MessageId) {
+        self.endpoint.acknowledge(id);
     }
 
     /// Says that a message cannot be dealt with now: it is returned again.
@@ -199,7 +199,7 @@ impl Node {
     /// How often a program has started on this storage.
     #[must_use]
     pub fn boot_count(&self) -> u32 {
-        self.endpoint.starts()
+        self.endpoint.boot_count()
     }
 
     fn now(&self) -> deltavlm_link::Instant {
@@ -262,7 +262,7 @@ mod tests {
                     match event {
                         Event::Message { id, message, .. } => {
                             assert_eq!(message, Message::Ping(7));
-                            node.accept(id);
+                            node.acknowledge(id);
                             came = true;
                         }
                         Event::Delivered(done) => delivered = done == id,

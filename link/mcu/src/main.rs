@@ -101,6 +101,6 @@ fn relay<S: Storage>(from: &mut Endpoint<S>, to: &mut Endpoint<S>, now: Instant)
             from.defer(id);
             return;
         }
-        from.accept(id);
+        from.acknowledge(id);
     }
 }

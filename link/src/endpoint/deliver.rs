@@ -128,7 +128,7 @@ impl<S: Storage> Endpoint<S> {
         let pushed = self.inbox.waiting.push(Waiting {
             id,
             shown: false,
-            again: false,
+            redelivered: false,
         });
         debug_assert!(pushed.is_ok(), "room was checked above");
         Taken::Yes

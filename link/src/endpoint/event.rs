@@ -24,7 +24,7 @@ pub struct MessageId {
     reason = "there is no allocator to box a message with"
 )]
 pub enum Event {
-    /// A message came. Call [`Endpoint::accept`](crate::Endpoint::accept) when it is dealt with.
+    /// A message came. Call [`Endpoint::acknowledge`](crate::Endpoint::acknowledge) when it is dealt with.
     Message {
         /// Its name at both ends.
         id: MessageId,
@@ -32,14 +32,14 @@ pub enum Event {
         message: Message,
         /// The program started since the message came, and it was not accepted before that.
         /// An application that keeps a record of its own can tell by the id whether it acted on it.
-        again: bool,
+        redelivered: bool,
     },
     /// The peer has the message, in its storage.
     Delivered(MessageId),
     /// The message was sent as often as asked for, to a peer that cannot answer.
     Sent(MessageId),
     /// The peer will not take the message.
-    Refused(MessageId, RefusalReason),
+    Rejected(MessageId, RefusalReason),
     /// The message waited longer than its class may.
     Expired(MessageId),
     /// A newer message took its place, or it was cancelled.
@@ -47,11 +47,11 @@ pub enum Event {
     /// The peer is heard.
     LinkUp,
     /// The peer has not been heard for a while. Nothing is lost; only probes are sent until it is.
-    LinkParked,
+    LinkDown,
     /// The peer's program started again.
     PeerStarted,
     /// The peer says that frames of this end do not pass its authentication.
-    Denied(RefusalReason),
+    AuthDenied(RefusalReason),
     /// Storage failed. What it failed at was refused or left with the peer.
     StorageFailed,
 }
@@ -59,7 +59,7 @@ pub enum Event {
 /// Why a message was not accepted for sending. It is not in storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Refused {
+pub enum SendError {
     /// Longer than [`MAX_MESSAGE`](crate::MAX_MESSAGE) bytes.
     TooLarge,
     /// Too many messages wait, or storage is full.
@@ -70,7 +70,7 @@ pub enum Refused {
     Storage,
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TooLarge => "the message is too large",
@@ -81,14 +81,14 @@ impl fmt::Display for Refused {
     }
 }
 
-impl core::error::Error for Refused {}
+impl core::error::Error for SendError {}
 
 /// The events that carry nothing, so that a queue of them is small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Notice {
     LinkUp,
-    LinkParked,
+    LinkDown,
     PeerStarted,
     StorageFailed,
-    Denied(RefusalReason),
+    AuthDenied(RefusalReason),
 }

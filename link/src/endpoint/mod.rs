@@ -7,7 +7,7 @@ mod receive;
 mod start;
 mod transmit;
 
-pub use event::{Event, MessageId, Refused};
+pub use event::{Event, MessageId, SendError};
 pub use start::StartError;
 
 use clock::{Clock, Delivery};
@@ -28,7 +28,7 @@ use crate::{
     message::{DecodeError, Message, RefusalReason},
     outbox::{Outbox, Outcome, State},
     pacing::{Contact, MAX_CONTACTS, Pacer, check_contacts},
-    received::Received,
+    replay_window::ReplayWindow,
     storage::{Direction, Key, Register, Storage, StorageError},
     time::{Duration, Instant},
 };
@@ -40,7 +40,7 @@ const SEQUENCE_BLOCK: u32 = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Link {
     /// Nothing heard lately: only probes are sent.
-    Parked,
+    Down,
     /// Something was heard.
     Up,
 }
@@ -67,29 +67,29 @@ pub struct Endpoint<S> {
     /// What storage says may have been used.
     reserved: u64,
     /// Names this start of the program; never zero.
-    start: u16,
+    boot_id: u16,
     /// How often the program has started.
-    starts: u32,
+    boot_count: u32,
     /// Names the storage; never zero.
-    identity: u16,
+    storage_id: u16,
     /// The peer's storage and start, as far as they are known; zero for not known.
-    peer_identity: u16,
-    peer_start: u16,
+    peer_storage_id: u16,
+    peer_boot_id: u16,
     /// The frame that told of the peer's start; what older ones say of parts is void.
-    peer_start_counter: u64,
+    peer_boot_counter: u64,
 
     link: Link,
     /// The peer knows of this start. Until then nothing is acknowledged, because a peer that
     /// believes in parts that an earlier start acknowledged would never send them again.
-    introduced: bool,
+    peer_synced: bool,
     hello_due: bool,
-    floor_due: bool,
-    /// The next frame is a greeting, although the peer knows of this start.
-    greet_due: bool,
+    replay_floor_due: bool,
+    /// The next frame is a handshake, although the peer knows of this start.
+    handshake_due: bool,
     /// When the peer may be told of the floor again because of an old frame.
-    floor_at: Instant,
+    replay_floor_at: Instant,
     base_due: [bool; 5],
-    denial_due: bool,
+    auth_denied_due: bool,
     probe_at: Instant,
     /// When the retransmission timer runs out, if anything is under way.
     timeout_at: Instant,
@@ -106,7 +106,7 @@ pub struct Endpoint<S> {
     reserved_sequence: u32,
 
     deframer: Deframer,
-    received: Received,
+    replay_window: ReplayWindow,
     inbox: Inbox,
     /// Frames that wait to be acknowledged, and until when they may.
     unacknowledged: u8,
@@ -151,20 +151,20 @@ impl Repair {
 impl<S: Storage> Endpoint<S> {
     /// Accepts a message for sending. When this returns `Ok`, the message is in storage, and it
     /// will be sent until the peer has it, whatever happens to the link or the power.
-    pub fn send(&mut self, message: &Message, now: Instant) -> Result<MessageId, Refused> {
+    pub fn send(&mut self, message: &Message, now: Instant) -> Result<MessageId, SendError> {
         let now = self.clock.read(now);
         let kind = message.kind();
         if kind.is_command() && self.config.role == Role::Board {
-            return Err(Refused::WrongDirection);
+            return Err(SendError::WrongDirection);
         }
         let mut body = [0; MAX_MESSAGE];
-        let length = message.encode(&mut body).ok_or(Refused::TooLarge)?;
+        let length = message.encode(&mut body).ok_or(SendError::TooLarge)?;
         let class = Class::of_kind(kind as u8);
         if class.latest_wins() {
             self.supersede(class);
         }
         if !self.outbox.has_room(class) {
-            return Err(Refused::QueueFull);
+            return Err(SendError::QueueFull);
         }
         let id = MessageId {
             class,
@@ -176,7 +176,7 @@ impl<S: Storage> Endpoint<S> {
             let stored = self
                 .storage
                 .set(Register::NextSequence(class), register(u64::from(reserved)));
-            self.storage_result(stored).ok_or(Refused::Storage)?;
+            self.storage_result(stored).ok_or(SendError::Storage)?;
             self.reserved_sequence = reserved;
         }
         let key = Key {
@@ -186,10 +186,10 @@ impl<S: Storage> Endpoint<S> {
         };
         match self.storage.append(key, &[&[kind as u8], &body[..length]]) {
             Ok(()) => {}
-            Err(StorageError::Full) => return Err(Refused::QueueFull),
+            Err(StorageError::Full) => return Err(SendError::QueueFull),
             Err(error) => {
                 self.storage_result(Err::<(), _>(error));
-                return Err(Refused::Storage);
+                return Err(SendError::Storage);
             }
         }
         self.next_sequence[class.index()] = next;
@@ -218,16 +218,16 @@ impl<S: Storage> Endpoint<S> {
         if let Some(notice) = self.notices.pop_front() {
             return Some(match notice {
                 Notice::LinkUp => Event::LinkUp,
-                Notice::LinkParked => Event::LinkParked,
+                Notice::LinkDown => Event::LinkDown,
                 Notice::PeerStarted => Event::PeerStarted,
                 Notice::StorageFailed => Event::StorageFailed,
-                Notice::Denied(reason) => Event::Denied(reason),
+                Notice::AuthDenied(reason) => Event::AuthDenied(reason),
             });
         }
         if let Some((id, outcome)) = self.outbox.take_done() {
             return Some(match outcome {
                 Outcome::Delivered => Event::Delivered(id),
-                Outcome::Refused(reason) => Event::Refused(id, reason),
+                Outcome::Rejected(reason) => Event::Rejected(id, reason),
                 Outcome::Expired => Event::Expired(id),
                 Outcome::Superseded => Event::Superseded(id),
                 Outcome::Sent => Event::Sent(id),
@@ -235,11 +235,19 @@ impl<S: Storage> Endpoint<S> {
         }
         while let Some(waiting) = self.inbox.waiting.iter_mut().find(|waiting| !waiting.shown) {
             waiting.shown = true;
-            let Waiting { id, again, .. } = *waiting;
+            let Waiting {
+                id, redelivered, ..
+            } = *waiting;
             match self.read_inbound(id) {
-                Ok(message) => return Some(Event::Message { id, message, again }),
+                Ok(message) => {
+                    return Some(Event::Message {
+                        id,
+                        message,
+                        redelivered,
+                    });
+                }
                 // It was readable when it came: only storage that lies leads here.
-                Err(_) => self.accept(id),
+                Err(_) => self.acknowledge(id),
             }
         }
         None
@@ -247,7 +255,7 @@ impl<S: Storage> Endpoint<S> {
 
     /// Says that a message which [`poll_event`](Self::poll_event) returned is dealt with: it will
     /// not be shown again, not even after a start. Until then it takes up room in storage.
-    pub fn accept(&mut self, id: MessageId) {
+    pub fn acknowledge(&mut self, id: MessageId) {
         let Some(place) = self
             .inbox
             .waiting
@@ -301,8 +309,8 @@ impl<S: Storage> Endpoint<S> {
     }
 
     /// How often a program has started on this storage.
-    pub fn starts(&self) -> u32 {
-        self.starts
+    pub fn boot_count(&self) -> u32 {
+        self.boot_count
     }
 
     /// The smoothed time from a frame to its acknowledgement.
@@ -460,7 +468,7 @@ impl<S: Storage> Endpoint<S> {
             .unwrap_or(self.next_sequence[class.index()])
     }
 
-    /// The longest payload of a frame that carries no greeting.
+    /// The longest payload of a frame that carries no handshake.
     fn capacity(&self) -> usize {
         capacity(self.config.mtu, self.config.sending(), false) - self.repair_margin()
     }

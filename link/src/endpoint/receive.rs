@@ -15,10 +15,10 @@ use crate::{
     time::Instant,
 };
 
-/// A greeting may move the peer's counter ahead by at most this much.
+/// A handshake may move the peer's counter ahead by at most this much.
 const MAX_JUMP: u64 = 1 << 40;
 /// A floor may move this end's counter ahead by at most this much.
-const MAX_FLOOR_JUMP: u64 = 1 << 32;
+const MAX_REPLAY_FLOOR_JUMP: u64 = 1 << 32;
 
 /// Whether the content of a chunk is now this end's responsibility.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,13 +54,13 @@ impl<S: Storage> Endpoint<S> {
             config.role,
             config.receiving(),
             &config.keys,
-            self.received.expected(),
+            self.replay_window.expected(),
         );
         let (head, payload) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 if matches!(error, FrameError::Unprotected | FrameError::UnknownKey) {
-                    self.denial_due = true;
+                    self.auth_denied_due = true;
                 }
                 self.counters.frame_error(error);
                 return;
@@ -75,31 +75,33 @@ impl<S: Storage> Endpoint<S> {
     /// Refuses replays, and keeps storage ahead of what is accepted.
     fn admit(&mut self, head: Head, now: Instant) -> bool {
         let counter = head.counter;
-        let expected = self.received.expected();
+        let expected = self.replay_window.expected();
         if counter >= 1 << 62 || (expected > 0 && counter > expected + MAX_JUMP) {
             Counters::count(&mut self.counters.nonsense);
             return false;
         }
-        if !self.received.is_new(counter) {
+        if !self.replay_window.is_new(counter) {
             self.counters.frame_error(FrameError::Replayed);
             // An honest peer may have lost its storage, or not know how far a start of this end moved
             // its floor. It is told where to go on, but not as often as somebody repeats old frames.
-            if (head.greeting || counter < self.received.floor()) && now >= self.floor_at {
-                self.floor_at = now + self.config.max_timeout;
-                (self.hello_due, self.floor_due, self.greet_due) = (true, true, true);
+            if (head.handshake || counter < self.replay_window.replay_floor())
+                && now >= self.replay_floor_at
+            {
+                self.replay_floor_at = now + self.config.max_timeout;
+                (self.hello_due, self.replay_floor_due, self.handshake_due) = (true, true, true);
             }
             return false;
         }
-        if let Some(floor) = self.received.must_store(counter) {
+        if let Some(floor) = self.replay_window.must_store(counter) {
             let stored = self
                 .storage
-                .set(Register::ReceiveFloor, super::register(floor));
+                .set(Register::ReplayFloor, super::register(floor));
             if self.storage_result(stored).is_none() {
                 return false;
             }
-            self.received.stored(floor);
+            self.replay_window.stored(floor);
         }
-        self.received.accept(counter);
+        self.replay_window.accept(counter);
         Counters::count(&mut self.counters.frames_received);
         true
     }
@@ -107,7 +109,7 @@ impl<S: Storage> Endpoint<S> {
     fn heard(&mut self, now: Instant) {
         self.timer.expired = 0;
         self.credit = None;
-        if self.link == Link::Parked && self.config.mode == Mode::Duplex {
+        if self.link == Link::Down && self.config.mode == Mode::Duplex {
             self.link = Link::Up;
             self.notice(Notice::LinkUp);
             for frame in self.flight.give_up() {
@@ -133,14 +135,14 @@ impl<S: Storage> Endpoint<S> {
             };
             wants_answer |= !matches!(
                 chunk,
-                Chunk::Ack { .. } | Chunk::Reject { .. } | Chunk::Denial(_) | Chunk::Unknown
+                Chunk::Ack { .. } | Chunk::Reject { .. } | Chunk::AuthDenied(_) | Chunk::Unknown
             );
             if self.receive_chunk(head, chunk, now) == Taken::No {
                 taken = Taken::No;
             }
         }
         if taken == Taken::Yes {
-            self.received.take(head.counter);
+            self.replay_window.take(head.counter);
         }
         if wants_answer && self.config.mode == Mode::Duplex {
             if self.unacknowledged == 0 {
@@ -153,16 +155,16 @@ impl<S: Storage> Endpoint<S> {
     fn receive_chunk(&mut self, head: Head, chunk: Chunk<'_>, now: Instant) -> Taken {
         match chunk {
             Chunk::Hello(hello) => return self.receive_hello(head, hello),
-            Chunk::Floor(floor) => self.receive_floor(floor),
+            Chunk::ReplayFloor(floor) => self.receive_replay_floor(floor),
             Chunk::Ack { newest, missing } => self.receive_ack(head.counter, newest, missing, now),
             Chunk::Reject {
                 class,
                 sequence,
                 reason,
             } => self.receive_reject(class, sequence, reason),
-            Chunk::Denial(reason) => {
+            Chunk::AuthDenied(reason) => {
                 if let Some(reason) = RefusalReason::from_number(reason) {
-                    self.notice(Notice::Denied(reason));
+                    self.notice(Notice::AuthDenied(reason));
                 }
             }
             Chunk::Cancel { class, sequence } => {
@@ -211,9 +213,9 @@ impl<S: Storage> Endpoint<S> {
             return;
         }
         for (counter, payload) in decoder.repair(first, repair.group, repair.index, repair.data) {
-            if self.received.is_new(counter) {
+            if self.replay_window.is_new(counter) {
                 Counters::count(&mut self.counters.frames_repaired);
-                self.received.accept(counter);
+                self.replay_window.accept(counter);
                 self.receive_payload(Head { counter, ..head }, &payload, now);
             }
         }
@@ -221,12 +223,12 @@ impl<S: Storage> Endpoint<S> {
 
     fn receive_hello(&mut self, head: Head, hello: Hello) -> Taken {
         let counter = head.counter;
-        if counter < self.peer_start_counter {
+        if counter < self.peer_boot_counter {
             // An earlier start of the peer, overtaken by its successor.
             return Taken::Yes;
         }
-        if hello.storage != self.peer_identity {
-            if self.peer_identity != 0 {
+        if hello.storage_id != self.peer_storage_id {
+            if self.peer_storage_id != 0 {
                 self.inbox.peer_replaced();
                 for class in Class::ALL {
                     let stored = self
@@ -237,34 +239,34 @@ impl<S: Storage> Endpoint<S> {
                     }
                 }
             }
-            let value = identity_register(self.identity, hello.storage, self.starts);
+            let value = identity_register(self.storage_id, hello.storage_id, self.boot_count);
             let stored = self.storage.set(Register::Identity, value);
             if self.storage_result(stored).is_none() {
                 return Taken::No;
             }
-            self.peer_identity = hello.storage;
+            self.peer_storage_id = hello.storage_id;
             self.base_due = Class::ALL.map(|class| self.base(class) > 0);
         }
-        if hello.start != self.peer_start {
-            if self.peer_start != 0 {
+        if hello.boot_id != self.peer_boot_id {
+            if self.peer_boot_id != 0 {
                 self.notice(Notice::PeerStarted);
             }
-            self.peer_start = hello.start;
-            self.peer_start_counter = counter;
+            self.peer_boot_id = hello.boot_id;
+            self.peer_boot_counter = counter;
             self.inbox.peer_started();
             self.outbox.forget_progress();
         }
-        // A peer greets as long as it does not know that this end knows of its start.
-        self.hello_due |= head.greeting || hello.echo != self.start;
-        self.introduced |= hello.echo == self.start;
+        // A peer sends handshakes as long as it does not know that this end knows of its start.
+        self.hello_due |= head.handshake || hello.echo != self.boot_id;
+        self.peer_synced |= hello.echo == self.boot_id;
         Taken::Yes
     }
 
-    fn receive_floor(&mut self, floor: u64) {
+    fn receive_replay_floor(&mut self, floor: u64) {
         let Some(jump) = floor.checked_sub(self.next_counter) else {
             return;
         };
-        if jump > MAX_FLOOR_JUMP {
+        if jump > MAX_REPLAY_FLOOR_JUMP {
             Counters::count(&mut self.counters.nonsense);
         } else if jump > 0 {
             self.next_counter = floor;
@@ -275,7 +277,7 @@ impl<S: Storage> Endpoint<S> {
     }
 
     fn receive_ack(&mut self, counter: u64, newest: u16, missing: u64, now: Instant) {
-        if counter < self.peer_start_counter {
+        if counter < self.peer_boot_counter {
             // From an earlier start of the peer, which has forgotten the parts it acknowledged.
             return;
         }
@@ -382,7 +384,7 @@ impl<S: Storage> Endpoint<S> {
         match slot {
             Some(slot) => {
                 slot.state = State::Cancelled {
-                    outcome: Outcome::Refused(reason),
+                    outcome: Outcome::Rejected(reason),
                     due: true,
                 }
             }

@@ -13,7 +13,7 @@ use crate::{
     inbox::{Inbox, Waiting, Window},
     outbox::Outbox,
     pacing::Pacer,
-    received::{FLOOR_BLOCK, Received},
+    replay_window::{REPLAY_FLOOR_BLOCK, ReplayWindow},
     storage::{Direction, Key, Register, Storage, StorageError, Value},
     time::{Duration, Instant},
 };
@@ -58,7 +58,7 @@ impl<S: Storage> Endpoint<S> {
         let mut random = (config.seed ^ 0x9E37_79B9).max(1);
 
         let identity_value = storage.get(Register::Identity)?;
-        let (identity, peer_identity, starts) = identity_value.map_or_else(
+        let (storage_id, peer_storage_id, boot_count) = identity_value.map_or_else(
             || ((next_random(&mut random) as u16).max(1), 0, 0),
             |value| {
                 let [a, b, c, d, e, f, g, h, ..] = value;
@@ -69,19 +69,20 @@ impl<S: Storage> Endpoint<S> {
                 )
             },
         );
-        let starts = starts.wrapping_add(1);
+        let boot_count = boot_count.wrapping_add(1);
         storage.set(
             Register::Identity,
-            identity_register(identity, peer_identity, starts),
+            identity_register(storage_id, peer_storage_id, boot_count),
         )?;
 
         // A fresh key begins at zero; later starts leave out as much as a peer's floor may run ahead.
         let next_counter = storage
             .get(Register::SendCounter)?
-            .map_or(0, |value| number(value) + FLOOR_BLOCK);
+            .map_or(0, |value| number(value) + REPLAY_FLOOR_BLOCK);
         let reserved = next_counter + COUNTER_BLOCK;
         storage.set(Register::SendCounter, register(reserved))?;
-        let received = Received::new(storage.get(Register::ReceiveFloor)?.map_or(0, number));
+        let replay_window =
+            ReplayWindow::new(storage.get(Register::ReplayFloor)?.map_or(0, number));
 
         let mut inbox = Inbox::new();
         let mut next_sequence = [0; 5];
@@ -93,7 +94,7 @@ impl<S: Storage> Endpoint<S> {
                 next_sequence[class.index()] = number(value) as u32;
             }
         }
-        let mut outbox = Outbox::new(config.patience);
+        let mut outbox = Outbox::new(config.max_skips);
         recover_entries(
             &config,
             &mut storage,
@@ -114,20 +115,20 @@ impl<S: Storage> Endpoint<S> {
             counters: Counters::default(),
             next_counter,
             reserved,
-            start: (starts % u32::from(u16::MAX)) as u16 + 1,
-            starts,
-            identity,
-            peer_identity,
-            peer_start: 0,
-            peer_start_counter: 0,
-            link: Link::Parked,
-            introduced: false,
+            boot_id: (boot_count % u32::from(u16::MAX)) as u16 + 1,
+            boot_count,
+            storage_id,
+            peer_storage_id,
+            peer_boot_id: 0,
+            peer_boot_counter: 0,
+            link: Link::Down,
+            peer_synced: false,
             hello_due: true,
-            floor_due: config.mode == Mode::Duplex,
-            greet_due: false,
-            floor_at: Instant::ZERO,
+            replay_floor_due: config.mode == Mode::Duplex,
+            handshake_due: false,
+            replay_floor_at: Instant::ZERO,
             base_due: [false; 5],
-            denial_due: false,
+            auth_denied_due: false,
             probe_at: Instant::ZERO,
             timeout_at: Instant::ZERO,
             in_contact: false,
@@ -140,7 +141,7 @@ impl<S: Storage> Endpoint<S> {
             reserved_sequence: next_sequence[Class::Health.index()],
             next_sequence,
             deframer: Deframer::new(),
-            received,
+            replay_window,
             inbox,
             unacknowledged: 0,
             acknowledge_at: Instant::MAX,
@@ -190,7 +191,7 @@ fn recover_entries<S: Storage>(
                     .push(Waiting {
                         id,
                         shown: false,
-                        again: true,
+                        redelivered: true,
                     })
                     .is_err();
             }
@@ -232,11 +233,11 @@ pub(super) fn number(value: Value) -> u64 {
     u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
-pub(super) fn identity_register(identity: u16, peer: u16, starts: u32) -> Value {
+pub(super) fn identity_register(storage_id: u16, peer: u16, boot_count: u32) -> Value {
     let mut value = [0; 12];
-    value[..2].copy_from_slice(&identity.to_le_bytes());
+    value[..2].copy_from_slice(&storage_id.to_le_bytes());
     value[2..4].copy_from_slice(&peer.to_le_bytes());
-    value[4..8].copy_from_slice(&starts.to_le_bytes());
+    value[4..8].copy_from_slice(&boot_count.to_le_bytes());
     value
 }
 

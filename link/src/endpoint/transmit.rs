@@ -5,7 +5,9 @@ use super::{
     start::{COUNTER_BLOCK, next_random, register},
 };
 use crate::{
-    chunk::{BASE_BYTES, DENIAL_BYTES, FLOOR_BYTES, HELLO_BYTES, Hello, REJECT_BYTES, Writer},
+    chunk::{
+        AUTH_DENIED_BYTES, BASE_BYTES, HELLO_BYTES, Hello, REJECT_BYTES, REPLAY_FLOOR_BYTES, Writer,
+    },
     class::Class,
     config::{Mode, Role},
     counters::Counters,
@@ -17,8 +19,8 @@ use crate::{
     time::{Duration, Instant},
 };
 
-/// In simplex, every frame whose counter is a multiple of this is a greeting.
-const SIMPLEX_GREETING: u64 = 8;
+/// In simplex, every frame whose counter is a multiple of this is a handshake.
+const SIMPLEX_HANDSHAKE_INTERVAL: u64 = 8;
 /// After a timeout, this many frames may be sent before the peer is heard or the next one.
 const PROBE_FRAMES: u8 = 4;
 
@@ -57,7 +59,7 @@ impl<S: Storage> Endpoint<S> {
         if self.link == Link::Up && self.flight.outstanding() > 0 {
             at = at.min(self.timeout_at);
         }
-        if self.unacknowledged > 0 && self.introduced {
+        if self.unacknowledged > 0 && self.peer_synced {
             at = at.min(self.acknowledge_at);
         }
         if self.is_simplex() && self.config.role == Role::Board && self.outbox.has_repeats() {
@@ -91,7 +93,7 @@ impl<S: Storage> Endpoint<S> {
                 self.probe_at = now;
                 self.timer.expired = 0;
             } else {
-                self.park();
+                self.take_link_down();
             }
         }
         while let Some(id) = self.outbox.expired(now) {
@@ -107,8 +109,8 @@ impl<S: Storage> Endpoint<S> {
             }
             self.credit = Some(PROBE_FRAMES);
             self.timeout_at = now + self.timeout();
-            if self.timer.expired >= self.config.park_after {
-                self.park();
+            if self.timer.expired >= self.config.down_after {
+                self.take_link_down();
                 self.probe_at = now;
             }
         }
@@ -133,14 +135,14 @@ impl<S: Storage> Endpoint<S> {
     }
 
     /// Stops sending messages until the peer is heard.
-    fn park(&mut self) {
-        if self.link == Link::Parked || self.is_simplex() {
+    fn take_link_down(&mut self) {
+        if self.link == Link::Down || self.is_simplex() {
             return;
         }
-        self.link = Link::Parked;
+        self.link = Link::Down;
         self.timer.expired = 0;
-        Counters::count(&mut self.counters.parked);
-        self.notice(Notice::LinkParked);
+        Counters::count(&mut self.counters.link_downs);
+        self.notice(Notice::LinkDown);
         for frame in self.flight.give_up() {
             self.requeue(frame);
         }
@@ -154,7 +156,7 @@ impl<S: Storage> Endpoint<S> {
         if self.is_simplex() {
             self.config.role == Role::Board
         } else {
-            self.link == Link::Parked || !self.introduced
+            self.link == Link::Down || !self.peer_synced
         }
     }
 
@@ -169,15 +171,15 @@ impl<S: Storage> Endpoint<S> {
             return false;
         }
         if self.hello_due
-            || self.floor_due
+            || self.replay_floor_due
             || matches!(&self.repair, Repair::Board(encoder) if encoder.is_open())
         {
             return true;
         }
-        if self.link == Link::Parked && !self.is_simplex() {
+        if self.link == Link::Down && !self.is_simplex() {
             return false;
         }
-        let acknowledges = self.introduced
+        let acknowledges = self.peer_synced
             && self.unacknowledged > 0
             && (now >= self.acknowledge_at || self.unacknowledged >= self.config.ack_every);
         acknowledges
@@ -191,20 +193,20 @@ impl<S: Storage> Endpoint<S> {
     }
 
     fn has_data(&self) -> bool {
-        // A greeting has less room, and a message that does not fit waits for the introduction.
-        let greets = self.config.mode == Mode::Duplex && !self.introduced;
+        // A handshake has less room, and a message that does not fit waits for the introduction.
+        let handshakes = self.config.mode == Mode::Duplex && !self.peer_synced;
         self.outbox.is_ready(
-            capacity(self.config.mtu, self.config.sending(), greets) - self.repair_margin(),
+            capacity(self.config.mtu, self.config.sending(), handshakes) - self.repair_margin(),
             self.capacity(),
         )
     }
 
     /// Bytes that the next frame takes at the most.
     fn longest_next(&self) -> usize {
-        let bare = overhead(self.config.sending()) + HELLO_BYTES + FLOOR_BYTES + 12;
-        let parked = self.link == Link::Parked && !self.is_simplex();
+        let bare = overhead(self.config.sending()) + HELLO_BYTES + REPLAY_FLOOR_BYTES + 12;
+        let down = self.link == Link::Down && !self.is_simplex();
         let longest = usize::from(self.config.mtu);
-        if parked {
+        if down {
             return bare.min(longest);
         }
         (bare + self.outbox.bytes_ahead(Class::Chip)).min(longest)
@@ -229,20 +231,20 @@ impl<S: Storage> Endpoint<S> {
         }
         let protection = self.config.sending();
         let repair = self.next_repair();
-        let greeting = match self.config.mode {
-            Mode::Duplex => !self.introduced || core::mem::take(&mut self.greet_due),
+        let handshake = match self.config.mode {
+            Mode::Duplex => !self.peer_synced || core::mem::take(&mut self.handshake_due),
             Mode::Simplex(_) => {
-                repair.is_none() && (self.hello_due || counter % SIMPLEX_GREETING == 0)
+                repair.is_none() && (self.hello_due || counter % SIMPLEX_HANDSHAKE_INTERVAL == 0)
             }
         };
         let mut frame = [0; MAX_MTU + 1];
-        let start = payload_at(greeting);
+        let start = payload_at(handshake);
         let margin = if repair.is_some() {
             0
         } else {
             self.repair_margin()
         };
-        let end = start + capacity(self.config.mtu, protection, greeting) - margin;
+        let end = start + capacity(self.config.mtu, protection, handshake) - margin;
         let mut writer = Writer::new(&mut frame[start..end]);
         let mut parts = heapless::Vec::new();
         let mut wants_answer = false;
@@ -252,7 +254,7 @@ impl<S: Storage> Endpoint<S> {
                 .copy_from_slice(data);
         } else {
             wants_answer =
-                self.write_control(&mut writer, &mut parts, greeting && self.is_simplex());
+                self.write_control(&mut writer, &mut parts, handshake && self.is_simplex());
             if self.link == Link::Up || self.is_simplex() {
                 self.write_data(&mut writer, &mut parts, counter)?;
             }
@@ -268,7 +270,7 @@ impl<S: Storage> Endpoint<S> {
         let head = Head {
             sender: self.config.role,
             protection,
-            greeting,
+            handshake,
             counter,
         };
         let sent = seal(&mut frame, length, head, &self.config.keys).len();
@@ -281,7 +283,7 @@ impl<S: Storage> Endpoint<S> {
             self.timer.expired = self
                 .timer
                 .expired
-                .saturating_add(u8::from(self.link == Link::Parked));
+                .saturating_add(u8::from(self.link == Link::Down));
             self.probe_at = now + self.timeout();
         }
         Some(sent)
@@ -320,28 +322,28 @@ impl<S: Storage> Endpoint<S> {
         let mut wants_answer = false;
         if (self.hello_due || announce) && writer.room() >= HELLO_BYTES {
             writer.hello(Hello {
-                start: self.start,
-                echo: self.peer_start,
-                storage: self.identity,
+                boot_id: self.boot_id,
+                echo: self.peer_boot_id,
+                storage_id: self.storage_id,
             });
             self.hello_due = false;
-            self.floor_due |= !self.introduced && !self.is_simplex();
+            self.replay_floor_due |= !self.peer_synced && !self.is_simplex();
             wants_answer = true;
         }
-        if self.unacknowledged > 0 && self.introduced {
-            let (newest, missing) = self.received.acknowledgement();
+        if self.unacknowledged > 0 && self.peer_synced {
+            let (newest, missing) = self.replay_window.acknowledgement();
             if writer.room() >= Writer::ack_bytes(missing) {
                 writer.ack(newest as u16, missing);
                 self.unacknowledged = 0;
             }
         }
-        if self.floor_due && !self.is_simplex() && writer.room() >= FLOOR_BYTES {
-            writer.floor(self.received.expected());
-            self.floor_due = false;
+        if self.replay_floor_due && !self.is_simplex() && writer.room() >= REPLAY_FLOOR_BYTES {
+            writer.replay_floor(self.replay_window.expected());
+            self.replay_floor_due = false;
         }
-        if self.denial_due && writer.room() >= DENIAL_BYTES {
-            writer.denial(RefusalReason::BadAuthentication as u8);
-            self.denial_due = false;
+        if self.auth_denied_due && writer.room() >= AUTH_DENIED_BYTES {
+            writer.auth_denied(RefusalReason::BadAuthentication as u8);
+            self.auth_denied_due = false;
         }
         while let Some(&(id, reason)) = self.rejections.front()
             && writer.room() >= REJECT_BYTES

@@ -385,10 +385,15 @@ impl World {
                     ROLES[index]
                 );
             }
-            let Event::Message { id, message, again } = event else {
+            let Event::Message {
+                id,
+                message,
+                redelivered,
+            } = event
+            else {
                 continue;
             };
-            endpoint.accept(id);
+            endpoint.acknowledge(id);
             let number = number_of(&message);
             let Some(number) = number.filter(|&number| (number as usize) < side.seen.len()) else {
                 self.report.altered += u64::from(number.is_some());
@@ -401,7 +406,7 @@ impl World {
             let seen = &mut side.seen[number as usize];
             if *seen {
                 // A program that keeps books of its own knows what a start shows it again.
-                self.report.duplicated += u64::from(!again);
+                self.report.duplicated += u64::from(!redelivered);
                 continue;
             }
             *seen = true;

@@ -51,7 +51,7 @@ pub enum Register {
     /// Frame counters below this one may have been used.
     SendCounter,
     /// Frame counters of the peer below this one are refused.
-    ReceiveFloor,
+    ReplayFloor,
     /// The name of this storage, and of the peer's.
     Identity,
     /// Outbound sequence numbers of the class below this one may have been used.
@@ -68,7 +68,7 @@ impl Register {
     pub const fn number(self) -> u8 {
         match self {
             Self::SendCounter => 0,
-            Self::ReceiveFloor => 1,
+            Self::ReplayFloor => 1,
             Self::Identity => 2,
             Self::NextSequence(class) => 3 + class as u8,
             Self::Settled(class) => 8 + class as u8,
@@ -79,7 +79,7 @@ impl Register {
     pub const fn from_number(number: u8) -> Option<Self> {
         Some(match number {
             0 => Self::SendCounter,
-            1 => Self::ReceiveFloor,
+            1 => Self::ReplayFloor,
             2 => Self::Identity,
             3..=7 => match Class::from_number(number - 3) {
                 Some(class) => Self::NextSequence(class),

@@ -39,7 +39,7 @@ pub(crate) fn converse(
         for (end, events) in [(&mut *board, &mut of_board), (&mut *ground, &mut of_ground)] {
             while let Some(event) = end.poll_event() {
                 if let Event::Message { id, .. } = event {
-                    end.accept(id);
+                    end.acknowledge(id);
                 }
                 events.push(event);
             }

@@ -2,14 +2,14 @@
 
 /// A floor in storage runs at most this far ahead of the newest counter accepted, and an end that
 /// starts leaves this many counters out.
-pub(crate) const FLOOR_BLOCK: u64 = 64;
+pub(crate) const REPLAY_FLOOR_BLOCK: u64 = 64;
 
 /// How many frames back a frame may still come.
 pub(crate) const WINDOW: u64 = 64;
 
 /// The counters of the peer's frames.
 #[derive(Debug, Clone)]
-pub(crate) struct Received {
+pub(crate) struct ReplayWindow {
     /// No counter below this is accepted; what storage said at the start.
     floor: u64,
     /// One above the newest counter accepted, or the floor when there is none.
@@ -22,7 +22,7 @@ pub(crate) struct Received {
     stored: u64,
 }
 
-impl Received {
+impl ReplayWindow {
     pub(crate) fn new(stored: u64) -> Self {
         Self {
             floor: stored,
@@ -38,7 +38,7 @@ impl Received {
         self.next
     }
 
-    pub(crate) fn floor(&self) -> u64 {
+    pub(crate) fn replay_floor(&self) -> u64 {
         self.floor
     }
 
@@ -56,7 +56,7 @@ impl Received {
 
     /// The value that must be in storage before the frame is accepted, if it is not there yet.
     pub(crate) fn must_store(&self, counter: u64) -> Option<u64> {
-        (counter >= self.stored).then(|| counter.saturating_add(FLOOR_BLOCK))
+        (counter >= self.stored).then(|| counter.saturating_add(REPLAY_FLOOR_BLOCK))
     }
 
     pub(crate) fn stored(&mut self, value: u64) {
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn each_counter_is_new_once() {
-        let mut received = Received::new(10);
+        let mut received = ReplayWindow::new(10);
         assert!(!received.is_new(9));
         for counter in [10, 12, 11, 80, 17, 18] {
             assert!(received.is_new(counter), "{counter}");
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn only_taken_frames_are_acknowledged() {
-        let mut received = Received::new(0);
+        let mut received = ReplayWindow::new(0);
         for counter in [0, 1, 3] {
             received.accept(counter);
         }
@@ -120,11 +120,14 @@ mod tests {
 
     #[test]
     fn storage_is_always_ahead() {
-        let mut received = Received::new(0);
-        assert_eq!(received.must_store(0), Some(FLOOR_BLOCK));
-        received.stored(FLOOR_BLOCK);
+        let mut received = ReplayWindow::new(0);
+        assert_eq!(received.must_store(0), Some(REPLAY_FLOOR_BLOCK));
+        received.stored(REPLAY_FLOOR_BLOCK);
         received.accept(0);
-        assert_eq!(received.must_store(FLOOR_BLOCK - 1), None);
-        assert_eq!(received.must_store(FLOOR_BLOCK), Some(2 * FLOOR_BLOCK));
+        assert_eq!(received.must_store(REPLAY_FLOOR_BLOCK - 1), None);
+        assert_eq!(
+            received.must_store(REPLAY_FLOOR_BLOCK),
+            Some(2 * REPLAY_FLOOR_BLOCK)
+        );
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     MAX_MESSAGE,
     chunk::{FRAGMENT_HEAD, MESSAGE_HEAD},
-    endpoint::{Endpoint, Refused},
+    endpoint::{Endpoint, SendError},
     frame::overhead,
     message::{Instruction, Message, PreviewRequest, Prompt},
     storage::Storage,
@@ -16,7 +16,7 @@ const ACK: usize = 5;
 /// What a message will cost. All of it is an expectation, except that without loss no more than
 /// `bytes_up` are sent for the message itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quote {
+pub struct Estimate {
     /// Bytes that this end will put on the air for it, repetitions at the present loss included.
     pub bytes_up: u32,
     /// Bytes that the peer will put on the air for acknowledgement and answer, where there is one.
@@ -29,9 +29,9 @@ pub struct Quote {
 
 impl<S: Storage> Endpoint<S> {
     /// What `message` will cost if it is sent now.
-    pub fn quote(&self, message: &Message, now: Instant) -> Result<Quote, Refused> {
+    pub fn estimate(&self, message: &Message, now: Instant) -> Result<Estimate, SendError> {
         let mut body = [0; MAX_MESSAGE];
-        let length = message.encode(&mut body).ok_or(Refused::TooLarge)?;
+        let length = message.encode(&mut body).ok_or(SendError::TooLarge)?;
         let answer = expected_answer(message);
         let up = self.on_air(length, self.config().sending());
         let down = self.on_air(answer, self.config().receiving())
@@ -47,7 +47,7 @@ impl<S: Storage> Endpoint<S> {
         let ahead = self.with_loss(self.bytes_ahead(crate::Class::of_kind(message.kind() as u8)));
         let airtime = self.time_for(u64::from(ahead) + u64::from(bytes_up) + u64::from(bytes_down));
         let time = self.within_schedule(airtime + self.round_trip(), now);
-        Ok(Quote {
+        Ok(Estimate {
             bytes_up,
             bytes_down,
             time,
