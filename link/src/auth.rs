@@ -16,7 +16,7 @@ use ccm::{
     consts::{U8, U13},
 };
 
-use crate::config::Role;
+use crate::role::Role;
 
 /// Length of the authentication tag.
 pub const TAG: usize = 8;

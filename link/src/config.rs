@@ -1,29 +1,13 @@
 //! How one end of a link is set up.
 
+pub use crate::config_error::ConfigError;
+
 use crate::{
     auth::{Keys, Protection},
     pacing::Pacing,
+    role::Role,
     time::Duration,
 };
-
-/// Which end this is. Frames carry it, so a frame that comes back is known as one's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// On board: sends alerts and answers, takes commands.
-    Board,
-    /// On the ground: takes alerts and answers, sends commands.
-    Ground,
-}
-
-impl Role {
-    /// The other end.
-    pub const fn peer(self) -> Self {
-        match self {
-            Self::Board => Self::Ground,
-            Self::Ground => Self::Board,
-        }
-    }
-}
 
 /// Whether the ground can answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -162,49 +146,3 @@ impl Config {
         self.pacing.check()
     }
 }
-
-/// What is wrong with a [`Config`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// `mtu` is under 32.
-    Mtu,
-    /// `ack_every` is not between 1 and 32.
-    AckEvery,
-    /// `min_timeout` is zero or over `max_timeout`.
-    Timeouts,
-    /// `down_after` is zero.
-    DownAfter,
-    /// A field of `Simplex` is outside its range.
-    Simplex,
-    /// A direction is to be protected and there is no key.
-    NoKey,
-    /// `pacing.rate` is zero.
-    Rate,
-    /// `pacing.duty_cycle` has an empty window.
-    DutyCycle,
-    /// `pacing.contacts` are empty, overlap, or are out of order.
-    Contacts,
-}
-
-impl core::fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(match self {
-            Self::Mtu => "mtu must be 32 to 255",
-            Self::AckEvery => "ack_every must be 1 to 32",
-            Self::Timeouts => "min_timeout must be over zero and at most max_timeout",
-            Self::DownAfter => "down_after must be at least 1",
-            Self::Simplex => {
-                "simplex needs 1 to 15 repeats, a group of 1 to 8, and at most 4 repairs"
-            }
-            Self::NoKey => "a protected direction needs a key",
-            Self::Rate => "the rate must be over zero",
-            Self::DutyCycle => "the duty cycle needs a window over zero",
-            Self::Contacts => {
-                "contacts must each end after they begin, in order and without overlap"
-            }
-        })
-    }
-}
-
-impl core::error::Error for ConfigError {}

@@ -14,8 +14,8 @@
 use crate::{
     auth::{Keys, Protection, TAG},
     cobs,
-    config::Role,
     crc::crc32c,
+    role::Role,
 };
 
 /// The shortest MTU a link may have.

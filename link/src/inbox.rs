@@ -3,8 +3,8 @@
 use crate::{
     MAX_MESSAGE,
     class::Class,
-    endpoint::MessageId,
     frame::nearest,
+    id::MessageId,
     outbox::{HALF_SENT, SEQUENCES},
     ranges::Ranges,
     storage::Value,

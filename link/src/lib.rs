@@ -76,12 +76,14 @@ mod chunk;
 mod class;
 pub mod cobs;
 pub mod config;
+mod config_error;
 mod counters;
 pub mod crc;
 mod endpoint;
 mod fec;
 mod flight;
 pub mod frame;
+mod id;
 mod inbox;
 #[cfg(feature = "embedded-io")]
 pub mod io;
@@ -92,6 +94,7 @@ mod outbox;
 pub mod pacing;
 mod ranges;
 mod replay_window;
+mod role;
 #[cfg(feature = "std")]
 pub mod sim;
 pub mod storage;
@@ -100,12 +103,14 @@ mod time;
 mod vectors;
 
 pub use class::Class;
-pub use config::{Config, Role};
+pub use config::Config;
 pub use counters::Counters;
-pub use endpoint::{Endpoint, Event, MessageId, SendError, StartError};
+pub use endpoint::{Endpoint, Event, SendError, StartError};
 pub use estimate::Estimate;
+pub use id::MessageId;
 pub use inbox::INBOX;
 pub use outbox::OUTBOX;
+pub use role::Role;
 pub use time::{Duration, Instant};
 
 /// The longest body of a message in bytes.

@@ -5,7 +5,7 @@
 use crate::{
     chunk::{CANCEL_BYTES, FRAGMENT_HEAD, MESSAGE_HEAD},
     class::Class,
-    endpoint::MessageId,
+    id::MessageId,
     message::RefusalReason,
     ranges::Ranges,
     time::Instant,

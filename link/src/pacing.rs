@@ -1,7 +1,7 @@
 //! When a frame may be sent: rate, duty cycle, quiet times, contacts.
 
 use crate::{
-    config::ConfigError,
+    config_error::ConfigError,
     frame::MAX_MTU,
     time::{Duration, Instant},
 };

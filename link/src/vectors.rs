@@ -9,10 +9,10 @@ use crate::{
     auth::{Key, Keys, Protection},
     chunk::{Chunk, Chunks, Hello, Writer},
     class::Class,
-    config::Role,
     fec::{Decoder, Encoder},
     frame::{Deframer, FrameError, Head, MAX_MTU, open, payload_at, seal},
     message::RefusalReason,
+    role::Role,
 };
 
 const KEY: &[u8; 16] = b"sixteen letters.";

@@ -288,4 +288,16 @@ mod tests {
             "{source:?}"
         );
     }
+
+    /// `StartError` once had no source: what is wrong with the settings was text alone.
+    #[test]
+    fn settings_that_contradict_each_other_are_the_last_source() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config(Role::Board, "udp:127.0.0.1:9", dir.path().join("link"));
+        config.mtu = 8;
+        let error = Node::start(config).err().unwrap();
+        let start = error.source().unwrap();
+        let cause = start.source().unwrap();
+        assert_eq!(cause.downcast_ref::<ConfigError>(), Some(&ConfigError::Mtu));
+    }
 }

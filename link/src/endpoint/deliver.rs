@@ -1,12 +1,14 @@
 //! Messages and parts of messages that came: into storage, into the window, to the application.
 
-use super::{Endpoint, MessageId, receive::Taken};
+use super::{Endpoint, receive::Taken};
 use crate::{
-    config::{Mode, Role},
+    config::Mode,
     counters::Counters,
+    id::MessageId,
     inbox::{Placed, Waiting},
     message::{DecodeError, Kind, Message, RefusalReason},
     outbox::SEQUENCES,
+    role::Role,
     storage::{Direction, Key, Storage, StorageError},
     time::Instant,
 };

@@ -3,18 +3,9 @@
 use core::fmt;
 
 use crate::{
-    class::Class,
+    id::MessageId,
     message::{Message, RefusalReason},
 };
-
-/// Names a message at both ends: its class, and its number among those of one direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MessageId {
-    /// The class.
-    pub class: Class,
-    /// Counts up from zero.
-    pub sequence: u32,
-}
 
 /// What an endpoint has to say to the application.
 #[derive(Debug, Clone, PartialEq, Eq)]

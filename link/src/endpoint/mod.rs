@@ -7,7 +7,7 @@ mod receive;
 mod start;
 mod transmit;
 
-pub use event::{Event, MessageId, SendError};
+pub use event::{Event, SendError};
 pub use start::StartError;
 
 use clock::{Clock, Delivery};
@@ -19,16 +19,19 @@ use crate::{
     auth::{Key as SecretKey, Keys},
     chunk::REPAIR_HEAD,
     class::Class,
-    config::{Config, ConfigError, Mode, Role},
+    config::{Config, Mode},
+    config_error::ConfigError,
     counters::Counters,
     fec::{Decoder, Encoder},
     flight::{Flight, Timer},
     frame::{Deframer, MAX_MTU, capacity},
+    id::MessageId,
     inbox::{Inbox, Waiting},
     message::{DecodeError, Message, RefusalReason},
     outbox::{Outbox, Outcome, State},
     pacing::{Contact, MAX_CONTACTS, Pacer, check_contacts},
     replay_window::ReplayWindow,
+    role::Role,
     storage::{Direction, Key, Register, Storage, StorageError},
     time::{Duration, Instant},
 };

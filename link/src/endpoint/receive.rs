@@ -1,6 +1,6 @@
 //! The receiving half: bytes to frames, frames to chunks, chunks to messages.
 
-use super::{Endpoint, Link, MessageId, Notice, Repair, start::identity_register};
+use super::{Endpoint, Link, Notice, Repair, start::identity_register};
 use crate::{
     chunk::{Chunk, Chunks, Hello},
     class::Class,
@@ -8,6 +8,7 @@ use crate::{
     counters::Counters,
     flight::{Frame, Part},
     frame::{FrameError, Head, MAX_MTU, nearest, open},
+    id::MessageId,
     inbox::Window,
     message::RefusalReason,
     outbox::{Outcome, State},

@@ -2,14 +2,16 @@
 
 use core::fmt;
 
-use super::{Clock, Delivery, Endpoint, Link, MessageId, Repair};
+use super::{Clock, Delivery, Endpoint, Link, Repair};
 use crate::{
     MAX_MESSAGE,
     class::Class,
-    config::{Config, ConfigError, Mode},
+    config::{Config, Mode},
+    config_error::ConfigError,
     counters::Counters,
     flight::{Flight, Timer},
     frame::{Deframer, MAX_MTU},
+    id::MessageId,
     inbox::{Inbox, Waiting, Window},
     outbox::Outbox,
     pacing::Pacer,
@@ -43,7 +45,15 @@ impl<E: fmt::Display> fmt::Display for StartError<E> {
     }
 }
 
-impl<E: core::error::Error> core::error::Error for StartError<E> {}
+impl<E: core::error::Error + 'static> core::error::Error for StartError<E> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Config(error) => Some(error),
+            Self::Storage(error) => Some(error),
+            Self::TooMany => None,
+        }
+    }
+}
 
 impl<E> From<StorageError<E>> for StartError<E> {
     fn from(error: StorageError<E>) -> Self {

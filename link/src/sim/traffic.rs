@@ -2,13 +2,13 @@
 
 use super::Rng;
 use crate::{
-    config::Role,
     message::Text,
     message::{
         Alert, Answer, AnswerBody, CellSet, Confidence, FaultReason, Instruction, Message,
         PairFault, PreviewFormat, PreviewImage, PreviewPart, PreviewRequest, Prompt, Provenance,
         Query,
     },
+    role::Role,
 };
 
 /// Which messages are sent.

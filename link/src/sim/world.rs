@@ -4,9 +4,10 @@ use std::{boxed::Box, collections::BTreeSet, vec, vec::Vec};
 
 use super::{Channel, Faults, Mix, PowerCut, Rng, message_of, number_of};
 use crate::{
-    config::{Config, Role},
+    config::Config,
     endpoint::{Endpoint, Event},
     pacing::Contact,
+    role::Role,
     storage::MemoryStorage,
     time::{Duration, Instant},
 };

@@ -116,7 +116,14 @@ impl<E: core::fmt::Display> core::fmt::Display for StorageError<E> {
     }
 }
 
-impl<E: core::error::Error> core::error::Error for StorageError<E> {}
+impl<E: core::error::Error + 'static> core::error::Error for StorageError<E> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Full => None,
+            Self::Device(error) => Some(error),
+        }
+    }
+}
 
 /// Keeps messages and registers over a power cut.
 ///
