@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from deltavlm import Config
+from deltavlm.config import Config
 from scenes.pair import make_pair
 
 CHUNK = 250

@@ -5,6 +5,7 @@
 #   PYTHON=.venv/bin/python WORK=/some/disk ./reproduce.sh
 #
 # Takes a night on 2 CPU cores and less on a GPU; started again, it continues.
+# REAL=/a/folder (laid out as ground/canvases.py says) adds pairs from real pictures.
 # PAIRS=500 STEPS=20 SCENES=20 tries the whole way out in minutes.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -15,7 +16,11 @@ cd "$here"
 
 "$python" build_tokenizers.py --out "$work/weights"
 "$python" build_data.py --seed 101 --count "${PAIRS:-36000}" --out "$work/train"
-"$python" train.py --data "$work/train" --run "$work/run" --tokenizers "$work/weights" ${STEPS:+--steps "$STEPS"}
+if [ -n "${REAL:-}" ]; then
+    "$python" build_real.py --data "$REAL" --seed 1 --count "${REAL_PAIRS:-24000}" --out "$work/real"
+fi
+"$python" train.py --data "$work/train" ${REAL:+--real "$work/real"} --run "$work/run" \
+    --tokenizers "$work/weights" ${STEPS:+--steps "$STEPS"}
 "$python" train.py --run "$work/run" --write "$work/weights"
 
 # Seeds that training never drew; the second set is also drawn from other ranges.

@@ -13,7 +13,7 @@ from scenes.pair import make_pair
 from scenes.plan import lay_out
 from scenes.questions import KINDS, ask
 from scenes.style import SHIFTED, USUAL
-from scenes.truth import Truth, _shares
+from scenes.truth import Truth, shares
 
 CELL = "(top|center|bottom)-(left|center|right)"
 LIST = rf"\[({CELL}(, {CELL}){{0,8}})?\]"
@@ -79,8 +79,8 @@ class Scenes(unittest.TestCase):
             for mirror in (False, True):
                 turned = np.rot90(labels, turns)
                 turned = turned[:, ::-1] if mirror else turned
-                expected = dihedral(_shares(labels), turns, mirror)
-                self.assertTrue(np.allclose(_shares(turned), expected, atol=0.02))
+                expected = dihedral(shares(labels), turns, mirror)
+                self.assertTrue(np.allclose(shares(turned), expected, atol=0.02))
 
     def test_cells_are_in_reading_order(self):
         self.assertEqual(CELLS[5], "center-right")

@@ -40,10 +40,14 @@ HERE = pathlib.Path(__file__).parent
 #: how many of them it replaces at each step
 RECIPE = {
     "vision": {"steps": 4000, "pairs": 32, "rate": 1.5e-3, "reverse": 0.5},
-    "joint": {"steps": 2000, "pairs": 32, "rate": 1e-3, "reverse": 0.1},
-    "language": {"steps": 4000, "pairs": 32, "rate": 1e-3, "reverse": 0.1, "fresh": 4, "pool": 1500},
-    "heads": {"steps": 80, "pairs": 32, "rate": 5e-3, "reverse": 0.1},
+    "joint": {"steps": 2000, "pairs": 32, "rate": 1e-3, "reverse": 0.3},
+    "language": {"steps": 4000, "pairs": 32, "rate": 1e-3, "reverse": 0.3, "fresh": 4, "pool": 1500},
+    "heads": {"steps": 80, "pairs": 32, "rate": 5e-3, "reverse": 0.3},
 }
+#: Of every batch, when there are pairs from real pictures: two thirds of these
+#: have changed (build_real.py), so 40 % are generated, 40 % pseudo changes, 20 %
+#: real ground on which nothing was built.
+REAL_SHARE = 0.6
 STAGES = ("vision", "joint", "language")
 WARM_UP = 0.05
 SAVE_SECONDS = 180
@@ -63,9 +67,9 @@ class Training(nn.Module):
         encoded = self.model.encode(images.flatten(0, 1)).unflatten(0, images.shape[:2])
         return encoded, self.model.difference(encoded[:, 0], encoded[:, 1])
 
-    def dense_losses(self, images, maps, density):
+    def dense_losses(self, images, maps, density, known):
         encoded, pairs = self.features(images)
-        return self.dense.loss(self.dense(encoded, pairs), maps, density), pairs
+        return self.dense.loss(self.dense(encoded, pairs), maps, density, known), pairs
 
     def text_losses(self, pairs, facts, density, texts, tokens):
         bert_ids, bert_mask, llm_ids, targets = (t.to(pairs.device) for t in tokens)
@@ -199,8 +203,8 @@ def run_stage(stage, training, data, texts, args, rank, device):
 
 
 def pair_losses(training, batch, stage, rng, texts, device):
-    images, maps, density = (t.to(device) for t in batch[:3])
-    losses, pairs = training.dense_losses(images, maps, density)
+    images, maps, density, known = (batch[i].to(device) for i in (0, 1, 2, 4))
+    losses, pairs = training.dense_losses(images, maps, density, known)
     if stage != "vision":
         losses |= language_losses(training, pairs, density, batch[3], rng, texts)
     return losses
@@ -239,7 +243,9 @@ def work(rank, args):
     device = torch.device("cuda" if torch.cuda.is_available() and args.processes == 1 else "cpu")
     torch.manual_seed(args.seed)
     training = Training(Config()).to(device)
-    data = Pairs(args.data, rank, args.processes)
+    data = [(Pairs(args.data, rank, args.processes), 1.0 if not args.real else 1.0 - REAL_SHARE)]
+    if args.real:
+        data.append((Pairs(args.real, rank, args.processes), REAL_SHARE))
     texts = Texts(args.tokenizers)
     previous = args.warm_start
     for stage in args.stages.split(","):
@@ -263,6 +269,7 @@ def write_weights(checkpoint, directory):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=pathlib.Path)
+    parser.add_argument("--real", type=pathlib.Path, help="pairs of build_real.py, a part of every batch")
     parser.add_argument("--run", type=pathlib.Path, required=True, help="checkpoints go here")
     parser.add_argument("--tokenizers", type=pathlib.Path, default=HERE / "weights")
     parser.add_argument("--stages", default=",".join(STAGES))

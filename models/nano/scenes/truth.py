@@ -58,7 +58,7 @@ class Truth:
             return sum(1 for o in objects if o == (kind, when))
 
         b, r = self.building_objects, self.road_objects
-        building_share, road_share = _shares(self.changed_buildings), _shares(self.changed_roads)
+        building_share, road_share = shares(self.changed_buildings), shares(self.changed_roads)
         added = any(when == AFTER for _, when in b + r)
         former = self.plan.former if added else ""
         return Facts(
@@ -86,18 +86,29 @@ class Truth:
             np.where(self.changed_buildings > 0, 255, 0).astype(np.uint8),
             np.where(self.changed_roads > 0, 255, 0).astype(np.uint8),
         )
-        shares = np.stack([cv2.resize(x, (fine, fine), interpolation=cv2.INTER_AREA) for x in layers])
-        densities = []
-        for labels, objects in ((self.changed_buildings, self.building_objects), (self.changed_roads, self.road_objects)):
-            areas = np.bincount(labels.ravel(), minlength=len(objects) + 1).astype(np.float32)
-            weight = 1.0 / np.maximum(areas, 1)
-            weight[0] = 0.0
-            mean = cv2.resize(weight[labels].astype(np.float32), (coarse, coarse), interpolation=cv2.INTER_AREA)
-            densities.append(mean * (SIZE / coarse) ** 2)
-        return shares, np.stack(densities).astype(np.float16)
+        amounts = [
+            densities(labels, len(objects), coarse)
+            for labels, objects in ((self.changed_buildings, self.building_objects), (self.changed_roads, self.road_objects))
+        ]
+        return truth_maps(layers, fine), np.stack(amounts)
 
 
-def _shares(labels):
+def truth_maps(layers, fine=30):
+    """The masks as shares of coarser pixels."""
+    return np.stack([cv2.resize(x, (fine, fine), interpolation=cv2.INTER_AREA) for x in layers])
+
+
+def densities(labels, count, coarse=15):
+    """A map that sums to the number of objects in a label map."""
+    areas = np.bincount(labels.ravel(), minlength=count + 1).astype(np.float32)
+    weight = 1.0 / np.maximum(areas, 1)
+    weight[0] = 0.0
+    mean = cv2.resize(weight[labels].astype(np.float32), (coarse, coarse), interpolation=cv2.INTER_AREA)
+    return (mean * (SIZE / coarse) ** 2).astype(np.float16)
+
+
+def shares(labels):
+    """The share of each grid cell that is marked."""
     on = labels > 0
     return [
         float(on[_EDGES[r]:_EDGES[r + 1], _EDGES[c]:_EDGES[c + 1]].mean())

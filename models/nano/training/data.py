@@ -12,7 +12,8 @@ from scenes.language import (
     CAPTION, CLASSIFY, COUNT, LOCALIZE, captions, classify_answer, count_answer, dialogue,
     dialogue_text, localize_answer,
 )
-from scenes.questions import ask
+from scenes.questions import KINDS, ask
+from scenes.weather import spoil
 
 MEAN = np.array((0.48145466, 0.4578275, 0.40821073), np.float32)
 STD = np.array((0.26862954, 0.26130258, 0.27577711), np.float32)
@@ -22,6 +23,12 @@ STD = np.array((0.26862954, 0.26130258, 0.27577711), np.float32)
 GROUPS = {
     "short": (3, {"count": 0.27, "caption": 0.36, "open": 0.28, "classify": 0.05}),
     "long": (1, {"localize": 0.75, "dialogue": 0.25}),
+}
+#: What the truth of pairs from real pictures does not hold: category -> the kinds
+#: of open questions that can be answered, and those that cannot.
+ONLY = {"exchanged": ("buildings", "number of buildings", "place of buildings", "kind of building", "buildings before")}
+NEVER = dict.fromkeys(("pasted", "erased", "relit", "revisit"), ("trees", "former ground")) | {
+    "unlabelled": ("trees", "former ground", "buildings before"),
 }
 #: An unchanged pair is asked more often whether it changed, so that `yes` needs
 #: more evidence than `no`: false alarms cost downlink.
@@ -35,7 +42,7 @@ class Pairs:
     def __init__(self, directory, part=0, parts=1):
         self.folder, self.part, self.parts = pathlib.Path(directory) / "chunks", part, parts
         self.seen, self.places, self.facts = set(), [], []
-        self.images, self.maps, self.density = [], [], []
+        self.images, self.maps, self.density, self.known = [], [], [], []
         self.refresh()
 
     def refresh(self):
@@ -46,6 +53,7 @@ class Pairs:
                 self.images.append(chunk["images"])
                 self.maps.append(chunk["maps"])
                 self.density.append(chunk["density"])
+                self.known.append(chunk["known"] if "known" in chunk else np.ones((len(chunk["facts"]), 6), bool))
                 self.facts += [Facts.from_json(json.loads(line)) for line in chunk["facts"]]
         self.seen |= paths
 
@@ -54,7 +62,7 @@ class Pairs:
 
     def __getitem__(self, index):
         chunk, i = self.places[index]
-        return self.images[chunk][i], self.maps[chunk][i], self.density[chunk][i], self.facts[index]
+        return self.images[chunk][i], self.maps[chunk][i], self.density[chunk][i], self.facts[index], self.known[chunk][i]
 
     def order(self, rng):
         """Endless indices, every pair once per round of at most 4000."""
@@ -92,27 +100,34 @@ def turned(facts, turns, mirror):
 
 
 class Augmented:
-    """Draws augmented pairs: the eight symmetries, reversed time, and a mild
-    change of brightness and colour per date."""
+    """Draws augmented pairs: the eight symmetries, reversed time, a mild change
+    of brightness and colour per date, and weather, light and views.
 
-    def __init__(self, pairs, rng, reverse):
-        self.pairs, self.rng, self.reverse = pairs, rng, reverse
-        self.indices = pairs.order(rng)
+    `sources` is `[(pairs, share of the batch), ...]`."""
+
+    def __init__(self, sources, rng, reverse, spoiled=True):
+        self.sources = [pairs for pairs, _ in sources]
+        self.shares = [share for _, share in sources]
+        self.rng, self.reverse, self.spoiled = rng, reverse, spoiled
+        self.indices = [pairs.order(rng) for pairs in self.sources]
 
     def batch(self, size):
-        images, maps, density, facts = zip(*(self._one(next(self.indices)) for _ in range(size)))
+        """`(images [size, 2, 3, S, S], maps, density, facts, which maps are known)`."""
+        drawn = self.rng.choices(range(len(self.sources)), self.shares, k=size)
+        images, maps, density, facts, known = zip(*(self._one(self.sources[s], next(self.indices[s])) for s in drawn))
         images = np.stack(images)
         return (
             normalised(images.reshape(-1, *images.shape[2:])).unflatten(0, (size, 2)),
             torch.from_numpy(np.stack(maps).astype(np.float32) / 255.0),
             torch.from_numpy(np.stack(density).astype(np.float32)),
             list(facts),
+            torch.from_numpy(np.stack(known)),
         )
 
-    def _one(self, index):
-        rng, pairs = self.rng, self.pairs
+    def _one(self, pairs, index):
+        rng = self.rng
         turns, mirror = rng.randrange(4), rng.random() < 0.5
-        images, maps, density, facts = pairs[index]
+        images, maps, density, facts, known = pairs[index]
         facts = turned(facts, turns, mirror)
         images = np.rot90(images, turns, (1, 2))
         maps, density = np.rot90(maps, turns, (1, 2)), np.rot90(density, turns, (1, 2))
@@ -120,7 +135,11 @@ class Augmented:
             images, maps, density = images[:, :, ::-1], maps[..., ::-1], density[..., ::-1]
         if rng.random() < self.reverse:
             images, maps, facts = images[::-1], maps[[1, 0, 3, 2, 4, 5]], swapped(facts)
-        return self._recoloured(images, facts.category == "identical"), maps, density, facts
+            known = known[[1, 0, 3, 2, 4, 5]]
+        images = self._recoloured(images, facts.category == "identical")
+        if self.spoiled and facts.category != "identical":
+            images = spoil(images, maps[4:].max(0) / 255.0, rng)
+        return images, maps, density, facts, known
 
     def _recoloured(self, images, together):
         rng = self.rng
@@ -142,7 +161,9 @@ class Augmented:
 def draw_texts(facts, rng, group):
     """Tasks about one pair: `[(question text, answer), ...]`."""
     count, mix = GROUPS[group]
-    if "classify" in mix and not facts.changed:
+    if facts.category in ONLY:
+        mix = {"open": 0.8, "classify": 0.2 * facts.changed}
+    if "classify" in mix and not facts.changed and facts.category not in ONLY:
         mix = {**mix, "classify": CLASSIFY_UNCHANGED}
     names = []
     while len(names) < count:
@@ -154,7 +175,7 @@ def draw_texts(facts, rng, group):
 
 def _draw(name, facts, rng):
     if name == "open":
-        _, question, answer = ask(facts, rng)
+        _, question, answer = ask(facts, rng, rng.choice(askable(facts)))
         return "q: " + question, answer
     if name == "dialogue":
         turns = dialogue(facts, rng, rng.choice((None, None, 2, 3, 4, 5, 6)))
@@ -167,6 +188,12 @@ def _draw(name, facts, rng):
         "localize": (LOCALIZE, localize_answer),
     }[name]
     return "q: " + prompt, answer(facts)
+
+
+def askable(facts):
+    """The kinds of open questions that the truth of a pair can answer."""
+    kinds = ONLY.get(facts.category, KINDS)
+    return [k for k in kinds if k not in NEVER.get(facts.category, ())]
 
 
 def _history(turns, last, rng):

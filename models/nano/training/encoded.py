@@ -16,7 +16,7 @@ class EncodedPairs:
 
     @torch.no_grad()
     def _encode(self, count):
-        images, _, density, facts = self.source.batch(count)
+        images, _, density, facts, _ = self.source.batch(count)
         _, pairs = self.training.features(images.to(self.device))
         return list(zip(pairs.half(), density.to(self.device), facts))
 

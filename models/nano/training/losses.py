@@ -37,14 +37,17 @@ class DenseHeads(nn.Module):
         order = list(range(x.ndim - 5)) + [x.ndim - i for i in (3, 5, 2, 4, 1)]
         return x.permute(order).flatten(-2).flatten(-3, -2)
 
-    def loss(self, outputs, maps, density):
+    def loss(self, outputs, maps, density, known):
+        """`known` `[P, 6]`: which of the maps are known; the others teach nothing."""
         objects, change, amount, position = outputs
+        known = known.float()
         where = maps[:, :4].unflatten(1, (2, 2)).transpose(1, 2)  # date, class
         changed = maps[:, 4:]
-        objects = F.binary_cross_entropy_with_logits(objects.float(), where, pos_weight=torch.tensor(2.0))
-        change = F.binary_cross_entropy_with_logits(change.float(), changed, pos_weight=torch.tensor(3.0))
-        counts = (amount.sum((2, 3)) + 0.1).log() - (density.sum((2, 3)) + 0.1).log()
-        amount = F.poisson_nll_loss(amount + 1e-4, density, log_input=False)
+        seen, told = known[:, :4].unflatten(1, (2, 2)).transpose(1, 2)[..., None, None], known[:, 4:, None, None]
+        objects = _where(objects, where, seen, 2.0)
+        change = _where(change, changed, told, 3.0)
+        counts = ((amount.sum((2, 3)) + 0.1).log() - (density.sum((2, 3)) + 0.1).log()) * known[:, 4:]
+        amount = (F.poisson_nll_loss(amount + 1e-4, density, log_input=False, reduction="none") * told).mean()
         line = torch.linspace(-1, 1, self.grid)
         place = torch.stack(torch.meshgrid(line, line, indexing="ij"), -1).reshape(1, -1, 2)
         position = F.mse_loss(position.float(), place.expand(position.shape[0], -1, -1))
@@ -52,6 +55,14 @@ class DenseHeads(nn.Module):
             "objects": 2.0 * objects, "change": 3.0 * change, "density": 8.0 * amount,
             "total": 0.3 * F.smooth_l1_loss(counts, torch.zeros_like(counts)), "position": 0.2 * position,
         }
+
+
+def _where(logits, target, weight, positive):
+    """Cross entropy of maps; `weight` is one number per map."""
+    weight = weight.expand_as(target)
+    loss = F.binary_cross_entropy_with_logits(
+        logits.float(), target, weight=weight, pos_weight=torch.tensor(positive), reduction="sum")
+    return loss / weight.sum().clamp(min=1.0)
 
 
 class QueryHeads(nn.Module):
@@ -80,10 +91,14 @@ class QueryHeads(nn.Module):
         total = self.total(queries[:, 9:].mean(1)).float()
         counts = amounts.sum(1)
         changed = (counts.sum(1) > 0.5).float()
+        # What happened to the roads of a pair that shows another place is not known.
+        known = torch.tensor([[f.category != "exchanged", True] for f in facts], dtype=torch.float32)
+        known = known.repeat_interleave(repeat, 0).to(cells.device)
+        each = known[:, None].expand(-1, 9, -1)
         return {
-            "cells": F.binary_cross_entropy_with_logits(cells[..., :2], flags),
-            "amounts": 0.3 * F.smooth_l1_loss(cells[..., 2:], (amounts + 0.05).log() + 3.0),
-            "counts": 0.5 * F.smooth_l1_loss(total[:, :2], (counts + 0.3).log()),
+            "cells": F.binary_cross_entropy_with_logits(cells[..., :2], flags.to(cells.device), weight=each),
+            "amounts": 0.3 * (F.smooth_l1_loss(cells[..., 2:], (amounts + 0.05).log() + 3.0, reduction="none") * each).mean(),
+            "counts": 0.5 * (F.smooth_l1_loss(total[:, :2], (counts + 0.3).log(), reduction="none") * known).mean(),
             "changed": 0.3 * F.binary_cross_entropy_with_logits(total[:, 2], changed),
         }
 
