@@ -9,8 +9,8 @@ use deltavlm_link::{
     Config, Endpoint, Event, Instant, Role, auth::Key, auth::Keys, auth::Protection,
     storage::MemoryStorage,
 };
-use deltavlm_messages::Message;
-use deltavlm_node::SharedKey;
+use deltavlm_messages::{MAX_BODY, Message};
+use deltavlm_node::{MESSAGE_TYPES, SharedKey};
 
 type End = Endpoint<MemoryStorage<8192>>;
 
@@ -33,7 +33,15 @@ pub fn wire_size(message: &Message, mtu: u8, key: &SharedKey) -> Option<usize> {
         run(&mut board, &mut ground, &mut clock, 5_000, false);
         (&mut board, &mut ground)
     };
-    sender.send(message, Instant::from_millis(clock)).ok()?;
+    let mut body = [0; MAX_BODY];
+    let length = message.encode(&mut body)?;
+    sender
+        .send(
+            message.kind() as u8,
+            &body[..length],
+            Instant::from_millis(clock),
+        )
+        .ok()?;
     run(sender, receiver, &mut clock, TIMEOUT, true)
 }
 
@@ -74,6 +82,7 @@ fn run(
 
 fn end(role: Role, mtu: u8, key: &SharedKey) -> Option<End> {
     let mut config = Config::new(role);
+    config.message_types = MESSAGE_TYPES;
     config.mtu = mtu;
     config.keys = Keys::single(Key::new(key.id, &key.secret));
     config.uplink = Protection::Authenticated;

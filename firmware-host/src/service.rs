@@ -13,12 +13,12 @@ use crate::{
     settings::GroundSettings,
     worker::{OpenModel, Task, Worker, WorkerEvent},
 };
-use deltavlm_link::{Counters, Event, MessageId, Role, SendError};
+use deltavlm_link::{Counters, MessageId, Role, SendError};
 use deltavlm_messages::{
     Configure, FaultReason, Health, Message, PairFault, Refusal, RefusalReason, Setting, Text,
     short_hash,
 };
-use deltavlm_node::{CarrierEvent, Node, NodeConfig, SharedKey};
+use deltavlm_node::{CarrierEvent, Node, NodeConfig, NodeEvent, SharedKey};
 use rustix::fs::{FlockOperation, flock};
 use std::{
     fs::{self, File},
@@ -166,16 +166,16 @@ impl Host {
         self.node.transmit();
     }
 
-    fn on_event(&mut self, event: Event) {
+    fn on_event(&mut self, event: NodeEvent) {
         match event {
-            Event::Message { id, message, .. } => self.on_message(id, message),
-            Event::Delivered(id) => (self.observer)(HostEvent::Delivered(id)),
-            Event::Rejected(id, reason) => log::warn!("the ground refused {id:?}: {reason:?}"),
-            Event::LinkUp => log::info!("contact"),
-            Event::LinkDown => {
+            NodeEvent::Message { id, message, .. } => self.on_message(id, message),
+            NodeEvent::Delivered(id) => (self.observer)(HostEvent::Delivered(id)),
+            NodeEvent::Rejected(id, reason) => log::warn!("the ground refused {id:?}: {reason:?}"),
+            NodeEvent::LinkUp => log::info!("contact"),
+            NodeEvent::LinkDown => {
                 log::info!("no contact; {} messages wait", self.node.waiting())
             }
-            Event::StorageFailed => log::error!("the spool's disk failed"),
+            NodeEvent::StorageFailed => log::error!("the spool's disk failed"),
             other => log::debug!("link: {other:?}"),
         }
     }

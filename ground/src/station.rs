@@ -4,12 +4,12 @@ use crate::{
     queries::{PendingQueries, PendingQuery},
     record::Record,
 };
-use deltavlm_link::{Counters, Event, MessageId, Role, SendError};
+use deltavlm_link::{Counters, MessageId, Role, SendError};
 use deltavlm_messages::{
     Configure, Health, Message, PreviewImage, PreviewPart, PreviewRequest, Prompt, Query, QueryId,
     Setting,
 };
-use deltavlm_node::{Address, CarrierEvent, Node, NodeConfig, NodeError, SharedKey};
+use deltavlm_node::{Address, CarrierEvent, Node, NodeConfig, NodeError, NodeEvent, SharedKey};
 use std::{
     fs, io,
     path::PathBuf,
@@ -247,14 +247,14 @@ impl Station {
         Ok(id)
     }
 
-    fn on_event(&mut self, event: Event, events: &mut Vec<StationEvent>) {
+    fn on_event(&mut self, event: NodeEvent, events: &mut Vec<StationEvent>) {
         match event {
-            Event::Message { id, message, .. } => self.on_message(id, message, events),
-            Event::Delivered(id) => events.push(StationEvent::Delivered(id)),
-            Event::LinkUp => events.push(StationEvent::LinkUp),
-            Event::LinkDown => events.push(StationEvent::LinkDown),
-            Event::PeerStarted => events.push(StationEvent::BoardStarted),
-            Event::StorageFailed => {
+            NodeEvent::Message { id, message, .. } => self.on_message(id, message, events),
+            NodeEvent::Delivered(id) => events.push(StationEvent::Delivered(id)),
+            NodeEvent::LinkUp => events.push(StationEvent::LinkUp),
+            NodeEvent::LinkDown => events.push(StationEvent::LinkDown),
+            NodeEvent::PeerStarted => events.push(StationEvent::BoardStarted),
+            NodeEvent::StorageFailed => {
                 events.push(StationEvent::StateFailed(
                     "the link's storage failed".to_owned(),
                 ));

@@ -61,8 +61,8 @@ fn overheard(protection: Protection, count: usize) -> (Endpoint<Storage>, Vec<Ve
     for millis in 0.. {
         let now = Instant::from_millis(millis);
         while board.is_up() && board.waiting() < 50 {
-            if board
-                .send(&message_of(1, Role::Board, Mix::All, number), now)
+            if message_of(1, Role::Board, Mix::All, number)
+                .send(&mut board, now)
                 .is_err()
             {
                 break;

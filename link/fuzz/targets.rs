@@ -8,7 +8,6 @@ use deltavlm_link::{
     storage, storage::Direction, storage::MemoryStorage, storage::Register, storage::Storage,
     storage::log::LogStorage,
 };
-use deltavlm_messages::{Message, text};
 
 /// Any bytes from the air: into the deframer alone, and into both ends in each protection.
 pub(crate) fn frames(data: &[u8]) {
@@ -34,26 +33,6 @@ pub(crate) fn frames(data: &[u8]) {
             end.receive(data, Instant::ZERO);
             settle(&mut end, Instant::from_secs(1));
         }
-    }
-}
-
-/// Any bytes as the body of a message, and as a coded text: what decodes comes back the same.
-pub(crate) fn messages(data: &[u8]) {
-    let Some((&kind, body)) = data.split_first() else {
-        return;
-    };
-    if let Ok(message) = Message::decode(kind, body) {
-        let mut coded = [0; deltavlm_link::MAX_MESSAGE];
-        let length = message
-            .encode(&mut coded)
-            .expect("what fits once fits again");
-        assert_eq!(message.kind() as u8, kind);
-        assert_eq!(Message::decode(kind, &coded[..length]), Ok(message));
-    }
-    if let Some(decoded) = text::decode(body) {
-        let mut coded = [0; text::CODED_MAX];
-        let length = text::encode(&decoded, &mut coded);
-        assert_eq!(text::decode(&coded[..length]), Some(decoded));
     }
 }
 
@@ -108,7 +87,7 @@ pub(crate) fn endpoints(data: &[u8]) {
         match step >> 1 & 7 {
             0 => {
                 let message = message_of(7, ROLES[side], Mix::All, sent[side]);
-                if ends[side].send(&message, now).is_ok() {
+                if message.send(&mut ends[side], now).is_ok() {
                     accepted[side].push(sent[side]);
                 }
                 sent[side] += 1;
@@ -182,19 +161,16 @@ pub(crate) fn endpoints(data: &[u8]) {
 
 fn look(end: &mut End, side: usize, seen: &mut [BTreeMap<u32, u32>; 2], honest: bool) {
     while let Some(event) = end.poll_event() {
-        let Event::Message { id, message, .. } = event else {
+        let Event::Message { id, kind, body, .. } = event else {
             continue;
         };
         end.acknowledge(id);
-        let Some(number) = number_of(&message) else {
+        let Some(number) = number_of(&body) else {
             continue;
         };
         if honest {
-            assert_eq!(
-                message,
-                message_of(7, ROLES[1 - side], Mix::All, number),
-                "altered"
-            );
+            let sent = message_of(7, ROLES[1 - side], Mix::All, number);
+            assert_eq!((kind, &body[..]), (sent.kind, &sent.body[..]), "altered");
             let times = seen[side].entry(number).or_default();
             *times += 1;
             assert_eq!(*times, 1, "{id:?} came twice");

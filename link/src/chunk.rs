@@ -386,8 +386,8 @@ mod tests {
         writer.hello(hello);
         writer.replay_floor(99);
         writer.ack(7, 0x0102);
-        writer.reject(Class::Text, 5, 1);
-        writer.cancel(Class::Chip, 6);
+        writer.reject(Class::Routine, 5, 1);
+        writer.cancel(Class::Bulk, 6);
         writer.message(1, 300, 3).copy_from_slice(b"one");
         writer.message(2, 301, 3).copy_from_slice(b"two");
         writer
@@ -410,12 +410,12 @@ mod tests {
                     missing: 0x0102
                 },
                 Chunk::Reject {
-                    class: Class::Text,
+                    class: Class::Routine,
                     sequence: 5,
                     reason: 1
                 },
                 Chunk::Cancel {
-                    class: Class::Chip,
+                    class: Class::Bulk,
                     sequence: 6
                 },
                 Chunk::Message {

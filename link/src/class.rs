@@ -6,36 +6,36 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Class {
-    /// Changes noticed, pairs that could not be read. Never expires.
-    Alert = 0,
-    /// Commands, short answers, refusals.
-    Reply = 1,
-    /// The state of the board. Newer supersedes older, and it is not kept over a power cut.
-    Health = 2,
-    /// Answers that carry text.
-    Text = 3,
-    /// Pictures.
-    Chip = 4,
+    /// What must not wait. Never expires, unless configured to.
+    Urgent = 0,
+    /// Short exchanges that somebody waits for, such as commands and their answers.
+    Interactive = 1,
+    /// Periodic status: newer supersedes older, and it is not kept over a power cut.
+    Telemetry = 2,
+    /// What takes a few frames and can wait for the above.
+    Routine = 3,
+    /// Large transfers, which fill whatever is left of the rate.
+    Bulk = 4,
 }
 
 impl Class {
     /// All classes, the most urgent first.
     pub const ALL: [Self; 5] = [
-        Self::Alert,
-        Self::Reply,
-        Self::Health,
-        Self::Text,
-        Self::Chip,
+        Self::Urgent,
+        Self::Interactive,
+        Self::Telemetry,
+        Self::Routine,
+        Self::Bulk,
     ];
 
     /// The class with this number.
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
-            0 => Some(Self::Alert),
-            1 => Some(Self::Reply),
-            2 => Some(Self::Health),
-            3 => Some(Self::Text),
-            4 => Some(Self::Chip),
+            0 => Some(Self::Urgent),
+            1 => Some(Self::Interactive),
+            2 => Some(Self::Telemetry),
+            3 => Some(Self::Routine),
+            4 => Some(Self::Bulk),
             _ => None,
         }
     }
@@ -47,17 +47,18 @@ impl Class {
 
     /// Whether the newest message makes all older ones void.
     pub const fn latest_wins(self) -> bool {
-        matches!(self, Self::Health)
+        matches!(self, Self::Telemetry)
     }
 
-    /// The class of the messages of this kind: it is known even when the kind is not.
+    /// The class of the messages of this kind (kinds 0 to 7, 8 to 23, 24 to 31, 32 to 39, and the
+    /// rest): it is known even when the kind is not.
     pub const fn of_kind(kind: u8) -> Self {
         match kind >> 3 {
-            0 => Self::Alert,
-            1 | 2 => Self::Reply,
-            3 => Self::Health,
-            4 => Self::Text,
-            _ => Self::Chip,
+            0 => Self::Urgent,
+            1 | 2 => Self::Interactive,
+            3 => Self::Telemetry,
+            4 => Self::Routine,
+            _ => Self::Bulk,
         }
     }
 }

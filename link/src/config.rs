@@ -4,6 +4,7 @@ pub use crate::config_error::ConfigError;
 
 use crate::{
     auth::{Keys, Protection},
+    message_types::MessageTypes,
     pacing::Pacing,
     role::Role,
     time::Duration,
@@ -49,6 +50,8 @@ pub struct Config {
     pub downlink: Protection,
     /// The shared keys; needed where a direction is not plain.
     pub keys: Keys,
+    /// Which messages the application exchanges.
+    pub message_types: MessageTypes,
     /// How fast and when to send.
     pub pacing: Pacing,
     /// How long a received frame may wait for its acknowledgement.
@@ -82,6 +85,7 @@ impl Config {
             uplink: Protection::Plain,
             downlink: Protection::Plain,
             keys: Keys::default(),
+            message_types: MessageTypes::default(),
             pacing: Pacing::default(),
             ack_delay: Duration::from_millis(100),
             ack_every: 8,

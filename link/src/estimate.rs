@@ -5,7 +5,6 @@ use crate::{
     chunk::{FRAGMENT_HEAD, MESSAGE_HEAD},
     endpoint::{Endpoint, SendError},
     frame::overhead,
-    message::{Instruction, Message, PreviewRequest, Prompt},
     storage::Storage,
     time::{Duration, Instant},
 };
@@ -28,23 +27,33 @@ pub struct Estimate {
 }
 
 impl<S: Storage> Endpoint<S> {
-    /// What `message` will cost if it is sent now.
-    pub fn estimate(&self, message: &Message, now: Instant) -> Result<Estimate, SendError> {
-        let mut body = [0; MAX_MESSAGE];
-        let length = message.encode(&mut body).ok_or(SendError::TooLarge)?;
-        let answer = expected_answer(message);
+    /// What a message of this kind with a body of `length` bytes will cost if it is sent now, and is
+    /// answered by a message of `reply_length` bytes (zero for no answer).
+    ///
+    /// # Errors
+    /// The body is longer than [`MAX_MESSAGE`].
+    pub fn estimate(
+        &self,
+        kind: u8,
+        length: usize,
+        reply_length: usize,
+        now: Instant,
+    ) -> Result<Estimate, SendError> {
+        if length > MAX_MESSAGE {
+            return Err(SendError::TooLarge);
+        }
         let up = self.on_air(length, self.config().sending());
-        let down = self.on_air(answer, self.config().receiving())
+        let down = self.on_air(reply_length, self.config().receiving())
             + overhead(self.config().receiving())
             + ACK;
-        let acknowledged = if answer > 0 {
+        let acknowledged = if reply_length > 0 {
             overhead(self.config().sending()) + ACK
         } else {
             0
         };
         let bytes_up = self.with_loss(up + acknowledged);
         let bytes_down = self.with_loss(down);
-        let ahead = self.with_loss(self.bytes_ahead(crate::Class::of_kind(message.kind() as u8)));
+        let ahead = self.with_loss(self.bytes_ahead(crate::Class::of_kind(kind)));
         let airtime = self.time_for(u64::from(ahead) + u64::from(bytes_up) + u64::from(bytes_down));
         let time = self.within_schedule(airtime + self.round_trip(), now);
         Ok(Estimate {
@@ -65,29 +74,5 @@ impl<S: Storage> Endpoint<S> {
         }
         let frames = length.div_ceil(capacity - FRAGMENT_HEAD);
         length + frames * (FRAGMENT_HEAD + overhead(protection))
-    }
-}
-
-/// Bytes of the answer's body, typically.
-fn expected_answer(message: &Message) -> usize {
-    match message {
-        Message::Query(query) => match query.prompt {
-            Prompt::Fixed(Instruction::Classify) => 11,
-            Prompt::Fixed(Instruction::Count) => 12,
-            Prompt::Fixed(Instruction::Localize) => 14,
-            Prompt::Fixed(Instruction::Caption) => 22,
-            Prompt::Fixed(Instruction::Survey) => 30,
-            _ => 40,
-        },
-        // A quarter of a byte a pixel is a decent JPEG; the coarsest level goes uncompressed.
-        Message::PreviewRequest(PreviewRequest { level, .. }) => {
-            (1..=u32::from(*level).min(8))
-                .map(|level| (32usize << level).pow(2) / 4)
-                .sum::<usize>()
-                + 32 * 32 * 3
-        }
-        Message::Configure(_) => 3,
-        Message::Ping(_) => 5,
-        _ => 0,
     }
 }

@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn parts_that_contradict_each_other_are_refused() {
         let id = MessageId {
-            class: Class::Chip,
+            class: Class::Bulk,
             sequence: 0,
         };
         let mut inbox = Inbox::new();

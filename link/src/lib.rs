@@ -1,41 +1,56 @@
-//! The link between a program that looks for changes on board of a drone or small satellite, and
-//! its program on the ground.
+//! A link over a slow, lossy, intermittent radio: messages go in at one end and come out at the other,
+//! each once, unaltered, and the urgent ones first.
 //!
-//! The radio between them is slow, loses frames, falls silent for hours, and may be listened to and
-//! talked over by others. The crate makes a link of it that loses no message, delivers none twice,
-//! and never says a message is safe before it is.
+//! The radio it is for loses frames, falls silent for hours, and may be listened to and talked over
+//! by others; the two ends may lose power at any moment. What [`Endpoint::send`] has accepted is in
+//! storage and stays there until the peer has it in its own. It was written for an on-board program
+//! and its ground program, and works for any two ends of which one gives commands and the other
+//! reports: a message is a kind (1 to 61, which decides its priority) and up to 1024 bytes that mean
+//! nothing to the link.
 //!
-//! # What it must never do
+//! # Data flow
 //!
-//! It does no I/O, reads no clock, allocates nothing, contains no `unsafe`, and does not panic on
-//! any bytes. Both ends hold the same few kilobytes from start to end. It knows nothing of
-//! pictures, models or files.
+//! The crate does no I/O (sans-IO): an [`Endpoint`] is a state machine, and the program around it
+//! moves bytes and tells the time.
+//!
+//! ```text
+//!         program                    Endpoint                          carrier
+//!
+//!   send(kind, body, now) ---> | outbox --+                    |
+//!                              |  (by     v                    |
+//!                              |  class) fragments, chunks,    |
+//!                              |         repair, tag, COBS ----|--> poll_transmit(now) ~~~> radio
+//!                              |            ^                  |
+//!                              |            | acknowledgements |
+//!                              |            v                  |
+//!   poll_event() <------------ | inbox <- replay window, tag,  |
+//!   acknowledge(id) ---------> |         deframer, COBS <------|--- receive(bytes, now) <~~ radio
+//!                              |   ^                           |
+//!                              +---|---------------------------+
+//!                                  v
+//!                 Storage: messages, counters, windows        next_deadline() -> when to poll again
+//! ```
 //!
 //! # Use
 //!
 //! ```
 //! use deltavlm_link::{Config, Endpoint, Event, Instant, Role, storage::MemoryStorage};
-//! use deltavlm_messages::{Alert, CellSet, Confidence, Message};
+//!
+//! // Kinds of one's own. The number decides the priority: 0 to 7 urgent, 8 to 23 interactive (8 to 15
+//! // are commands, unless configured otherwise), 24 to 31 telemetry, 32 to 39 routine, then bulk.
+//! const OVERHEAT: u8 = 1;
+//! const SET_HEATER: u8 = 8;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut board = Endpoint::new(Config::new(Role::Board), MemoryStorage::<4096>::new())?;
 //! let mut ground = Endpoint::new(Config::new(Role::Ground), MemoryStorage::<4096>::new())?;
 //!
-//! let alert = Message::Alert(Alert {
-//!     tile: 4711,
-//!     time: 86_400,
-//!     confidence: Confidence::from_fraction(0.93),
-//!     roads: 1,
-//!     buildings: 12,
-//!     roads_grid: CellSet::from_bits(0b000_000_111),
-//!     buildings_grid: CellSet::from_bits(0b000_110_000),
-//!     pair: 0xBEEF,
-//! });
-//! // From here on the alert is in the board's storage.
-//! let id = board.send(&alert, Instant::ZERO)?;
+//! // From here on the message is in the board's storage.
+//! let id = board.send(OVERHEAT, b"battery, 61 C", Instant::ZERO)?;
+//! ground.send(SET_HEATER, &[0], Instant::ZERO)?;
 //!
 //! // Any carrier will do: here a perfect one.
-//! let mut delivered = false;
+//! let (mut delivered, mut heater) = (false, None);
 //! for millis in 0..5_000 {
 //!     let now = Instant::from_millis(millis);
 //!     while let Some(frame) = board.poll_transmit(now) {
@@ -45,27 +60,46 @@
 //!         board.receive(frame, now);
 //!     }
 //!     while let Some(event) = ground.poll_event() {
-//!         if let Event::Message { id, message, .. } = event {
-//!             assert_eq!(message, alert);
+//!         if let Event::Message { id, kind, body, .. } = event {
+//!             assert_eq!((kind, &body[..]), (OVERHEAT, &b"battery, 61 C"[..]));
 //!             // Act on it, then say so.
 //!             ground.acknowledge(id);
 //!         }
 //!     }
 //!     while let Some(event) = board.poll_event() {
-//!         delivered |= event == Event::Delivered(id);
+//!         match event {
+//!             Event::Delivered(done) => delivered |= done == id,
+//!             Event::Message { id, kind: SET_HEATER, body, .. } => {
+//!                 heater = body.first().copied();
+//!                 board.acknowledge(id);
+//!             }
+//!             _ => {}
+//!         }
 //!     }
 //! }
 //! assert!(delivered);
+//! assert_eq!(heater, Some(0));
 //! # Ok(())
 //! # }
 //! ```
 //!
+//! [`MessageTypes`] says which kinds are commands, and lets the application check a body before it is
+//! acknowledged to the peer. [`sim`] runs two ends through a bad radio and power cuts.
+//!
 //! # Layers
 //!
 //! From the air inwards: [`cobs`] and [`frame`] (what a frame is), [`auth`] (who wrote it), the
-//! chunks of a frame's payload, the reliability in [`Endpoint`], the messages, and
-//! [`storage`] (what survives a power cut). `docs/wire-format.md` specifies all that is visible
-//! from outside.
+//! chunks of a frame's payload, the reliability in [`Endpoint`], and [`storage`] (what survives a
+//! power cut). `docs/wire-format.md` specifies all that is visible from outside.
+//!
+//! # Invariants
+//!
+//! - It does no I/O, reads no clock, allocates nothing, contains no `unsafe`, and does not panic on
+//!   any bytes. Both ends hold the same few kilobytes from start to end.
+//! - It loses no message that it accepted, hands none out twice within one start, and never says a
+//!   message is delivered before it is in the peer's storage.
+//! - It uses no frame counter twice with a key, whatever happens to the power.
+//! - It never interprets a body, and knows no message of any application.
 
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
 #![forbid(unsafe_code)]
@@ -80,6 +114,7 @@ mod config_error;
 mod counters;
 pub mod crc;
 mod endpoint;
+mod estimate;
 mod fec;
 mod flight;
 pub mod frame;
@@ -87,12 +122,11 @@ mod id;
 mod inbox;
 #[cfg(feature = "embedded-io")]
 pub mod io;
-// Until the link carries bytes alone.
-use deltavlm_messages as message;
-mod estimate;
+pub mod message_types;
 mod outbox;
 pub mod pacing;
 mod ranges;
+mod reject_reason;
 mod replay_window;
 mod role;
 #[cfg(feature = "std")]
@@ -109,7 +143,9 @@ pub use endpoint::{Endpoint, Event, SendError, StartError};
 pub use estimate::Estimate;
 pub use id::MessageId;
 pub use inbox::INBOX;
+pub use message_types::MessageTypes;
 pub use outbox::OUTBOX;
+pub use reject_reason::RejectReason;
 pub use role::Role;
 pub use time::{Duration, Instant};
 

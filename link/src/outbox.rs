@@ -6,8 +6,8 @@ use crate::{
     chunk::{CANCEL_BYTES, FRAGMENT_HEAD, MESSAGE_HEAD},
     class::Class,
     id::MessageId,
-    message::RefusalReason,
     ranges::Ranges,
+    reject_reason::RejectReason,
     time::Instant,
 };
 
@@ -31,7 +31,7 @@ const MIN_FRAGMENT: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Delivered,
-    Rejected(RefusalReason),
+    Rejected(RejectReason),
     Expired,
     Superseded,
     /// As often as asked for, to a peer that cannot answer.

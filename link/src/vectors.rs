@@ -11,7 +11,7 @@ use crate::{
     class::Class,
     fec::{Decoder, Encoder},
     frame::{Deframer, FrameError, Head, MAX_MTU, open, payload_at, seal},
-    message::RefusalReason,
+    reject_reason::RejectReason,
     role::Role,
 };
 
@@ -87,15 +87,15 @@ fn payloads() -> Vec<(&'static str, Vec<u8>)> {
         (
             "rejection and denial",
             build(&|writer| {
-                writer.reject(Class::Reply, 300, RefusalReason::RateLimited as u8);
-                writer.auth_denied(RefusalReason::BadAuthentication as u8);
+                writer.reject(Class::Interactive, 300, RejectReason::RateLimited as u8);
+                writer.auth_denied(RejectReason::BadAuthentication as u8);
             }),
         ),
         (
             "cancellation and base",
             build(&|writer| {
-                writer.cancel(Class::Text, 9);
-                writer.base(Class::Chip, 70_000);
+                writer.cancel(Class::Routine, 9);
+                writer.base(Class::Bulk, 70_000);
             }),
         ),
         (

@@ -1,10 +1,9 @@
 //! Peers that lie and strangers that guess, on both ends.
 
 use deltavlm_link::{
-    Config, Endpoint, Event, Instant, Role, auth::Key, auth::Keys, auth::Protection, cobs,
-    crc::crc32c, sim::Mix, sim::Rng, sim::message_of, storage::MemoryStorage,
+    Config, Endpoint, Event, Instant, RejectReason, Role, auth::Key, auth::Keys, auth::Protection,
+    cobs, crc::crc32c, sim::Mix, sim::Rng, sim::message_of, storage::MemoryStorage,
 };
-use deltavlm_messages::{Instruction, Message, Query, RefusalReason};
 
 type Storage = MemoryStorage<16_384>;
 
@@ -86,7 +85,7 @@ fn a_peer_that_lies_breaks_nothing() {
             });
             end.receive(&plain_frame(role.peer(), step as u16, &payload), now);
             if step % 50 == 0 {
-                let _ = end.send(&message_of(seed, role, Mix::All, step as u32), now);
+                let _ = message_of(seed, role, Mix::All, step as u32).send(&mut end, now);
             }
             while end.poll_transmit(now).is_some() {}
             while let Some(event) = end.poll_event() {
@@ -167,12 +166,7 @@ fn a_plain_command_to_a_board_that_wants_signatures_is_refused_and_said_so() {
         uplink: Protection::Plain,
         ..config(Role::Ground, Protection::Authenticated)
     });
-    let query = Message::Query(Query {
-        id: 1,
-        tile: 2,
-        prompt: Instruction::Classify.into(),
-    });
-    stranger.send(&query, Instant::ZERO).unwrap();
+    stranger.send(8, b"query", Instant::ZERO).unwrap();
     converse(&mut board, &mut stranger, 0..5_000);
     assert!(board.counters().unprotected > 0);
     assert_eq!(board.counters().frames_received, 0);
@@ -181,7 +175,7 @@ fn a_plain_command_to_a_board_that_wants_signatures_is_refused_and_said_so() {
             .all(|event| !matches!(event, Event::Message { .. }))
     );
     let denied = std::iter::from_fn(|| stranger.poll_event())
-        .any(|event| event == Event::AuthDenied(RefusalReason::BadAuthentication));
+        .any(|event| event == Event::AuthDenied(RejectReason::BadAuthentication));
     assert!(denied, "the stranger is told why it is not heard");
 }
 
@@ -190,11 +184,8 @@ fn replays_are_refused_before_and_after_a_start() {
     let mut board = start(config(Role::Board, Protection::AuthenticatedEncrypted));
     let mut ground = start(config(Role::Ground, Protection::AuthenticatedEncrypted));
     for number in 0..60 {
-        board
-            .send(
-                &message_of(1, Role::Board, Mix::Short, number),
-                Instant::ZERO,
-            )
+        message_of(1, Role::Board, Mix::Short, number)
+            .send(&mut board, Instant::ZERO)
             .unwrap();
     }
     let frames = converse(&mut board, &mut ground, 0..3_000);

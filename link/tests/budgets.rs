@@ -2,13 +2,13 @@
 
 mod common;
 
-use common::{Storage, alert, converse, messages, pair, query, start};
+use common::{Storage, alert, converse, messages, pair, start};
 use deltavlm_link::{
     Config, Duration, Endpoint, Event, Instant, MessageId, Role, auth::Key, auth::Keys,
     auth::Protection, config::Mode, config::Simplex, frame::overhead, pacing::DutyCycle,
-    pacing::Pacing, sim::Channel, sim::Faults, sim::Mix, sim::PowerCut, sim::Rng, sim::message_of,
+    pacing::Pacing, sim::Channel, sim::Faults, sim::Mix, sim::PowerCut, sim::Rng, sim::TestMessage,
+    sim::message_of,
 };
-use deltavlm_messages::{Prompt, Text};
 
 #[test]
 fn never_more_than_the_duty_cycle_in_any_window() {
@@ -32,7 +32,7 @@ fn never_more_than_the_duty_cycle_in_any_window() {
     for millis in (0..4_000_000).step_by(20) {
         let now = Instant::from_millis(millis);
         while board.waiting() < 40 {
-            board.send(&alert(tile), now).unwrap();
+            alert(tile).send(&mut board, now).unwrap();
             tile += 1;
         }
         while let Some(frame) = board.poll_transmit(now) {
@@ -66,7 +66,7 @@ fn never_more_than_the_duty_cycle_in_any_window() {
 fn quiet_is_quiet_and_ends() {
     let (mut board, mut ground) = pair();
     board.quiet_until(Instant::from_secs(100));
-    board.send(&alert(1), Instant::ZERO).unwrap();
+    alert(1).send(&mut board, Instant::ZERO).unwrap();
     for second in 0..100 {
         assert!(board.poll_transmit(Instant::from_secs(second)).is_none());
     }
@@ -81,7 +81,7 @@ fn a_clock_that_jumps_back_or_far_ahead_stops_nothing() {
     let mut rng = Rng::new(8);
     let mut came = 0;
     for round in 0..50u32 {
-        board.send(&alert(round), Instant::ZERO).unwrap();
+        alert(round).send(&mut board, Instant::ZERO).unwrap();
         if round == 25 {
             board.receive(&[], Instant::MAX);
             ground.receive(&[], Instant::MAX);
@@ -96,29 +96,29 @@ fn a_clock_that_jumps_back_or_far_ahead_stops_nothing() {
 }
 
 #[test]
-fn a_quote_is_near_what_it_costs() {
+fn an_estimate_is_near_what_it_costs() {
     let (mut board, mut ground) = pair();
     ground.set_rate(100).unwrap();
     board.set_rate(100).unwrap();
     converse(&mut board, &mut ground, 0..5_000);
-    let question = query(
-        1,
-        Prompt::Open(Text::truncated("are there any new villas near the lake?")),
-    );
+    let question = TestMessage {
+        kind: 8,
+        body: b"are there any villas?".to_vec(),
+    };
     let now = Instant::from_secs(5);
-    let quote = ground.estimate(&question, now).unwrap();
+    let estimate = ground.estimate(8, question.body.len(), 40, now).unwrap();
     let before = ground.counters().bytes_sent;
-    ground.send(&question, now).unwrap();
+    question.send(&mut ground, now).unwrap();
     let (of_board, _) = converse(&mut board, &mut ground, 5_000..6_500);
     assert_eq!(messages(&of_board).len(), 1);
     let cost = ground.counters().bytes_sent - before;
     assert!(
-        cost <= quote.bytes_up && quote.bytes_up < cost * 3,
-        "quoted {quote:?}, cost {cost}"
+        cost <= estimate.bytes_up && estimate.bytes_up < cost * 3,
+        "estimated {estimate:?}, cost {cost}"
     );
-    assert!(quote.time.unwrap() > Duration::from_millis(500));
-    let busy = ground.estimate(&question, now).unwrap();
-    assert!(busy.time >= quote.time);
+    assert!(estimate.time.unwrap() > Duration::from_millis(500));
+    let busy = ground.estimate(8, question.body.len(), 40, now).unwrap();
+    assert!(busy.time >= estimate.time);
 }
 
 #[test]
@@ -134,13 +134,13 @@ fn keys_roll_over_without_a_gap() {
     for end in [&mut board, &mut ground] {
         end.keys().install(Key::new(9, &[2; 16]));
     }
-    board.send(&alert(1), Instant::from_secs(1)).unwrap();
+    alert(1).send(&mut board, Instant::from_secs(1)).unwrap();
     assert!(board.keys().activate(9), "one end may go first");
     let (_, of_ground) = converse(&mut board, &mut ground, 1_000..3_000);
     assert_eq!(messages(&of_ground).len(), 1);
     assert!(ground.keys().activate(9));
     assert!(ground.keys().remove(8) && board.keys().remove(8));
-    board.send(&alert(2), Instant::from_secs(3)).unwrap();
+    alert(2).send(&mut board, Instant::from_secs(3)).unwrap();
     let (_, of_ground) = converse(&mut board, &mut ground, 3_000..5_000);
     assert_eq!(messages(&of_ground).len(), 1);
 }
@@ -153,8 +153,8 @@ fn a_ground_with_fresh_storage_catches_up_with_an_old_board_and_the_other_way_ro
     let mut clock = 0;
     for round in 0..40u32 {
         for tile in 0..20 {
-            board
-                .send(&alert(round * 20 + tile), Instant::from_millis(clock))
+            alert(round * 20 + tile)
+                .send(&mut board, Instant::from_millis(clock))
                 .unwrap();
         }
         let (_, of_ground) = converse(&mut board, &mut ground, clock..clock + 4_000);
@@ -195,7 +195,7 @@ fn no_counter_is_used_twice_wherever_the_power_fails() {
         // Unintroduced frames carry the whole counter.
         for second in 0..40 {
             let now = Instant::from_secs(second * 60);
-            let _ = board.send(&alert(second as u32), now);
+            let _ = alert(second as u32).send(&mut board, now);
             while let Some(frame) = board.poll_transmit(now) {
                 let mut block = frame[..frame.len() - 1].to_vec();
                 let content = deltavlm_link::cobs::decode_in_place(&mut block).unwrap();
@@ -241,8 +241,8 @@ fn simplex_repairs_what_is_lost() {
         for millis in (0..4_000_000).step_by(50) {
             let now = Instant::from_millis(millis);
             if sent < 1_000 && board.waiting() < 30 {
-                board
-                    .send(&message_of(1, Role::Board, Mix::All, sent), now)
+                message_of(1, Role::Board, Mix::All, sent)
+                    .send(&mut board, now)
                     .unwrap();
                 sent += 1;
             }
@@ -254,9 +254,9 @@ fn simplex_repairs_what_is_lost() {
             }
             assert!(ground.poll_transmit(now).is_none(), "it only listens");
             while let Some(event) = ground.poll_event() {
-                if let Event::Message { id, message, .. } = event {
+                if let Event::Message { id, body, .. } = event {
                     ground.acknowledge(id);
-                    came.push((id, message));
+                    came.push((id, body));
                 }
             }
             while board.poll_event().is_some() {}

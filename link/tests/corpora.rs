@@ -57,11 +57,6 @@ fn frames() {
 }
 
 #[test]
-fn messages() {
-    run("messages", 20_000, targets::messages);
-}
-
-#[test]
 fn endpoints() {
     run("endpoints", 300, targets::endpoints);
 }

@@ -78,7 +78,12 @@ fn operations() -> Vec<Operation> {
     let mut live: Vec<Key> = Vec::new();
     let mut operations = Vec::new();
     for sequence in 0..1000u32 {
-        let class = [Class::Alert, Class::Reply, Class::Text, Class::Chip][rng.below(4) as usize];
+        let class = [
+            Class::Urgent,
+            Class::Interactive,
+            Class::Routine,
+            Class::Bulk,
+        ][rng.below(4) as usize];
         operations.push(match rng.below(10) {
             0..5 if live.len() < 20 => {
                 let direction = if rng.chance(0.5) {

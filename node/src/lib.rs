@@ -40,11 +40,15 @@
 pub mod atomic_file;
 pub mod carrier;
 pub mod crc_log;
+mod event;
 mod key;
+mod message_types;
 mod node;
 mod reconnect;
 
 pub use carrier::{Address, AddressError, Carrier, FaultInjector, Serial, Tracer};
+pub use event::NodeEvent;
 pub use key::{KeyError, SharedKey};
-pub use node::{Node, NodeConfig, NodeError, NodeEvent};
+pub use message_types::MESSAGE_TYPES;
+pub use node::{Node, NodeConfig, NodeError};
 pub use reconnect::{CarrierEvent, ReconnectingCarrier};

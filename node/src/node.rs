@@ -1,14 +1,17 @@
 //! One end of a link: carrier, endpoint, clock, and the loop that ties them.
 
-use crate::{Address, CarrierEvent, ReconnectingCarrier, SharedKey};
+use crate::{
+    Address, CarrierEvent, MESSAGE_TYPES, NodeEvent, ReconnectingCarrier, SharedKey,
+    event::translate,
+};
 use deltavlm_link::{
-    Config, Counters, Endpoint, Event, MessageId, Role, SendError, StartError,
+    Config, Counters, Endpoint, MessageId, Role, SendError, StartError,
     auth::{Key, Keys, Protection},
     config::ConfigError,
     pacing::Pacing,
     storage::{FileStorage, Storage, log::LogError},
 };
-use deltavlm_messages::Message;
+use deltavlm_messages::{MAX_BODY, Message};
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
     io,
@@ -59,9 +62,6 @@ pub enum NodeError {
     },
 }
 
-/// What a node has to say to its program.
-pub type NodeEvent = Event;
-
 /// One end of a link. The program around it calls, in a loop,
 ///
 /// - [`receive`](Self::receive), which waits for bytes,
@@ -82,6 +82,7 @@ impl Node {
     /// The storage cannot be used, or belongs to another program.
     pub fn start(config: NodeConfig) -> Result<Self, NodeError> {
         let mut link = Config::new(config.role);
+        link.message_types = MESSAGE_TYPES;
         link.mtu = config.mtu;
         link.pacing = Pacing::at_rate(config.rate.max(1));
         link.max_timeout = link_duration(config.probe_interval);
@@ -131,7 +132,14 @@ impl Node {
 
     /// The next event, if there is one.
     pub fn poll_event(&mut self) -> Option<NodeEvent> {
-        self.endpoint.poll_event()
+        loop {
+            match translate(self.endpoint.poll_event()?) {
+                Ok(Some(event)) => return Some(event),
+                Ok(None) => {}
+                // The link checked it before: only a change of version leads here.
+                Err(id) => self.endpoint.acknowledge(id),
+            }
+        }
     }
 
     /// The latest change of the carrier that was not reported yet.
@@ -145,7 +153,10 @@ impl Node {
     /// The link did not take it.
     pub fn send(&mut self, message: &Message) -> Result<MessageId, SendError> {
         let now = self.now();
-        self.endpoint.send(message, now)
+        let mut body = [0; MAX_BODY];
+        let length = message.encode(&mut body).ok_or(SendError::TooLarge)?;
+        self.endpoint
+            .send(message.kind() as u8, &body[..length], now)
     }
 
     /// Says that a message which [`poll_event`](Self::poll_event) returned is dealt with.
@@ -260,12 +271,12 @@ mod tests {
                 node.receive(Duration::from_millis(5));
                 while let Some(event) = node.poll_event() {
                     match event {
-                        Event::Message { id, message, .. } => {
+                        NodeEvent::Message { id, message, .. } => {
                             assert_eq!(message, Message::Ping(7));
                             node.acknowledge(id);
                             came = true;
                         }
-                        Event::Delivered(done) => delivered = done == id,
+                        NodeEvent::Delivered(done) => delivered = done == id,
                         _ => {}
                     }
                 }

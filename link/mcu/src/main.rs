@@ -13,8 +13,11 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m_rt::{entry, exception};
-use deltavlm_link::{Config, Endpoint, Event, Instant, Role, io, pacing::Pacing, storage::MemoryStorage, storage::Storage};
-use deltavlm_messages::Message;
+use deltavlm_link::{
+    Config, Endpoint, Event, Instant, MessageTypes, Role, io, message_types::KindSet,
+    pacing::Pacing, storage::MemoryStorage, storage::Storage,
+};
+use deltavlm_messages::Kind;
 use panic_halt as _;
 
 use uart::Uart;
@@ -74,9 +77,21 @@ fn config(role: Role, rate: u32) -> Config {
         mtu: 128,
         pacing: Pacing::at_rate(rate),
         seed: 0x5EED,
+        message_types: MESSAGE_TYPES,
         ..Config::new(role)
     }
 }
+
+/// The relay knows which messages are commands, and reads none of the others: the ends do.
+const MESSAGE_TYPES: MessageTypes = MessageTypes {
+    validate: |_, _| Ok(()),
+    commands: KindSet::of(&[
+        Kind::Query as u8,
+        Kind::PreviewRequest as u8,
+        Kind::Configure as u8,
+        Kind::Ping as u8,
+    ]),
+};
 
 /// Moves bytes between an end and its UART, as many as there are.
 fn serve<S: Storage>(endpoint: &mut Endpoint<S>, uart: &mut Uart, now: Instant) {
@@ -89,12 +104,14 @@ fn serve<S: Storage>(endpoint: &mut Endpoint<S>, uart: &mut Uart, now: Instant) 
 /// Passes on what came from one side.
 fn relay<S: Storage>(from: &mut Endpoint<S>, to: &mut Endpoint<S>, now: Instant) {
     while let Some(event) = from.poll_event() {
-        let Event::Message { id, message, .. } = event else {
+        let Event::Message { id, kind, body, .. } = event else {
             continue;
         };
-        let passed = match message {
-            Message::Ping(number) => from.send(&Message::Pong(number), now),
-            message => to.send(&message, now),
+        let passed = if kind == Kind::Ping as u8 {
+            // A pong gives the number of the ping back, and both bodies are that number alone.
+            from.send(Kind::Pong as u8, &body, now)
+        } else {
+            to.send(kind, &body, now)
         };
         if passed.is_err() {
             // There is no room now. It stays in storage and comes again.

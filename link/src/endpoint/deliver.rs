@@ -6,8 +6,9 @@ use crate::{
     counters::Counters,
     id::MessageId,
     inbox::{Placed, Waiting},
-    message::{DecodeError, Kind, Message, RefusalReason},
+    message_types::InvalidMessage,
     outbox::SEQUENCES,
+    reject_reason::RejectReason,
     role::Role,
     storage::{Direction, Key, Storage, StorageError},
     time::Instant,
@@ -47,7 +48,7 @@ impl<S: Storage> Endpoint<S> {
                 Counters::count(&mut self.counters.nonsense);
                 Taken::No
             }
-            Placed::TooLarge => self.reject(id, RefusalReason::TooLarge),
+            Placed::TooLarge => self.reject(id, RejectReason::TooLarge),
             Placed::Complete(place) => {
                 let mut body = [0; crate::MAX_MESSAGE];
                 let Some(complete) = self
@@ -85,26 +86,27 @@ impl<S: Storage> Endpoint<S> {
         if !self.make_room(id) {
             return Taken::No;
         }
-        match Message::decode(kind, body) {
-            Ok(_) => {}
-            Err(DecodeError::UnknownKind(_)) => {
+        // Before the direction is checked: what this version cannot read may well be for it.
+        match self.config.message_types.check(kind, body) {
+            Ok(()) => {}
+            Err(InvalidMessage::UnknownKind) => {
                 Counters::count(&mut self.counters.unknown_kinds);
                 return self.skip(id);
             }
-            Err(_) => {
+            Err(InvalidMessage::Malformed) => {
                 Counters::count(&mut self.counters.malformed_messages);
                 return self.skip(id);
             }
         }
-        let is_command = Kind::from_number(kind).is_some_and(Kind::is_command);
+        let is_command = self.config.message_types.commands.contains(kind);
         if is_command != (self.config.role == Role::Board) {
-            return self.reject(id, RefusalReason::Unsupported);
+            return self.reject(id, RejectReason::Unsupported);
         }
         if self.inbox.waiting.is_full() {
             return self.refuse_or_defer(id, is_command);
         }
         if is_command && !self.command_allowed(now) {
-            return self.reject(id, RefusalReason::RateLimited);
+            return self.reject(id, RejectReason::RateLimited);
         }
         let key = Key {
             direction: Direction::Inbound,
@@ -171,7 +173,7 @@ impl<S: Storage> Endpoint<S> {
 
     fn refuse_or_defer(&mut self, id: MessageId, is_command: bool) -> Taken {
         if is_command {
-            return self.reject(id, RefusalReason::QueueFull);
+            return self.reject(id, RejectReason::QueueFull);
         }
         Counters::count(&mut self.counters.deferred);
         Taken::No
@@ -179,7 +181,7 @@ impl<S: Storage> Endpoint<S> {
 
     /// Tells the peer that this message will not be taken. If that is lost, the message comes again
     /// and is rejected again.
-    fn reject(&mut self, id: MessageId, reason: RefusalReason) -> Taken {
+    fn reject(&mut self, id: MessageId, reason: RejectReason) -> Taken {
         Counters::count(&mut self.counters.rejected);
         if !self.rejections.iter().any(|(queued, _)| *queued == id) {
             let _ = self.rejections.push_back((id, reason));

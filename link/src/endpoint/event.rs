@@ -2,10 +2,7 @@
 
 use core::fmt;
 
-use crate::{
-    id::MessageId,
-    message::{Message, RefusalReason},
-};
+use crate::{MAX_MESSAGE, id::MessageId, reject_reason::RejectReason};
 
 /// What an endpoint has to say to the application.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,9 +16,11 @@ pub enum Event {
     Message {
         /// Its name at both ends.
         id: MessageId,
+        /// What kind of message it is, which decides its class.
+        kind: u8,
         /// What it says.
-        message: Message,
-        /// The program started since the message came, and it was not accepted before that.
+        body: heapless::Vec<u8, MAX_MESSAGE>,
+        /// The program started since the message came, and it was not acknowledged before that.
         /// An application that keeps a record of its own can tell by the id whether it acted on it.
         redelivered: bool,
     },
@@ -30,7 +29,7 @@ pub enum Event {
     /// The message was sent as often as asked for, to a peer that cannot answer.
     Sent(MessageId),
     /// The peer will not take the message.
-    Rejected(MessageId, RefusalReason),
+    Rejected(MessageId, RejectReason),
     /// The message waited longer than its class may.
     Expired(MessageId),
     /// A newer message took its place, or it was cancelled.
@@ -42,7 +41,7 @@ pub enum Event {
     /// The peer's program started again.
     PeerStarted,
     /// The peer says that frames of this end do not pass its authentication.
-    AuthDenied(RefusalReason),
+    AuthDenied(RejectReason),
     /// Storage failed. What it failed at was refused or left with the peer.
     StorageFailed,
 }
@@ -51,6 +50,9 @@ pub enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
+    /// The peer could not read it: the body is empty, the kind is outside 1 to 61, or the
+    /// application's own check says so.
+    Invalid,
     /// Longer than [`MAX_MESSAGE`](crate::MAX_MESSAGE) bytes.
     TooLarge,
     /// Too many messages wait, or storage is full.
@@ -64,6 +66,7 @@ pub enum SendError {
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Invalid => "the message is not one that the peer could read",
             Self::TooLarge => "the message is too large",
             Self::QueueFull => "too many messages wait",
             Self::WrongDirection => "only the ground sends commands",
@@ -81,5 +84,5 @@ pub(super) enum Notice {
     LinkDown,
     PeerStarted,
     StorageFailed,
-    AuthDenied(RefusalReason),
+    AuthDenied(RejectReason),
 }

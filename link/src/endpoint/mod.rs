@@ -27,9 +27,9 @@ use crate::{
     frame::{Deframer, MAX_MTU, capacity},
     id::MessageId,
     inbox::{Inbox, Waiting},
-    message::{DecodeError, Message, RefusalReason},
     outbox::{Outbox, Outcome, State},
     pacing::{Contact, MAX_CONTACTS, Pacer, check_contacts},
+    reject_reason::RejectReason,
     replay_window::ReplayWindow,
     role::Role,
     storage::{Direction, Key, Register, Storage, StorageError},
@@ -114,7 +114,7 @@ pub struct Endpoint<S> {
     /// Frames that wait to be acknowledged, and until when they may.
     unacknowledged: u8,
     acknowledge_at: Instant,
-    rejections: heapless::Deque<(MessageId, RefusalReason), 8>,
+    rejections: heapless::Deque<(MessageId, RejectReason), 8>,
     /// Commands that may still be taken, in millionths of a minute's worth, and when that was counted.
     command_tokens: (u64, Instant),
 
@@ -154,15 +154,19 @@ impl Repair {
 impl<S: Storage> Endpoint<S> {
     /// Accepts a message for sending. When this returns `Ok`, the message is in storage, and it
     /// will be sent until the peer has it, whatever happens to the link or the power.
-    pub fn send(&mut self, message: &Message, now: Instant) -> Result<MessageId, SendError> {
+    ///
+    /// The `kind` decides the class, and with it how urgent the message is.
+    pub fn send(&mut self, kind: u8, body: &[u8], now: Instant) -> Result<MessageId, SendError> {
         let now = self.clock.read(now);
-        let kind = message.kind();
-        if kind.is_command() && self.config.role == Role::Board {
+        let types = &self.config.message_types;
+        if types.commands.contains(kind) && self.config.role == Role::Board {
             return Err(SendError::WrongDirection);
         }
-        let mut body = [0; MAX_MESSAGE];
-        let length = message.encode(&mut body).ok_or(SendError::TooLarge)?;
-        let class = Class::of_kind(kind as u8);
+        if body.len() > MAX_MESSAGE {
+            return Err(SendError::TooLarge);
+        }
+        types.check(kind, body).map_err(|_| SendError::Invalid)?;
+        let class = Class::of_kind(kind);
         if class.latest_wins() {
             self.supersede(class);
         }
@@ -187,7 +191,7 @@ impl<S: Storage> Endpoint<S> {
             class,
             sequence: id.sequence,
         };
-        match self.storage.append(key, &[&[kind as u8], &body[..length]]) {
+        match self.storage.append(key, &[&[kind], body]) {
             Ok(()) => {}
             Err(StorageError::Full) => return Err(SendError::QueueFull),
             Err(error) => {
@@ -199,7 +203,7 @@ impl<S: Storage> Endpoint<S> {
         let expires =
             self.config.lifetimes[class.index()].map_or(Instant::MAX, |lifetime| now + lifetime);
         self.outbox
-            .insert(id, kind as u8, length as u16, expires, self.repeats());
+            .insert(id, kind, body.len() as u16, expires, self.repeats());
         Ok(id)
     }
 
@@ -242,15 +246,16 @@ impl<S: Storage> Endpoint<S> {
                 id, redelivered, ..
             } = *waiting;
             match self.read_inbound(id) {
-                Ok(message) => {
+                Some((kind, body)) => {
                     return Some(Event::Message {
                         id,
-                        message,
+                        kind,
+                        body,
                         redelivered,
                     });
                 }
                 // It was readable when it came: only storage that lies leads here.
-                Err(_) => self.acknowledge(id),
+                None => self.acknowledge(id),
             }
         }
         None
@@ -432,21 +437,17 @@ impl<S: Storage> Endpoint<S> {
         }
     }
 
-    fn read_inbound(&mut self, id: MessageId) -> Result<Message, DecodeError> {
+    fn read_inbound(&mut self, id: MessageId) -> Option<(u8, heapless::Vec<u8, MAX_MESSAGE>)> {
         let key = Key {
             direction: Direction::Inbound,
             class: id.class,
             sequence: id.sequence,
         };
         let mut entry = [0; MAX_MESSAGE + 1];
-        let length = self
-            .storage
-            .read(key, 0, &mut entry)
-            .map_err(|_| DecodeError::Malformed)?;
-        let (&kind, body) = entry[..length]
-            .split_first()
-            .ok_or(DecodeError::Malformed)?;
-        Message::decode(kind, body)
+        let length = self.storage.read(key, 0, &mut entry).ok()?;
+        let (&kind, body) = entry[..length].split_first()?;
+        self.config.message_types.check(kind, body).ok()?;
+        Some((kind, heapless::Vec::from_slice(body).ok()?))
     }
 
     /// Counts and reports a failure; `None` for one.

@@ -10,8 +10,8 @@ use crate::{
     frame::{FrameError, Head, MAX_MTU, nearest, open},
     id::MessageId,
     inbox::Window,
-    message::RefusalReason,
     outbox::{Outcome, State},
+    reject_reason::RejectReason,
     storage::{Register, Storage},
     time::Instant,
 };
@@ -164,7 +164,7 @@ impl<S: Storage> Endpoint<S> {
                 reason,
             } => self.receive_reject(class, sequence, reason),
             Chunk::AuthDenied(reason) => {
-                if let Some(reason) = RefusalReason::from_number(reason) {
+                if let Some(reason) = RejectReason::from_number(reason) {
                     self.notice(Notice::AuthDenied(reason));
                 }
             }
@@ -376,7 +376,7 @@ impl<S: Storage> Endpoint<S> {
     }
 
     fn receive_reject(&mut self, class: Class, sequence: u16, reason: u8) {
-        let reason = RefusalReason::from_number(reason).unwrap_or(RefusalReason::Failed);
+        let reason = RejectReason::from_number(reason).unwrap_or(RejectReason::Failed);
         let slot = self.outbox.slots_mut().find(|slot| {
             slot.id.class == class
                 && slot.id.sequence as u16 == sequence

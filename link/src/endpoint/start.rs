@@ -148,7 +148,7 @@ impl<S: Storage> Endpoint<S> {
             flight: Flight::new(),
             delivery: Delivery::default(),
             outbox,
-            reserved_sequence: next_sequence[Class::Health.index()],
+            reserved_sequence: next_sequence[Class::Telemetry.index()],
             next_sequence,
             deframer: Deframer::new(),
             replay_window,
@@ -207,7 +207,7 @@ fn recover_entries<S: Storage>(
             }
             Direction::Outbound => {
                 too_many |=
-                    !outbox.has_room(Class::Alert) || !(2..=MAX_MESSAGE + 1).contains(&length);
+                    !outbox.has_room(Class::Urgent) || !(2..=MAX_MESSAGE + 1).contains(&length);
                 let next = &mut next_sequence[key.class.index()];
                 *next = (*next).max(key.sequence.saturating_add(1));
                 let expires = config.lifetimes[key.class.index()]

@@ -13,8 +13,8 @@ use crate::{
     counters::Counters,
     flight::{MAX_PARTS, Part},
     frame::{Head, MAX_MTU, capacity, overhead, payload_at, seal},
-    message::RefusalReason,
     outbox::{Next, Outcome, State},
+    reject_reason::RejectReason,
     role::Role,
     storage::{Direction, Key, Register, Storage},
     time::{Duration, Instant},
@@ -210,7 +210,7 @@ impl<S: Storage> Endpoint<S> {
         if down {
             return bare.min(longest);
         }
-        (bare + self.outbox.bytes_ahead(Class::Chip)).min(longest)
+        (bare + self.outbox.bytes_ahead(Class::Bulk)).min(longest)
     }
 
     fn take_counter(&mut self) -> Option<u64> {
@@ -343,7 +343,7 @@ impl<S: Storage> Endpoint<S> {
             self.replay_floor_due = false;
         }
         if self.auth_denied_due && writer.room() >= AUTH_DENIED_BYTES {
-            writer.auth_denied(RefusalReason::BadAuthentication as u8);
+            writer.auth_denied(RejectReason::BadAuthentication as u8);
             self.auth_denied_due = false;
         }
         while let Some(&(id, reason)) = self.rejections.front()

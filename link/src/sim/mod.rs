@@ -13,5 +13,5 @@ mod world;
 pub use channel::{Burst, Channel, Faults};
 pub use power::{CutDisk, PowerCut, Severed};
 pub use rng::Rng;
-pub use traffic::{Mix, message_of, number_of};
+pub use traffic::{Mix, TestMessage, message_of, number_of};
 pub use world::{Report, Scenario, Side, World};

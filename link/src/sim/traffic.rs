@@ -1,171 +1,142 @@
 //! Messages that can be told by their number, so that books can be kept.
 
+use std::vec::Vec;
+
 use super::Rng;
 use crate::{
-    message::Text,
-    message::{
-        Alert, Answer, AnswerBody, CellSet, Confidence, FaultReason, Instruction, Message,
-        PairFault, PreviewFormat, PreviewImage, PreviewPart, PreviewRequest, Prompt, Provenance,
-        Query,
-    },
+    endpoint::{Endpoint, SendError},
+    id::MessageId,
     role::Role,
+    storage::Storage,
+    time::Instant,
 };
 
 /// Which messages are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mix {
-    /// Alerts from the board, queries from the ground.
+    /// Urgent messages of 15 bytes from the board, commands of 3 to 9 bytes from the ground.
     #[default]
     Short,
-    /// All kinds that are never superseded, from 5 to 1000 bytes.
+    /// Messages of all classes but [`Telemetry`](crate::Class::Telemetry), of which the newest
+    /// supersedes the others, from 3 to some 700 bytes.
     All,
-    /// PreviewImage parts of a few hundred bytes from the board.
+    /// Bulk messages of some 910 bytes from the board.
     Bulk,
 }
 
+/// A message of a simulation: a number as a varint, and bytes that follow from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestMessage {
+    /// Its kind.
+    pub kind: u8,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl TestMessage {
+    /// Gives the message to an end.
+    ///
+    /// # Errors
+    /// The end does not take it.
+    pub fn send<S: Storage>(
+        &self,
+        endpoint: &mut Endpoint<S>,
+        now: Instant,
+    ) -> Result<MessageId, SendError> {
+        endpoint.send(self.kind, &self.body, now)
+    }
+}
+
+/// One kind for each class, and one of the [default](crate::MessageTypes::default) commands.
+const URGENT: u8 = 1;
+const COMMAND: u8 = 8;
+const INTERACTIVE: u8 = 16;
+const ROUTINE: u8 = 32;
+const BULK: u8 = 40;
+
 /// Message number `number` that `role` sends in the run of `seed`.
-pub fn message_of(seed: u64, role: Role, mix: Mix, number: u32) -> Message {
+///
+/// The bodies are as long as those of the on-board program that the link was made for: alerts of 15
+/// bytes, queries with two varints, previews with 900 bytes of a picture.
+pub fn message_of(seed: u64, role: Role, mix: Mix, number: u32) -> TestMessage {
     let mut rng = Rng::new(seed ^ u64::from(number) << 20 ^ role as u64);
-    match (role, mix) {
-        (Role::Ground, _) => command(&mut rng, mix, number),
-        (Role::Board, Mix::Short) => alert(&mut rng, number),
-        (Role::Board, Mix::Bulk) => chip(&mut rng, number, 900),
+    let id = varint_bytes(number & 0xFFFF);
+    let (kind, length) = match (role, mix) {
+        (Role::Ground, _) => {
+            let fixed = id + varint_bytes(number) + 1;
+            let text = if mix != Mix::Short && rng.chance(0.25) {
+                1 + rng.below(100) as usize
+            } else {
+                0
+            };
+            (COMMAND, fixed + text)
+        }
+        (Role::Board, Mix::Short) => (URGENT, 15),
+        (Role::Board, Mix::Bulk) => (BULK, id + varint_bytes(number) + 906),
         (Role::Board, Mix::All) => match rng.below(20) {
-            0..10 => alert(&mut rng, number),
-            10..14 => {
-                let confidence = confidence(&mut rng);
-                let body = AnswerBody::Classify {
-                    changed: rng.chance(0.5),
-                    confidence,
-                };
-                answer(number, body)
-            }
-            14..16 => answer(
-                number,
-                AnswerBody::Caption {
-                    text: text(&mut rng),
-                    confidence: confidence(&mut rng),
-                },
-            ),
-            16..18 => Message::PairFault(PairFault {
-                tile: number,
-                time: rng.bits() as u32,
-                reason: FaultReason::Truncated,
-                detail: text(&mut rng),
-            }),
-            18 => {
-                let body = AnswerBody::Count {
-                    roads: rng.bits() as u16,
-                    buildings: 7,
-                    confidence: confidence(&mut rng),
-                };
-                answer(number, body)
-            }
-            _ => {
-                let length = 1 + rng.below(700) as usize;
-                chip(&mut rng, number, length)
-            }
-        },
-    }
-}
-
-/// The number of a message that [`message_of`] made, where its kind has room for one.
-pub fn number_of(message: &Message) -> Option<u32> {
-    Some(match message {
-        Message::Alert(alert) => alert.tile,
-        Message::PairFault(fault) => fault.tile,
-        Message::Query(query) => query.tile,
-        Message::PreviewRequest(request) => request.tile,
-        Message::Answer(answer) => {
-            u32::from(answer.source.pair) | u32::from(answer.source.model) << 16
-        }
-        Message::Preview(chip) => chip.total,
-        _ => return None,
-    })
-}
-
-fn confidence(rng: &mut Rng) -> Confidence {
-    Confidence::from_step(rng.below(128) as u8)
-}
-
-fn alert(rng: &mut Rng, number: u32) -> Message {
-    Message::Alert(Alert {
-        tile: number,
-        time: rng.bits() as u32,
-        confidence: confidence(rng),
-        roads: rng.below(32) as u8,
-        buildings: rng.bits() as u8,
-        roads_grid: CellSet::from_bits(rng.bits() as u16),
-        buildings_grid: CellSet::from_bits(rng.bits() as u16),
-        pair: rng.bits() as u16,
-    })
-}
-
-fn answer(number: u32, body: AnswerBody) -> Message {
-    let source = Provenance {
-        pair: number as u16,
-        model: (number >> 16) as u16,
-        prompt: 1,
-    };
-    Message::Answer(Answer {
-        query: number as u16,
-        source,
-        body,
-    })
-}
-
-fn chip(rng: &mut Rng, number: u32, length: usize) -> Message {
-    Message::Preview(PreviewPart {
-        query: number as u16,
-        picture: PreviewImage::After,
-        level: 0,
-        format: PreviewFormat::Rgb8,
-        total: number,
-        offset: 0,
-        data: (0..length).map(|_| rng.bits() as u8).collect(),
-    })
-}
-
-fn command(rng: &mut Rng, mix: Mix, number: u32) -> Message {
-    let id = number as u16;
-    if mix != Mix::Short && rng.chance(0.2) {
-        return Message::PreviewRequest(PreviewRequest {
-            id,
-            tile: number,
-            picture: PreviewImage::After,
-            level: 1,
-        });
-    }
-    let prompt: Prompt = match rng.below(if mix == Mix::Short { 5 } else { 7 }) {
-        0 => Instruction::Classify.into(),
-        1 => Instruction::Count.into(),
-        2 => Instruction::Localize.into(),
-        3 => Instruction::Caption.into(),
-        4 => Instruction::Survey.into(),
-        5 => Prompt::Open(text(rng)),
-        _ => Prompt::FollowUp {
-            after: id.wrapping_sub(1),
-            text: text(rng),
+            0..10 => (URGENT, 15),
+            10..14 => (INTERACTIVE, 11),
+            14..16 => (ROUTINE, 12 + rng.below(100) as usize),
+            16..18 => (URGENT + 1, 12 + rng.below(100) as usize),
+            18 => (INTERACTIVE, 14),
+            _ => (BULK, 11 + rng.below(700) as usize),
         },
     };
-    Message::Query(Query {
-        id,
-        tile: number,
-        prompt,
-    })
+    let mut body = Vec::with_capacity(length);
+    write_varint(number, &mut body);
+    body.resize_with(length.max(body.len()), || rng.bits() as u8);
+    TestMessage { kind, body }
 }
 
-fn text(rng: &mut Rng) -> Text {
-    const WORDS: [&str; 16] = [
-        "a", "house", "road", "is", "built", "near", "the", "trees", "two", "Größe", "4711",
-        "roads", "and", "many", "villas", "?",
-    ];
-    let mut line = heapless::String::<240>::new();
-    for _ in 0..rng.below(20) {
-        let word = WORDS[rng.below(WORDS.len() as u64) as usize];
-        if line.push_str(word).is_err() || line.push(' ').is_err() {
-            break;
+/// The number of a message that [`message_of`] made; `None` where a body begins with none.
+pub fn number_of(body: &[u8]) -> Option<u32> {
+    let mut number = 0u32;
+    for (at, byte) in body.iter().take(5).enumerate() {
+        number |= u32::from(byte & 0x7F).checked_shl(7 * at as u32)?;
+        if byte & 0x80 == 0 {
+            return Some(number);
         }
     }
-    Text::truncated(&line)
+    None
+}
+
+fn write_varint(mut number: u32, into: &mut Vec<u8>) {
+    while number >= 0x80 {
+        into.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    into.push(number as u8);
+}
+
+const fn varint_bytes(number: u32) -> usize {
+    (32 - number.leading_zeros() as usize).div_ceil(7) + (number == 0) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_comes_back_from_messages_of_every_mix() {
+        for number in [0, 1, 127, 128, 16_383, 16_384, 65_536, u32::MAX] {
+            for role in [Role::Board, Role::Ground] {
+                for mix in [Mix::Short, Mix::All, Mix::Bulk] {
+                    let message = message_of(3, role, mix, number);
+                    assert_eq!(number_of(&message.body), Some(number), "{role:?} {mix:?}");
+                }
+            }
+        }
+        assert_eq!(number_of(&[]), None);
+        assert_eq!(number_of(&[0x80; 9]), None);
+    }
+
+    /// The goodput figures and the simulations of the documentation rest on these sizes.
+    #[test]
+    fn bodies_are_as_long_as_those_of_the_program() {
+        let length = |role, mix, number| message_of(1, role, mix, number).body.len();
+        assert_eq!(length(Role::Board, Mix::Short, 1), 15);
+        assert_eq!(length(Role::Ground, Mix::Short, 1), 3);
+        assert_eq!(length(Role::Ground, Mix::Short, u32::MAX), 9);
+        assert_eq!(length(Role::Board, Mix::Bulk, 1), 908);
+    }
 }

@@ -125,7 +125,7 @@ mod tests {
 
     const KEY: Key = Key {
         direction: Direction::Outbound,
-        class: Class::Alert,
+        class: Class::Urgent,
         sequence: 7,
     };
 

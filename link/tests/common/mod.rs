@@ -3,9 +3,8 @@
 // Every test file uses a part of it.
 #![allow(dead_code)]
 
-use deltavlm_link::{Config, Endpoint, Event, Instant, Role, storage::MemoryStorage};
-use deltavlm_messages::{
-    Alert, Answer, AnswerBody, CellSet, Confidence, Message, Prompt, Provenance, Query, Text,
+use deltavlm_link::{
+    Config, Endpoint, Event, Instant, Role, sim::TestMessage, storage::MemoryStorage,
 };
 
 pub(crate) type Storage = MemoryStorage<32_768>;
@@ -48,50 +47,38 @@ pub(crate) fn converse(
     (of_board, of_ground)
 }
 
-pub(crate) fn messages(events: &[Event]) -> Vec<&Message> {
+pub(crate) fn messages(events: &[Event]) -> Vec<TestMessage> {
     events
         .iter()
         .filter_map(|event| match event {
-            Event::Message { message, .. } => Some(message),
+            Event::Message { kind, body, .. } => Some(TestMessage {
+                kind: *kind,
+                body: body.to_vec(),
+            }),
             _ => None,
         })
         .collect()
 }
 
-pub(crate) fn alert(tile: u32) -> Message {
-    Message::Alert(Alert {
-        tile,
-        time: u32::MAX,
-        confidence: Confidence::from_step(127),
-        roads: 31,
-        buildings: 255,
-        roads_grid: CellSet::from_bits(0x1FF),
-        buildings_grid: CellSet::from_bits(0x1FF),
-        pair: 0xFFFF,
-    })
+/// A message of the most urgent class, as long as an alert.
+pub(crate) fn alert(number: u32) -> TestMessage {
+    let mut body = vec![0xFF; 15];
+    body[..4].copy_from_slice(&number.to_le_bytes());
+    TestMessage { kind: 1, body }
 }
 
-pub(crate) fn query(id: u16, prompt: impl Into<Prompt>) -> Message {
-    Message::Query(Query {
-        id,
-        tile: u32::MAX,
-        prompt: prompt.into(),
-    })
+/// A command, as long as the longest fixed query.
+pub(crate) fn query(id: u16) -> TestMessage {
+    let mut body = vec![0xFF; 9];
+    body[..2].copy_from_slice(&id.to_le_bytes());
+    TestMessage { kind: 8, body }
 }
 
-pub(crate) fn caption(words: usize) -> Message {
+/// A message of the routine class with this many words of text.
+pub(crate) fn caption(words: usize) -> TestMessage {
     let text: String = (0..words).map(|word| format!("q{word}x ")).collect();
-    let body = AnswerBody::Text {
-        text: Text::truncated(&text),
-        confidence: Confidence::default(),
-    };
-    Message::Answer(Answer {
-        query: 1,
-        source: Provenance {
-            pair: 1,
-            model: 2,
-            prompt: 3,
-        },
-        body,
-    })
+    TestMessage {
+        kind: 32,
+        body: text.into_bytes(),
+    }
 }

@@ -1,8 +1,8 @@
 //! One end of a link over TCP, on standard output: the other end for a program under development.
 //!
 //! ```text
-//! cargo run -p deltavlm-link --example peer -- ground 127.0.0.1:7001 --ping 7
-//! cargo run -p deltavlm-link --example peer -- board 127.0.0.1:7002 --alert 4711
+//! cargo run -p deltavlm-node --example peer -- ground 127.0.0.1:7001 --ping 7
+//! cargo run -p deltavlm-node --example peer -- board 127.0.0.1:7002 --alert 4711
 //! ```
 
 use std::{
@@ -15,7 +15,8 @@ use std::{
 use deltavlm_link::{
     Config, Endpoint, Event, Instant, Role, pacing::Pacing, storage::MemoryStorage,
 };
-use deltavlm_messages::{Alert, CellSet, Confidence, Message};
+use deltavlm_messages::{Alert, CellSet, Confidence, MAX_BODY, Message};
+use deltavlm_node::MESSAGE_TYPES;
 
 const HELP: &str = "\
 usage: peer board|ground HOST:PORT [--alert TILE] [--ping NUMBER] [--seconds N]
@@ -62,6 +63,7 @@ fn run(arguments: &[String]) -> Result<bool, Box<dyn std::error::Error>> {
     let config = Config {
         pacing: Pacing::at_rate(960),
         seed: std::process::id(),
+        message_types: MESSAGE_TYPES,
         ..Config::new(role)
     };
     let mut endpoint = Endpoint::new(config, MemoryStorage::<16_384>::new())?;
@@ -70,7 +72,9 @@ fn run(arguments: &[String]) -> Result<bool, Box<dyn std::error::Error>> {
     stream.set_read_timeout(Some(time::Duration::from_millis(5)))?;
     let start = time::Instant::now();
     for message in &messages {
-        endpoint.send(message, Instant::ZERO)?;
+        let mut body = [0; MAX_BODY];
+        let length = message.encode(&mut body).ok_or("the message is too long")?;
+        endpoint.send(message.kind() as u8, &body[..length], Instant::ZERO)?;
     }
     let mut delivered = 0;
     while start.elapsed() < time::Duration::from_secs(seconds) {
@@ -90,7 +94,13 @@ fn run(arguments: &[String]) -> Result<bool, Box<dyn std::error::Error>> {
             Err(error) => return Err(error.into()),
         }
         while let Some(event) = endpoint.poll_event() {
-            println!("{:.3} {event:?}", start.elapsed().as_secs_f64());
+            let seconds = start.elapsed().as_secs_f64();
+            match &event {
+                Event::Message { id, kind, body, .. } => {
+                    println!("{seconds:.3} {id:?} {:?}", Message::decode(*kind, body));
+                }
+                event => println!("{seconds:.3} {event:?}"),
+            }
             match event {
                 Event::Delivered(_) => delivered += 1,
                 Event::Message { id, .. } => endpoint.acknowledge(id),

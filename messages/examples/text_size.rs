@@ -2,7 +2,7 @@
 //! lines that a message holds.
 //!
 //! ```text
-//! cargo run --release -p deltavlm-link --example text_size < texts.txt
+//! cargo run --release -p deltavlm-messages --example text_size < texts.txt
 //! ```
 
 use std::io::{BufRead, stdin};
