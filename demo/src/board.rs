@@ -81,7 +81,9 @@ impl Board {
         let thread = thread::Builder::new()
             .name("board".to_owned())
             .spawn(move || {
-                host.run(&raised);
+                if let Err(error) = host.run(&raised) {
+                    eprintln!("error: {error}");
+                }
                 host.counters()
             })?;
         Ok(Self {

@@ -1,4 +1,4 @@
-//! Telling what happens while it happens: lines for people, JSON for programs.
+//! Progress on standard output: lines for people, JSON for programs.
 
 use deltavlm_demo::{
     radio::{ChannelModel, Direction},

@@ -4,11 +4,15 @@
 //! pair of pseudo-terminals with a simulated radio between them, on sample pictures or on
 //! the user's own; then writes a report.
 //!
-//! What it must never do: replace a part by a mock, print a figure that it did not measure,
-//! change the user's pictures, or need anything from the network.
+//! # Invariants
 //!
-//! The rooms: [`pairs`] the pictures; [`radio`] what lies between the two programs;
-//! [`scenario`] what happens in which order; [`wire_size`] what a message weighs on the air;
+//! It never replaces a part by a mock, prints a figure that it did not measure, changes the
+//! user's pictures, or needs anything from the network.
+//!
+//! # Modules
+//!
+//! [`pairs`] the pictures; [`radio`] what lies between the two programs; [`scenario`] what happens
+//! in which order; [`run_log`] what happened; [`wire_size`] the size of a message on the air;
 //! [`report`] what is left at the end.
 
 #![forbid(unsafe_code)]

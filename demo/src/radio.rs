@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What the air is like.
+/// The radio channel.
 #[derive(Debug, Clone, Copy)]
 pub struct ChannelModel {
     /// Bits per second; a byte takes ten.

@@ -1,4 +1,4 @@
-//! What happened in a run, as the report tells it.
+//! The log of a run, from which the report is written.
 
 use crate::{
     pairs::SamplePair,
@@ -48,7 +48,7 @@ pub struct PairLog {
     pub exchanges: Vec<Exchange>,
 }
 
-/// A message that arrived, and its weight.
+/// A message that arrived, and its size.
 #[derive(Clone)]
 pub struct ReceivedMessage {
     /// The message.

@@ -344,7 +344,10 @@ impl Scenario<'_> {
     }
 
     fn on_ground(&mut self, event: StationEvent) {
-        let StationEvent::Recorded { message, pending } = event else {
+        let StationEvent::Recorded {
+            message, pending, ..
+        } = event
+        else {
             return;
         };
         let received = ReceivedMessage {

@@ -1,4 +1,4 @@
-//! What a message weighs on the air.
+//! The size of a message on the air.
 //!
 //! Two ends of the real link, with the same settings as the programs' and a perfect carrier
 //! between them, in virtual time: the bytes of all frames that it takes to deliver the

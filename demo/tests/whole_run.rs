@@ -1,4 +1,4 @@
-//! The whole demo in one process, with an analyst that needs no model: two programs, two serial
+//! The whole demo in one process, with an analyzer that needs no model: two programs, two serial
 //! devices, a bad radio, a gap, and a report at the end.
 
 use deltavlm_demo::{
@@ -7,20 +7,41 @@ use deltavlm_demo::{
     report,
     scenario::{self, Plan, RunEvent},
 };
-use deltavlm_host::{
-    AnalysisError, Analyzer, Detection, PairFiles,
-    analyzer::{AnalyzedAnswer, Question},
+use deltavlm_host::{AnalysisError, AnalyzedAnswer, Analyzer, Detection, PairFiles};
+use deltavlm_messages::{
+    Alert, AnswerBody, CellSet, Confidence, Instruction, Message, Prompt, Text,
 };
-use deltavlm_messages::{AnswerBody, CellSet, Confidence, Instruction, Message, Text};
+use deltavlm_runtime::Turn;
 use image::{GrayImage, imageops::FilterType};
 use std::{path::Path, time::Duration};
 
 /// Calls a cell of the grid changed when its mean grey value has moved.
-struct MeanAnalyst;
+struct MeanAnalyzer;
 
+const CONFIDENCE: f32 = 0.93;
 const SENTENCE: &str = "grey values have moved <b>\"here\"</b> & there";
 
-impl MeanAnalyst {
+impl MeanAnalyzer {
+    /// What it sees, whether that is a change or not.
+    fn look(pair: &PairFiles) -> Alert {
+        let cells = Self::cells(pair);
+        let grid = |least: u8| {
+            let bits = (0..9).filter(|&i| cells[i] > least).map(|i| 1 << i).sum();
+            CellSet::from_bits(bits)
+        };
+        let buildings_grid = grid(30);
+        Alert {
+            tile: pair.tile(),
+            time: pair.time(),
+            confidence: Confidence::from_fraction(CONFIDENCE),
+            roads: 1,
+            buildings: buildings_grid.bits().count_ones() as u8,
+            roads_grid: grid(45),
+            buildings_grid,
+            pair: 7,
+        }
+    }
+
     fn cells(pair: &PairFiles) -> [u8; 9] {
         let small = |path: &Path| -> GrayImage {
             let picture = image::open(path).unwrap().into_luma8();
@@ -32,73 +53,70 @@ impl MeanAnalyst {
     }
 }
 
-impl Analyzer for MeanAnalyst {
+impl Analyzer for MeanAnalyzer {
     fn model(&self) -> &str {
         "mean-grey"
     }
 
     fn detect(&mut self, pair: &PairFiles) -> Result<Detection, AnalysisError> {
-        let cells = Self::cells(pair);
-        let grid = |least: u8| {
-            let bits = (0..9).filter(|&i| cells[i] > least).map(|i| 1 << i).sum();
-            CellSet::from_bits(bits)
-        };
-        let buildings_grid = grid(30);
+        let seen = Self::look(pair);
         Ok(Detection {
-            changed: !buildings_grid.is_empty(),
-            confidence: 0.93,
-            roads: 1,
-            buildings: buildings_grid.bits().count_ones(),
-            roads_grid: grid(45),
-            buildings_grid,
+            confidence: CONFIDENCE,
+            change: (!seen.buildings_grid.is_empty()).then_some(seen),
         })
     }
 
     fn ask(
         &mut self,
         pair: &PairFiles,
-        question: &Question,
+        prompt: &Prompt,
+        history: &[Turn],
     ) -> Result<AnalyzedAnswer, AnalysisError> {
-        let finding = self.detect(pair)?;
-        let confidence = Confidence::from_fraction(finding.confidence);
-        let (roads, buildings) = (finding.roads as u16, finding.buildings as u16);
-        let body = match question {
-            Question::Fixed(Instruction::Classify) => AnswerBody::Classify {
-                changed: finding.changed,
+        let seen = Self::look(pair);
+        let (changed, confidence) = (!seen.buildings_grid.is_empty(), seen.confidence);
+        let (roads, buildings) = (u16::from(seen.roads), u16::from(seen.buildings));
+        let body = match prompt {
+            Prompt::Fixed(Instruction::Classify) => AnswerBody::Classify {
+                changed,
                 confidence,
             },
-            Question::Fixed(Instruction::Count) => AnswerBody::Count {
+            Prompt::Fixed(Instruction::Count) => AnswerBody::Count {
                 roads,
                 buildings,
                 confidence,
             },
-            Question::Fixed(Instruction::Localize) => AnswerBody::Localize {
-                roads: finding.roads_grid,
-                buildings: finding.buildings_grid,
+            Prompt::Fixed(Instruction::Localize) => AnswerBody::Localize {
+                roads: seen.roads_grid,
+                buildings: seen.buildings_grid,
                 confidence,
             },
-            Question::Fixed(Instruction::Caption) => AnswerBody::Caption {
+            Prompt::Fixed(Instruction::Caption) => AnswerBody::Caption {
                 text: Text::truncated(SENTENCE),
                 confidence,
             },
-            Question::Fixed(Instruction::Survey) => AnswerBody::Survey {
-                changed: finding.changed,
+            Prompt::Fixed(Instruction::Survey) => AnswerBody::Survey {
+                changed,
                 confidence,
                 roads,
                 buildings,
-                roads_grid: finding.roads_grid,
-                buildings_grid: finding.buildings_grid,
+                roads_grid: seen.roads_grid,
+                buildings_grid: seen.buildings_grid,
                 text: Text::truncated(SENTENCE),
             },
-            Question::Text { history, text } => {
-                let text = Text::truncated(&format!("after {} turns: {text}", history.len()));
+            Prompt::Open(text) | Prompt::FollowUp { text, .. } => {
+                let (turns, text) = (history.len(), text.as_str());
+                let text = Text::truncated(&format!("after {turns} turns: {text}"));
                 AnswerBody::Text { text, confidence }
             }
+            _ => unreachable!("the demo asks nothing else"),
         };
         Ok(AnalyzedAnswer {
             body,
-            prompt: format!("{question:?}"),
-            text: SENTENCE.to_owned(),
+            pair: seen.pair,
+            turn: Turn {
+                question: format!("{prompt:?}"),
+                answer: SENTENCE.to_owned(),
+            },
         })
     }
 }
@@ -121,7 +139,7 @@ fn every_change_is_alerted_once_every_question_answered_and_the_report_needs_not
         folder: folder.path(),
         deadline: Duration::from_secs(55),
     };
-    let open = Box::new(|| Ok(Box::new(MeanAnalyst) as Box<dyn Analyzer>));
+    let open = Box::new(|| Ok(Box::new(MeanAnalyzer) as Box<dyn Analyzer>));
     let mut alerted = Vec::new();
     let mut quiet = Vec::new();
     let run_log = scenario::run(plan, open, &mut |_, event| match event {

@@ -1,13 +1,11 @@
 //! What was asked and answered before, so that a follow-up question has something to follow.
 
 use deltavlm_messages::QueryId;
+use deltavlm_runtime::Turn;
 use std::collections::VecDeque;
 
 /// Dialogues that can be taken up again. They do not survive a restart.
 const MAX_DIALOGUES: usize = 32;
-
-/// A question and its answer.
-pub(crate) type Turn = (String, String);
 
 /// The dialogues of late, by the query that ended each.
 #[derive(Debug, Default)]
@@ -48,9 +46,13 @@ mod tests {
     fn a_dialogue_belongs_to_its_tile_and_the_oldest_goes_first() {
         let mut dialogues = Dialogues::default();
         for query in 0..40 {
-            dialogues.remember(query, 17, vec![("q".to_owned(), query.to_string())]);
+            let turn = Turn {
+                question: "q".to_owned(),
+                answer: query.to_string(),
+            };
+            dialogues.remember(query, 17, vec![turn]);
         }
-        assert_eq!(dialogues.history(39, 17).unwrap()[0].1, "39");
+        assert_eq!(dialogues.history(39, 17).unwrap()[0].answer, "39");
         assert_eq!(dialogues.history(39, 18), None);
         assert_eq!(dialogues.history(7, 17), None);
         assert!(dialogues.history(8, 17).is_some());

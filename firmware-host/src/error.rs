@@ -1,9 +1,9 @@
-//! Why the on-board program cannot start.
+//! Why the on-board program cannot start or go on.
 
 use deltavlm_node::{KeyError, NodeError};
 use std::{io, path::PathBuf};
 
-/// Why the on-board program cannot start.
+/// Why the on-board program cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostError {
@@ -24,4 +24,10 @@ pub enum HostError {
     /// The link cannot start from its storage.
     #[error("{0}; move the spool directory away to start afresh")]
     Link(#[from] NodeError),
+    /// The thread that analyses pictures is gone.
+    #[error("the worker thread ended, see above; start the program again")]
+    WorkerEnded,
+    /// The thread that analyses pictures does not come back from a job.
+    #[error("the worker thread hangs; start the program again")]
+    WorkerHangs,
 }

@@ -6,9 +6,11 @@ use clap::{Parser, Subcommand};
 use deltavlm_host::{Config, Host, ModelAnalyzer, Problem, Severity, check_file};
 use deltavlm_runtime::engine::library_hangs;
 use std::{
+    io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::atomic::AtomicBool,
+    time::Instant,
 };
 
 /// Watches folders for before/after pictures, raises change alerts, answers the ground.
@@ -60,7 +62,7 @@ enum Command {
 const LOG: &str = "warn,deltavlm_host=info,tract_onnx=error";
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(LOG)).init();
+    start_log();
     let code = match Arguments::parse().command {
         Command::Run { config } => run(&config),
         Command::Check { config, json } => check_command(&config, json),
@@ -70,6 +72,37 @@ fn main() -> ExitCode {
         signal_hook::low_level::exit(2);
     }
     code
+}
+
+/// Logs to standard error: with the level that systemd's journal files by where that reads it
+/// (`journalctl -p err`), and otherwise with the seconds since the start, because the clock of a
+/// board may say anything.
+fn start_log() {
+    let mut builder =
+        env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(LOG));
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        builder.format(|out, record| {
+            // Priorities of syslog(3), as sd-daemon(3) has them at the start of a line.
+            let priority = match record.level() {
+                log::Level::Error => 3,
+                log::Level::Warn => 4,
+                log::Level::Info => 6,
+                log::Level::Debug | log::Level::Trace => 7,
+            };
+            for line in record.args().to_string().lines() {
+                writeln!(out, "<{priority}>{}: {line}", record.target())?;
+            }
+            Ok(())
+        });
+    } else {
+        let start = Instant::now();
+        builder.format(move |out, record| {
+            let seconds = start.elapsed().as_secs_f64();
+            let (level, target) = (record.level(), record.target());
+            writeln!(out, "[{seconds:9.3} {level:5} {target}] {}", record.args())
+        });
+    }
+    builder.init();
 }
 
 fn run(path: &Path) -> ExitCode {
@@ -86,10 +119,14 @@ fn run(path: &Path) -> ExitCode {
             .map(|analyzer| Box::new(analyzer) as Box<dyn deltavlm_host::Analyzer>)
     });
     match Host::start(config, open) {
-        Ok(mut host) => {
-            host.run(&AtomicBool::new(false));
-            ExitCode::SUCCESS
-        }
+        Ok(mut host) => match host.run(&AtomicBool::new(false)) {
+            Ok(()) => ExitCode::SUCCESS,
+            // Unlike 2, which says that starting again does not help.
+            Err(error) => {
+                log::error!("{error}");
+                ExitCode::FAILURE
+            }
+        },
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::from(2)

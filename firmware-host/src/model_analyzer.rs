@@ -1,16 +1,17 @@
 //! The model as an [`Analyzer`]: questions to the runtime, its answers to message bodies.
 
 use crate::{
-    analyzer::{AnalysisError, AnalyzedAnswer, Analyzer, Detection, Question},
+    analyzer::{AnalysisError, AnalyzedAnswer, Analyzer, Detection},
     config::ModelConfig,
     pair_files::{PairFiles, PairVersion},
+    pair_images::PairImages,
 };
-use deltavlm_imaging::{ImageError, ImageFault};
-use deltavlm_messages::{AnswerBody, CellSet, Confidence, FaultReason, Text};
+use deltavlm_imaging::DecodeOptions;
+use deltavlm_messages::{Alert, AnswerBody, CellSet, Confidence, FaultReason, Prompt, Text};
 use deltavlm_runtime::{
     Answer, AnswerContent, Budget, Count, Error, Instruction, Model, Options, Pair, Request, Turn,
 };
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 /// Encoded pairs kept for further questions about them.
 const MAX_CACHED_PAIRS: usize = 4;
@@ -20,8 +21,19 @@ pub struct ModelAnalyzer {
     model: Model,
     id: String,
     deadline: Duration,
+    decode: DecodeOptions,
     /// Encoded pairs, the one used last at the end.
-    cache: Vec<(String, PairVersion, Pair)>,
+    cache: Vec<EncodedPair>,
+}
+
+/// A pair that was read and encoded.
+#[derive(Clone)]
+struct EncodedPair {
+    name: String,
+    version: PairVersion,
+    /// As [`PairImages::hash`] names it.
+    hash: u16,
+    pair: Pair,
 }
 
 impl ModelAnalyzer {
@@ -51,6 +63,7 @@ impl ModelAnalyzer {
             model,
             id,
             deadline: config.deadline,
+            decode: config.decode_options(),
             cache: Vec::new(),
         })
     }
@@ -60,53 +73,43 @@ impl ModelAnalyzer {
         Budget::within(self.deadline)
     }
 
-    /// Encodes the pair, or finds it among those kept.
-    fn encode_cached(&mut self, files: &PairFiles, budget: &Budget) -> Result<Pair, AnalysisError> {
-        let same = |(name, version, _): &(String, PairVersion, Pair)| {
-            *name == files.name && *version == files.version
-        };
-        let entry = match self.cache.iter().position(same) {
+    /// Reads and encodes the pair, or finds it among those kept.
+    fn encode(&mut self, files: &PairFiles, budget: &Budget) -> Result<EncodedPair, AnalysisError> {
+        let is_same =
+            |entry: &EncodedPair| entry.name == files.name && entry.version == files.version;
+        let entry = match self.cache.iter().position(is_same) {
             Some(place) => self.cache.remove(place),
-            None => (
-                files.name.clone(),
-                files.version,
-                self.encode(files, budget)?,
-            ),
+            None => {
+                let images = PairImages::read(files, &self.decode)?;
+                let pair = self
+                    .model
+                    .pair_within(&images.before, &images.after, budget)
+                    .map_err(|error| analysis_error(&error, files))?;
+                EncodedPair {
+                    name: files.name.clone(),
+                    version: files.version,
+                    hash: images.hash,
+                    pair,
+                }
+            }
         };
-        let pair = entry.2.clone();
-        self.cache.push(entry);
+        self.cache.push(entry.clone());
         if self.cache.len() > MAX_CACHED_PAIRS {
             self.cache.remove(0);
         }
-        Ok(pair)
-    }
-
-    fn encode(&mut self, files: &PairFiles, budget: &Budget) -> Result<Pair, AnalysisError> {
-        let Some(before) = &files.before else {
-            return Err(AnalysisError {
-                reason: FaultReason::Missing,
-                detail: format!("before {}", files.name),
-                message: format!(
-                    "{}: there is no before-picture of this tile; add one of the same name",
-                    files.after.display()
-                ),
-            });
-        };
-        self.model
-            .pair_within(before, &files.after, budget)
-            .map_err(|error| analysis_error(&error, files))
+        Ok(entry)
     }
 
     fn answers(
         &mut self,
         files: &PairFiles,
-        requests: Vec<Request>,
+        pair: &EncodedPair,
+        requests: &[Request],
         budget: &Budget,
     ) -> Result<Vec<Answer>, AnalysisError> {
-        let pair = self.encode_cached(files, budget)?;
         let given = self
             .model
-            .ask_within(&pair, &requests, budget)
+            .ask_within(&pair.pair, requests, budget)
             .map_err(|error| analysis_error(&error, files))?;
         Ok(given.answers)
     }
@@ -119,82 +122,90 @@ impl Analyzer for ModelAnalyzer {
 
     fn detect(&mut self, files: &PairFiles) -> Result<Detection, AnalysisError> {
         let budget = self.budget();
-        let classify = vec![Request::fixed(Instruction::Classify)];
-        let answers = self.answers(files, classify, &budget)?;
-        let (changed, confidence) = classification(&answers)?;
+        let pair = self.encode(files, &budget)?;
+        let classify = [Request::fixed(Instruction::Classify)];
+        let (changed, confidence) =
+            classification(&self.answers(files, &pair, &classify, &budget)?)?;
         if !changed {
-            return Ok(Detection::unchanged(confidence));
+            let change = None;
+            return Ok(Detection { confidence, change });
         }
         let further = [Instruction::Count, Instruction::Localize].map(Request::fixed);
-        let answers = self.answers(files, further.into(), &budget)?;
+        let answers = self.answers(files, &pair, &further, &budget)?;
         let (roads, buildings) = counts(&answers)?;
         let (roads_grid, buildings_grid, _) = location(&answers)?;
-        Ok(Detection {
-            changed,
-            confidence,
-            roads,
-            buildings,
+        let change = Some(Alert {
+            tile: files.tile(),
+            time: files.time(),
+            confidence: Confidence::from_fraction(confidence),
+            roads: u8::try_from(roads).unwrap_or(u8::MAX),
+            buildings: u8::try_from(buildings).unwrap_or(u8::MAX),
             roads_grid,
             buildings_grid,
-        })
+            pair: pair.hash,
+        });
+        Ok(Detection { confidence, change })
     }
 
     fn ask(
         &mut self,
         files: &PairFiles,
-        question: &Question,
+        prompt: &Prompt,
+        history: &[Turn],
     ) -> Result<AnalyzedAnswer, AnalysisError> {
-        let requests = match question {
-            Question::Fixed(instruction) => instruction
-                .parts()
-                .iter()
-                .copied()
-                .map(Request::fixed)
-                .collect(),
-            Question::Text { history, text } if history.is_empty() => vec![Request::question(text)],
-            Question::Text { history, text } => {
-                let turn = |(question, answer): &(String, String)| Turn {
-                    question: question.clone(),
-                    answer: answer.clone(),
-                };
-                vec![Request::follow_up(history.iter().map(turn).collect(), text)]
+        let budget = self.budget();
+        let pair = self.encode(files, &budget)?;
+        let (body, question, answers) = match prompt {
+            Prompt::Fixed(instruction) => {
+                let parts = instruction.parts().iter().copied();
+                let requests: Vec<Request> = parts.map(Request::fixed).collect();
+                let answers = self.answers(files, &pair, &requests, &budget)?;
+                let body = answer_body(*instruction, &answers)?;
+                (body, instruction.prompt().to_owned(), answers)
             }
+            Prompt::Open(text) | Prompt::FollowUp { text, .. } => {
+                let question = text.as_str().to_owned();
+                let request = match history {
+                    [] => Request::question(&question),
+                    _ => Request::follow_up(history.to_vec(), &question),
+                };
+                let answers = self.answers(files, &pair, &[request], &budget)?;
+                let (text, confidence) = sentence(&answers);
+                (AnswerBody::Text { text, confidence }, question, answers)
+            }
+            _ => return Err(unsupported(files)),
         };
-        let answers = self.answers(files, requests, &self.budget())?;
-        let body = body(question, &answers)?;
-        let prompt = match question {
-            Question::Fixed(instruction) => instruction.prompt().to_owned(),
-            Question::Text { text, .. } => text.clone(),
-        };
-        let text = answers
-            .iter()
-            .map(|answer| answer.text.as_str())
-            .collect::<Vec<_>>()
-            .join("; ");
-        Ok(AnalyzedAnswer { body, prompt, text })
+        let texts: Vec<&str> = answers.iter().map(|answer| answer.text.as_str()).collect();
+        Ok(AnalyzedAnswer {
+            body,
+            pair: pair.hash,
+            turn: Turn {
+                question,
+                answer: texts.join("; "),
+            },
+        })
     }
 }
 
-fn body(question: &Question, answers: &[Answer]) -> Result<AnswerBody, AnalysisError> {
-    let confidence = answers.first().map_or(0.0, |answer| answer.confidence);
-    let confidence = Confidence::from_fraction(confidence);
-    let text = |answers: &[Answer]| {
-        Text::truncated(answers.last().map_or("", |answer| answer.text.as_str()))
-    };
-    Ok(match question {
-        Question::Fixed(Instruction::Classify) => AnswerBody::Classify {
-            changed: classification(answers)?.0,
-            confidence,
-        },
-        Question::Fixed(Instruction::Count) => {
-            let (roads, buildings) = counts(answers)?;
-            AnswerBody::Count {
-                roads: clamp(roads),
-                buildings: clamp(buildings),
-                confidence,
+/// What travels of the answers to an instruction.
+fn answer_body(instruction: Instruction, answers: &[Answer]) -> Result<AnswerBody, AnalysisError> {
+    Ok(match instruction {
+        Instruction::Classify => {
+            let (changed, confidence) = classification(answers)?;
+            AnswerBody::Classify {
+                changed,
+                confidence: Confidence::from_fraction(confidence),
             }
         }
-        Question::Fixed(Instruction::Localize) => {
+        Instruction::Count => {
+            let (roads, buildings) = counts(answers)?;
+            AnswerBody::Count {
+                roads,
+                buildings,
+                confidence: sentence(answers).1,
+            }
+        }
+        Instruction::Localize => {
             let (roads, buildings, expected) = location(answers)?;
             AnswerBody::Localize {
                 roads,
@@ -202,33 +213,33 @@ fn body(question: &Question, answers: &[Answer]) -> Result<AnswerBody, AnalysisE
                 confidence: Confidence::from_fraction(expected),
             }
         }
-        Question::Fixed(Instruction::Caption) => AnswerBody::Caption {
-            text: text(answers),
-            confidence,
-        },
-        Question::Text { .. } => AnswerBody::Text {
-            text: text(answers),
-            confidence,
-        },
-        Question::Fixed(Instruction::Survey) => {
-            let (changed, sure) = classification(answers)?;
+        Instruction::Caption => {
+            let (text, confidence) = sentence(answers);
+            AnswerBody::Caption { text, confidence }
+        }
+        Instruction::Survey => {
+            let (changed, confidence) = classification(answers)?;
             let (roads, buildings) = counts(answers)?;
             let (roads_grid, buildings_grid, _) = location(answers)?;
             AnswerBody::Survey {
                 changed,
-                confidence: Confidence::from_fraction(sure),
-                roads: clamp(roads),
-                buildings: clamp(buildings),
+                confidence: Confidence::from_fraction(confidence),
+                roads,
+                buildings,
                 roads_grid,
                 buildings_grid,
-                text: text(answers),
+                text: sentence(answers).0,
             }
         }
     })
 }
 
-fn clamp(number: u32) -> u16 {
-    u16::try_from(number).unwrap_or(u16::MAX)
+/// The text of the last answer, and how sure the model was of it.
+fn sentence(answers: &[Answer]) -> (Text, Confidence) {
+    let (text, confidence) = answers.last().map_or(("", 0.0), |answer| {
+        (answer.text.as_str(), answer.confidence)
+    });
+    (Text::truncated(text), Confidence::from_fraction(confidence))
 }
 
 fn classification(answers: &[Answer]) -> Result<(bool, f32), AnalysisError> {
@@ -238,12 +249,11 @@ fn classification(answers: &[Answer]) -> Result<(bool, f32), AnalysisError> {
     })
 }
 
-fn counts(answers: &[Answer]) -> Result<(u32, u32), AnalysisError> {
+/// Roads and buildings.
+fn counts(answers: &[Answer]) -> Result<(u16, u16), AnalysisError> {
+    let clamp = |count: Count| u16::try_from(count.number).unwrap_or(u16::MAX);
     find_body(answers, |answer| match answer.content {
-        AnswerContent::Count {
-            roads: Count { number: roads, .. },
-            buildings,
-        } => Some((roads, buildings.number)),
+        AnswerContent::Count { roads, buildings } => Some((clamp(roads), clamp(buildings))),
         _ => None,
     })
 }
@@ -271,12 +281,21 @@ fn find_body<T>(
     })
 }
 
+fn unsupported(files: &PairFiles) -> AnalysisError {
+    AnalysisError {
+        reason: FaultReason::Unsupported,
+        detail: files.name.clone(),
+        message: format!(
+            "{}: no question of this kind is known; update this program",
+            files.name
+        ),
+    }
+}
+
 /// Sorts the runtime's error into what the ground is told.
 fn analysis_error(error: &Error, files: &PairFiles) -> AnalysisError {
     let (reason, detail) = match error {
-        Error::Image(ImageError::Unusable { name, fault }) => {
-            (picture_reason(fault), short_path(name))
-        }
+        Error::Image(error) => return AnalysisError::from(error),
         Error::SizesDiffer { before, after } => (
             FaultReason::SizeMismatch,
             format!(
@@ -290,33 +309,5 @@ fn analysis_error(error: &Error, files: &PairFiles) -> AnalysisError {
         reason,
         detail,
         message: error.to_string(),
-    }
-}
-
-fn picture_reason(fault: &ImageFault) -> FaultReason {
-    match fault {
-        ImageFault::Unreadable(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            FaultReason::Missing
-        }
-        ImageFault::Unreadable(_) => FaultReason::Unreadable,
-        ImageFault::Empty | ImageFault::Damaged { .. } => FaultReason::Truncated,
-        ImageFault::UnknownFormat => FaultReason::NotAPicture,
-        ImageFault::TooManyPixels { .. } | ImageFault::TooManyBytes { .. } => FaultReason::TooLarge,
-        _ => FaultReason::Unsupported,
-    }
-}
-
-/// The folder and the file: enough to find it, few bytes to send.
-fn short_path(name: &str) -> String {
-    let path = Path::new(name);
-    let part =
-        |part: Option<&std::ffi::OsStr>| part.map(|part| part.to_string_lossy().into_owned());
-    match (
-        part(path.parent().and_then(Path::file_name)),
-        part(path.file_name()),
-    ) {
-        (Some(folder), Some(file)) => format!("{folder}/{file}"),
-        (None, Some(file)) => file,
-        _ => name.to_owned(),
     }
 }

@@ -101,6 +101,8 @@ mod tests {
         let version = FileFingerprint {
             bytes: 0,
             modified_ns: 0,
+            changed_ns: None,
+            inode: None,
         };
         PairFiles {
             name: "1".to_owned(),
@@ -110,6 +112,7 @@ mod tests {
                 before: Some(version),
                 after: version,
             },
+            ambiguous: Vec::new(),
         }
     }
 

@@ -11,7 +11,9 @@ use crate::{
     policy,
     reply_queue::ReplyQueue,
     settings::GroundSettings,
-    worker::{OpenModel, Task, Worker, WorkerEvent},
+    watch::FolderEvent,
+    worker::{OpenModel, Task, WorkerConfig, WorkerEvent},
+    worker_handle::WorkerHandle,
 };
 use deltavlm_link::{Counters, MessageId, Role, SendError};
 use deltavlm_messages::{
@@ -23,11 +25,7 @@ use rustix::fs::{FlockOperation, flock};
 use std::{
     fs::{self, File},
     path::PathBuf,
-    sync::{
-        atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, Sender, channel},
-    },
-    thread,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -35,6 +33,10 @@ use std::{
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
 /// Room that replies and pictures leave in the link for alerts.
 const MIN_FREE_FOR_ALERTS: usize = 16;
+/// The lowest rate in bytes per second that the ground can set: a frame of the usual 128 bytes
+/// then takes 13 seconds, and an order to go faster needs a few. Zero goes back to the
+/// configuration.
+const MIN_SET_RATE: u32 = 10;
 
 /// The on-board program.
 pub struct Host {
@@ -43,14 +45,12 @@ pub struct Host {
     journal: Journal,
     settings: GroundSettings,
     reply_queue: ReplyQueue,
-    tasks: Sender<Task>,
-    worker_events: Receiver<WorkerEvent>,
+    worker: WorkerHandle,
     started: Instant,
     health_at: Option<Instant>,
+    health_sent: bool,
     model: String,
     model_fault_reported: bool,
-    /// Requests that the worker has and has not answered.
-    in_flight: usize,
     totals: Totals,
     observer: Box<dyn FnMut(HostEvent) + Send>,
     _lock: File,
@@ -62,6 +62,7 @@ struct Totals {
     pairs: u32,
     faults: u32,
     alerts: u32,
+    board_faults: u32,
 }
 
 impl Host {
@@ -89,39 +90,30 @@ impl Host {
         let settings = GroundSettings::open(&dir.join("settings.json"));
         let node = open_node(&config, &settings)?;
 
-        let (tasks, task_queue) = channel();
-        let (event_sender, worker_events) = channel();
-        let worker = Worker::new(
-            open,
-            config.watch.clone(),
-            journal.decided().clone(),
-            event_sender,
-            config.model.decode_options(),
-        );
-        thread::Builder::new()
-            .name("worker".to_owned())
-            .spawn(move || worker.run(&task_queue))
-            .map_err(spool(dir))?;
+        let worker = WorkerConfig {
+            watch: config.watch.clone(),
+            decode: config.model.decode_options(),
+            deadline: config.model.deadline,
+        };
+        let worker =
+            WorkerHandle::start(open, worker, journal.decided().clone()).map_err(spool(dir))?;
         let now = Instant::now();
-        let mut host = Self {
+        Ok(Self {
             node,
             journal,
             settings,
             reply_queue: ReplyQueue::default(),
-            tasks,
-            worker_events,
+            worker,
             started: now,
             health_at: None,
+            health_sent: false,
             model: String::new(),
             model_fault_reported: false,
-            in_flight: 0,
             totals: Totals::default(),
             observer: Box::new(|_| {}),
             config,
             _lock: lock,
-        };
-        host.schedule_health(Duration::ZERO);
-        Ok(host)
+        })
     }
 
     /// Tells `observer` of everything that happens from now on.
@@ -138,14 +130,21 @@ impl Host {
     /// Runs until `stop` is raised.
     ///
     /// Stopping it in any other way, also by cutting the power, loses nothing.
-    pub fn run(&mut self, stop: &AtomicBool) {
+    ///
+    /// # Errors
+    /// As [`step`](Self::step): the program is to be started again.
+    pub fn run(&mut self, stop: &AtomicBool) -> Result<(), HostError> {
         while !stop.load(Ordering::Relaxed) {
-            self.step();
+            self.step()?;
         }
+        Ok(())
     }
 
     /// One turn of the loop.
-    pub fn step(&mut self) {
+    ///
+    /// # Errors
+    /// The worker ended or hangs. Nothing that was decided on is lost.
+    pub fn step(&mut self) -> Result<(), HostError> {
         self.node.receive(POLL_INTERVAL);
         if let Some(event) = self.node.poll_carrier_event() {
             match event {
@@ -158,12 +157,13 @@ impl Host {
         while let Some(event) = self.node.poll_event() {
             self.on_event(event);
         }
-        while let Ok(event) = self.worker_events.try_recv() {
+        while let Some(event) = self.worker.next_event()? {
             self.on_worker_event(event);
         }
         self.flush_to_link();
         self.report_health();
         self.node.transmit();
+        Ok(())
     }
 
     fn on_event(&mut self, event: NodeEvent) {
@@ -171,7 +171,14 @@ impl Host {
             NodeEvent::Message { id, message, .. } => self.on_message(id, message),
             NodeEvent::Delivered(id) => (self.observer)(HostEvent::Delivered(id)),
             NodeEvent::Rejected(id, reason) => log::warn!("the ground refused {id:?}: {reason:?}"),
-            NodeEvent::LinkUp => log::info!("contact"),
+            NodeEvent::LinkUp => {
+                log::info!("contact");
+                // The report that waited for contact is of the time before it; a newer one
+                // takes its place.
+                if self.health_sent && !self.health_interval().is_zero() {
+                    self.health_at = Some(Instant::now());
+                }
+            }
             NodeEvent::LinkDown => {
                 log::info!("no contact; {} messages wait", self.node.waiting())
             }
@@ -185,11 +192,11 @@ impl Host {
             Message::Query(query) if self.is_full() => {
                 self.refuse(id, query.id, RefusalReason::QueueFull)
             }
-            Message::Query(query) => self.submit(Task::Ask(id, query)),
+            Message::Query(query) => self.worker.submit(Task::Ask(id, query)),
             Message::PreviewRequest(request) if self.is_full() => {
                 self.refuse(id, request.id, RefusalReason::QueueFull);
             }
-            Message::PreviewRequest(request) => self.submit(Task::Preview(id, request)),
+            Message::PreviewRequest(request) => self.worker.submit(Task::Preview(id, request)),
             Message::Configure(configure) => self.configure(id, configure),
             Message::Ping(number) => {
                 self.reply_queue.push_reply(Message::Pong(number), id);
@@ -203,13 +210,7 @@ impl Host {
     }
 
     fn is_full(&self) -> bool {
-        self.in_flight >= self.config.query.queue
-    }
-
-    fn submit(&mut self, task: Task) {
-        self.in_flight += 1;
-        // The worker ends only after this end hung up.
-        let _ = self.tasks.send(task);
+        self.worker.in_flight() >= self.config.query.queue
     }
 
     fn refuse(&mut self, id: MessageId, query: u16, reason: RefusalReason) {
@@ -226,10 +227,15 @@ impl Host {
             Setting::HealthInterval(seconds) => self
                 .settings
                 .update(|values| values.health_s = Some(seconds)),
-            Setting::Rate(rate) => match self.node.set_rate(rate) {
-                Ok(()) => self.settings.update(|values| values.rate = Some(rate)),
-                Err(_) => return self.refuse(id, query, RefusalReason::Unsupported),
-            },
+            Setting::Rate(rate) => {
+                let kept = (rate > 0).then_some(rate);
+                let rate = kept.unwrap_or(self.config.link.rate);
+                let is_usable = kept.is_none_or(|rate| rate >= MIN_SET_RATE);
+                if !is_usable || self.node.set_rate(rate).is_err() {
+                    return self.refuse(id, query, RefusalReason::Unsupported);
+                }
+                self.settings.update(|values| values.rate = kept)
+            }
             Setting::Quiet(seconds) => {
                 self.node.be_quiet(Duration::from_secs(u64::from(seconds)));
                 Ok(())
@@ -255,22 +261,22 @@ impl Host {
                 log::info!("model {model} is open");
                 self.model.clone_from(&model);
                 self.model_fault_reported = false;
+                self.schedule_first_health();
                 (self.observer)(HostEvent::ModelReady { model });
             }
             WorkerEvent::ModelUnavailable(error) => self.on_model_unavailable(&error),
+            WorkerEvent::Folder(event) => self.on_folder(&event),
             WorkerEvent::PairAnalyzed {
                 pair,
-                hash,
                 result,
                 elapsed,
-            } => self.on_pair_analyzed(&pair, hash, result, elapsed),
+            } => self.on_pair_analyzed(&pair, result, elapsed),
             WorkerEvent::QueryAnswered {
                 id,
                 query,
                 result,
                 elapsed,
             } => {
-                self.in_flight = self.in_flight.saturating_sub(1);
                 match result {
                     Ok(answer) => self.reply_queue.push_reply(Message::Answer(answer), id),
                     Err(reason) => self.refuse(id, query.id, reason),
@@ -281,21 +287,18 @@ impl Host {
                 id,
                 request,
                 result,
-            } => {
-                self.in_flight = self.in_flight.saturating_sub(1);
-                match result {
-                    Ok(mut preview) => {
-                        let last = preview.pop();
-                        for chip in preview {
-                            self.reply_queue.push(Message::Preview(chip));
-                        }
-                        if let Some(chip) = last {
-                            self.reply_queue.push_reply(Message::Preview(chip), id);
-                        }
+            } => match result {
+                Ok(mut preview) => {
+                    let last = preview.pop();
+                    for chip in preview {
+                        self.reply_queue.push(Message::Preview(chip));
                     }
-                    Err(reason) => self.refuse(id, request.id, reason),
+                    if let Some(chip) = last {
+                        self.reply_queue.push_reply(Message::Preview(chip), id);
+                    }
                 }
-            }
+                Err(reason) => self.refuse(id, request.id, reason),
+            },
         }
     }
 
@@ -304,22 +307,43 @@ impl Host {
         log::error!("{error}; the next attempt is in a minute");
         if !self.model_fault_reported {
             self.model_fault_reported = true;
-            self.reply_queue.push(Message::PairFault(PairFault {
-                tile: 0,
-                time: 0,
-                reason: FaultReason::Inference,
-                detail: Text::truncated(&error.detail),
-            }));
+            self.report_board_fault(error.reason, &error.detail);
         }
+        self.schedule_first_health();
         (self.observer)(HostEvent::ModelUnavailable {
             error: error.clone(),
         });
     }
 
+    fn on_folder(&mut self, event: &FolderEvent) {
+        match event {
+            FolderEvent::Unreadable { dir, reason } => {
+                let dir = dir.display();
+                log::error!("{dir}: {reason}; no pair is looked at until it can be read");
+                self.report_board_fault(FaultReason::Unreadable, &format!("{dir}"));
+            }
+            FolderEvent::Readable { dir } => log::info!("{} can be read again", dir.display()),
+        }
+    }
+
+    /// Tells the ground of something that is wrong with the board and with no pair.
+    ///
+    /// The ground shows the same fault once, so each has a number: the start of this program and
+    /// its place since.
+    fn report_board_fault(&mut self, reason: FaultReason, detail: &str) {
+        self.totals.board_faults += 1;
+        let number = format!("{}.{}", self.node.boot_count(), self.totals.board_faults);
+        self.reply_queue.push(Message::PairFault(PairFault {
+            tile: 0,
+            time: 0,
+            reason,
+            detail: Text::truncated(&format!("#{number} {detail}")),
+        }));
+    }
+
     fn on_pair_analyzed(
         &mut self,
         pair: &PairFiles,
-        hash: u16,
         result: Result<crate::Detection, AnalysisError>,
         elapsed: Duration,
     ) {
@@ -331,11 +355,11 @@ impl Host {
             .unwrap_or(self.config.alert.min_confidence);
         let (alert, error, message) = match result {
             Ok(detection) => {
-                let alert = policy::alert(pair, hash, &detection, threshold);
+                let alert = policy::alert(&detection, threshold);
                 log::info!(
                     "{}: {}, confidence {:.2}, {} ms{}",
                     pair.name,
-                    if detection.changed {
+                    if detection.change.is_some() {
                         "changed"
                     } else {
                         "not changed"
@@ -414,6 +438,13 @@ impl Host {
         self.health_at = wanted.then(|| Instant::now() + after);
     }
 
+    /// The first report waits until it can say which model is open.
+    fn schedule_first_health(&mut self) {
+        if self.health_at.is_none() && !self.health_sent {
+            self.schedule_health(Duration::ZERO);
+        }
+    }
+
     fn report_health(&mut self) {
         if self.health_at.is_none_or(|at| Instant::now() < at) {
             return;
@@ -435,6 +466,7 @@ impl Host {
             frames_received: counters.frames_received,
             frames_refused: health::refused_frames(&counters),
         };
+        self.health_sent = true;
         if let Err(refused) = self.node.send(&Message::Health(health)) {
             log::debug!("health is not sent: {refused}");
         }

@@ -27,12 +27,31 @@ pub(crate) struct GroundSettings {
 }
 
 impl GroundSettings {
-    /// Reads the file; one that is absent or damaged leaves the configuration in force.
+    /// Reads the file. A damaged one is set aside with a line in the log, and the configuration is
+    /// in force.
     pub(crate) fn open(path: &Path) -> Self {
-        let overrides = std::fs::read(path)
-            .ok()
-            .and_then(|content| serde_json::from_slice(&content).ok())
-            .unwrap_or_default();
+        let overrides = match std::fs::read(path) {
+            Ok(content) => serde_json::from_slice(&content).unwrap_or_else(|error| {
+                let aside = path.with_extension("json.damaged");
+                log::error!(
+                    "{}: {error}; what the ground had set is lost, the configuration is in force; \
+                     the file is kept as {}",
+                    path.display(),
+                    aside.display()
+                );
+                let _ = std::fs::rename(path, aside);
+                SettingOverrides::default()
+            }),
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    log::error!(
+                        "{}: {error}; the configuration is in force instead of what the ground set",
+                        path.display()
+                    );
+                }
+                SettingOverrides::default()
+            }
+        };
         Self {
             path: path.to_owned(),
             overrides,
@@ -54,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_setting_survives_and_damage_falls_back_to_none() {
+    fn d21_a_setting_survives_and_a_damaged_file_is_kept_for_whoever_asks_why() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("settings.json");
         let mut settings = GroundSettings::open(&path);
@@ -67,5 +86,7 @@ mod tests {
             GroundSettings::open(&path).overrides,
             SettingOverrides::default()
         );
+        let kept = std::fs::read(dir.path().join("settings.json.damaged")).unwrap();
+        assert_eq!(kept, b"{\"health_s\":");
     }
 }

@@ -1,6 +1,9 @@
 //! `dvlm-host` as a user meets it: exit codes, messages, and JSON on standard output alone.
 
-use std::process::{Command, Output};
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Output, Stdio},
+};
 
 fn host(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_dvlm-host"))
@@ -50,4 +53,36 @@ fn help_shows_a_configuration_that_works() {
     for line in ["bundle = ", "before = ", "address = ", "dir = "] {
         assert!(said.contains(line), "{said}");
     }
+}
+
+/// `journalctl -p err` once found nothing: no line had a priority.
+#[test]
+fn d26_under_systemd_each_line_of_the_log_has_its_priority() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("host.toml");
+    let text = "[model]\nbundle = \"none\"\n[watch]\nbefore = \"b\"\nafter = \"a\"\n\
+                [link]\naddress = \"serial:/nowhere/tty:9600\"\n[spool]\ndir = \"spool\"\n";
+    std::fs::write(&path, text).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_dvlm-host"))
+        .args(["run", "--config", path.to_str().unwrap()])
+        .env("JOURNAL_STREAM", "8:1")
+        .env_remove("RUST_LOG")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    // The folders are not there: an error about each, and one about the bundle.
+    let first: Vec<String> = lines.take(3).map(Result::unwrap).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for line in &first {
+        assert!(
+            line.starts_with('<') && line[2..].starts_with('>'),
+            "{line}"
+        );
+    }
+    assert!(
+        first.iter().any(|line| line.starts_with("<3>")),
+        "{first:?}"
+    );
 }

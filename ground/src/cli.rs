@@ -123,15 +123,28 @@ impl Console {
 
     fn show(&self, event: &StationEvent) -> Result<(), Box<dyn Error>> {
         let (text, document) = match event {
-            StationEvent::Recorded { message, pending } => {
+            StationEvent::Recorded {
+                message,
+                pending,
+                received,
+            } => {
                 if matches!(message, Message::Alert(_)) {
                     self.write_geojson()?;
                 }
-                (
-                    render::message_text(message, pending.as_ref()),
-                    render::message_json(message, pending.as_ref()),
-                )
+                let mut document = render::message_json(message, pending.as_ref());
+                document["received"] = json!(received);
+                (render::message_text(message, pending.as_ref()), document)
             }
+            StationEvent::Expired(query) => (
+                format!("EXPIRED #{query}: waited too long for contact and is given up; ask again"),
+                json!({ "event": "expired", "query": query }),
+            ),
+            StationEvent::Denied(_) => (
+                "DENIED  the board does not accept this station's frames: is --key the file that \
+                 the board has?"
+                    .to_owned(),
+                json!({ "event": "denied" }),
+            ),
             StationEvent::Health(health) => {
                 (render::health_text(health), render::health_json(health))
             }
@@ -167,6 +180,9 @@ impl Console {
     /// Why there may be no answer, as far as the link's counters tell.
     fn no_answer_hint(&self) -> &'static str {
         let counters = self.station.counters();
+        if self.station.is_denied() {
+            return "; the board does not accept this station's frames: is --key the file that it has?";
+        }
         if counters.unknown_key > 0 || counters.bad_authentication > 0 {
             "; frames came that this key does not open: is --key the file that the board has?"
         } else if counters.unprotected > 0 {
@@ -197,10 +213,7 @@ fn listen(link: &LinkArgs, seconds: Option<f64>, all: bool) -> CommandResult {
     let mut console = Console::open(link)?;
     if all {
         for entry in console.station.record().entries() {
-            console.show(&StationEvent::Recorded {
-                message: entry.message.clone(),
-                pending: None,
-            })?;
+            console.show(&entry.clone().into())?;
         }
     }
     console.run_until(
@@ -264,6 +277,10 @@ fn wait_for_answer(
             message: Message::Refusal(refusal),
             ..
         } if refusal.query == query => {
+            refused = true;
+            true
+        }
+        StationEvent::Expired(expired) if *expired == query => {
             refused = true;
             true
         }

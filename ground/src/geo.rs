@@ -241,6 +241,7 @@ mod tests {
         RecordEntry {
             received: 9,
             message: Message::Alert(alert),
+            pending: None,
         }
     }
 

@@ -5,6 +5,7 @@
 //! a message that comes twice: the link delivers once, but a board that lost power between
 //! deciding on an alert and noting that the link has it sends the same alert again.
 
+use crate::queries::PendingQuery;
 use deltavlm_messages::{Message, QueryId};
 use deltavlm_node::crc_log::{self, CrcLog, EncodedMessage};
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,8 @@ pub struct RecordEntry {
     pub received: u64,
     /// What it says.
     pub message: Message,
+    /// What it answers, as far as this station asked.
+    pub pending: Option<PendingQuery>,
 }
 
 /// What makes two messages the same thing.
@@ -56,6 +59,8 @@ struct RecordLine {
     received: u64,
     #[serde(flatten)]
     message: EncodedMessage,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    asked: Option<PendingQuery>,
 }
 
 impl Record {
@@ -81,29 +86,56 @@ impl Record {
                 record.index(RecordEntry {
                     received: line.received,
                     message,
+                    pending: line.asked,
                 });
             }
         }
         Ok(record)
     }
 
-    /// Puts a message on disk. False, and nothing happens, when it is there already.
+    /// Puts a message on disk, with the query that it answers. False, and nothing happens, when it
+    /// is there already.
     ///
     /// # Errors
     /// The disk failed or is full: the message is not in the record.
-    pub fn add(&mut self, received: u64, message: &Message) -> io::Result<bool> {
+    pub fn add(
+        &mut self,
+        received: u64,
+        message: &Message,
+        pending: Option<&PendingQuery>,
+    ) -> io::Result<bool> {
         if self.holds(message) {
             return Ok(false);
         }
+        let entry = RecordEntry {
+            received,
+            message: message.clone(),
+            pending: pending.cloned(),
+        };
         self.log.append(&RecordLine {
             received,
             message: EncodedMessage::new(message),
+            asked: entry.pending.clone(),
         })?;
-        self.index(RecordEntry {
-            received,
-            message: message.clone(),
-        });
+        self.index(entry);
         Ok(true)
+    }
+
+    /// The latest entry that says the same as `message`.
+    #[must_use]
+    pub fn find(&self, message: &Message) -> Option<&RecordEntry> {
+        let query = answered_query(message);
+        let key = message_key(message);
+        self.entries.iter().rev().find(|entry| match query {
+            Some(_) => answered_query(&entry.message) == query,
+            None => key.is_some() && message_key(&entry.message) == key,
+        })
+    }
+
+    /// The query that the latest answer or refusal is about.
+    #[must_use]
+    pub fn last_query(&self) -> Option<QueryId> {
+        self.answered.back().copied()
     }
 
     /// Everything in the record, oldest first.
@@ -113,10 +145,9 @@ impl Record {
     }
 
     fn holds(&self, message: &Message) -> bool {
-        match message {
-            Message::Answer(answer) => self.answered.contains(&answer.query),
-            Message::Refusal(refusal) => self.answered.contains(&refusal.query),
-            other => message_key(other).is_some_and(|key| self.seen.contains(&key)),
+        match answered_query(message) {
+            Some(query) => self.answered.contains(&query),
+            None => message_key(message).is_some_and(|key| self.seen.contains(&key)),
         }
     }
 
@@ -127,18 +158,22 @@ impl Record {
 
     fn index(&mut self, entry: RecordEntry) {
         self.seen.extend(message_key(&entry.message));
-        let query = match &entry.message {
-            Message::Answer(answer) => Some(answer.query),
-            Message::Refusal(refusal) => Some(refusal.query),
-            _ => None,
-        };
-        if let Some(query) = query {
+        if let Some(query) = answered_query(&entry.message) {
             self.answered.push_back(query);
             if self.answered.len() > MAX_ANSWERED_IDS {
                 self.answered.pop_front();
             }
         }
         self.entries.push(entry);
+    }
+}
+
+/// The query that a message ends.
+pub(crate) fn answered_query(message: &Message) -> Option<QueryId> {
+    match message {
+        Message::Answer(answer) => Some(answer.query),
+        Message::Refusal(refusal) => Some(refusal.query),
+        _ => None,
     }
 }
 
@@ -182,14 +217,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("record");
         let mut record = Record::open(&path).unwrap();
-        assert!(record.add(1, &alert(1, 7)).unwrap());
-        assert!(!record.add(2, &alert(1, 7)).unwrap());
+        assert!(record.add(1, &alert(1, 7), None).unwrap());
+        assert!(!record.add(2, &alert(1, 7), None).unwrap());
         assert!(
-            record.add(3, &alert(1, 8)).unwrap(),
+            record.add(3, &alert(1, 8), None).unwrap(),
             "another pair of the same tile"
         );
         let mut record = Record::open(&path).unwrap();
-        assert!(!record.add(4, &alert(1, 8)).unwrap());
+        assert!(!record.add(4, &alert(1, 8), None).unwrap());
         let received: Vec<u64> = record
             .entries()
             .iter()
@@ -207,10 +242,10 @@ mod tests {
             query: 5,
             reason: RefusalReason::Busy,
         });
-        assert!(record.add(1, &refusal).unwrap());
-        assert!(!record.add(2, &refusal).unwrap());
+        assert!(record.add(1, &refusal, None).unwrap());
+        assert!(!record.add(2, &refusal, None).unwrap());
         record.reopen(5);
-        assert!(record.add(3, &refusal).unwrap());
+        assert!(record.add(3, &refusal, None).unwrap());
     }
 
     /// A power cut may leave any prefix of the last line: the lines before it stand, the broken
@@ -220,17 +255,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("record");
         let mut record = Record::open(&path).unwrap();
-        record.add(1, &alert(1, 1)).unwrap();
+        record.add(1, &alert(1, 1), None).unwrap();
         let first = std::fs::read(&path).unwrap().len();
-        record.add(2, &alert(2, 2)).unwrap();
+        record.add(2, &alert(2, 2), None).unwrap();
         let whole = std::fs::read(&path).unwrap();
         for length in first..whole.len() {
             std::fs::write(&path, &whole[..length]).unwrap();
             let mut record = Record::open(&path).unwrap();
-            assert!(!record.add(3, &alert(1, 1)).unwrap());
+            assert!(!record.add(3, &alert(1, 1), None).unwrap());
             let complete = length + 1 == whole.len();
             assert_eq!(
-                record.add(3, &alert(2, 2)).unwrap(),
+                record.add(3, &alert(2, 2), None).unwrap(),
                 !complete,
                 "cut at {length}"
             );

@@ -1,6 +1,6 @@
 //! Messages in words: for people, and as JSON for programs.
 
-use crate::queries::PendingQuery;
+use crate::{civil_time::utc, queries::PendingQuery};
 use deltavlm_messages::{
     Alert, Answer, AnswerBody, CellSet, Confidence, FaultReason, Health, Message, PairFault,
     RefusalReason, Setting,
@@ -17,7 +17,9 @@ pub fn refusal_meaning(reason: RefusalReason) -> &'static str {
         RefusalReason::RateLimited => "too many questions in a minute; ask again later",
         RefusalReason::BadAuthentication => "the board wants commands signed; give --key FILE",
         RefusalReason::Busy => "another job runs on board; ask again later",
-        RefusalReason::UnknownTarget => "the board has no such pair or dialogue; check --tile",
+        RefusalReason::UnknownTarget => {
+            "the board has no such pair or dialogue, or several of that number; check --tile"
+        }
         RefusalReason::Unsupported => "the board's version does not know how",
         RefusalReason::Failed => "the board tried and failed; its log says why",
         _ => "for a reason that this version does not know; update it",
@@ -65,6 +67,10 @@ fn alert_text(alert: &Alert) -> String {
         percent(alert.confidence),
         counts(alert.roads.into(), alert.buildings.into())
     );
+    let _ = write!(text, "; pair {:04x}", alert.pair);
+    if alert.time > 0 {
+        let _ = write!(text, ", written {}", utc(alert.time));
+    }
     let _ = write!(text, "\n{}", grids(alert.roads_grid, alert.buildings_grid));
     text
 }
@@ -431,6 +437,25 @@ mod tests {
         });
         assert_eq!(message_json(&counted, None)["buildings"], json!(12));
         assert!(super::message_text(&counted, None).contains("1 road, 12 buildings"));
+    }
+
+    #[test]
+    fn d15_an_alert_says_which_pair_and_when() {
+        let alert = Message::Alert(Alert {
+            tile: 17,
+            time: 1_709_210_096,
+            confidence: Confidence::from_fraction(0.9),
+            roads: 0,
+            buildings: 1,
+            roads_grid: CellSet::EMPTY,
+            buildings_grid: CellSet::EMPTY,
+            pair: 0xbeef,
+        });
+        let text = message_text(&alert, None);
+        assert!(
+            text.contains("pair beef, written 2024-02-29 12:34:56 UTC"),
+            "{text}"
+        );
     }
 
     #[test]

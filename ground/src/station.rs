@@ -2,12 +2,12 @@
 
 use crate::{
     queries::{PendingQueries, PendingQuery},
-    record::Record,
+    record::{Record, RecordEntry, answered_query},
 };
 use deltavlm_link::{Counters, MessageId, Role, SendError};
 use deltavlm_messages::{
     Configure, Health, Message, PreviewImage, PreviewPart, PreviewRequest, Prompt, Query, QueryId,
-    Setting,
+    Refusal, RefusalReason, Setting,
 };
 use deltavlm_node::{Address, CarrierEvent, Node, NodeConfig, NodeError, NodeEvent, SharedKey};
 use std::{
@@ -72,7 +72,13 @@ pub enum StationEvent {
         message: Message,
         /// What it answers, as far as this station asked.
         pending: Option<PendingQuery>,
+        /// When it came, in seconds since 1970 by the ground's clock.
+        received: u64,
     },
+    /// A query waited longer than it may; the board never gets it.
+    Expired(QueryId),
+    /// The board says that frames of this station do not pass its authentication.
+    Denied(RefusalReason),
     /// The board took a setting.
     Applied(QueryId),
     /// The board has answered a ping with this number.
@@ -101,6 +107,10 @@ pub struct Station {
     record: Record,
     queries: PendingQueries,
     duplicates: u32,
+    denied: bool,
+    /// Messages that were handed out with the latest [`step`](Self::step). Its caller has dealt
+    /// with them when it comes again.
+    handed_out: Vec<MessageId>,
 }
 
 impl Station {
@@ -117,17 +127,25 @@ impl Station {
         let record_path = dir.join("record");
         let record = Record::open(&record_path).map_err(state(record_path))?;
         let queries_path = dir.join("queries.json");
-        let queries = PendingQueries::open(&queries_path).map_err(state(queries_path))?;
+        let queries = PendingQueries::open(&queries_path, record.last_query())
+            .map_err(state(queries_path))?;
         Ok(Self {
             node,
             record,
             queries,
             duplicates: 0,
+            denied: false,
+            handed_out: Vec::new(),
         })
     }
 
     /// Waits for bytes, for `wait` at most, and says what came of them.
+    ///
+    /// The board is told that a message has arrived with the next call, or when the station is
+    /// dropped: a caller that is killed before it has shown the message gets it again after the
+    /// next start.
     pub fn step(&mut self, wait: Duration) -> Vec<StationEvent> {
+        self.acknowledge();
         let mut events = Vec::new();
         self.node.receive(wait);
         events.extend(self.node.poll_carrier_event().map(StationEvent::Carrier));
@@ -220,6 +238,12 @@ impl Station {
         self.duplicates
     }
 
+    /// Whether the board has said that frames of this station do not pass its authentication.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.denied
+    }
+
     /// Whether the board has been heard lately.
     #[must_use]
     pub fn is_up(&self) -> bool {
@@ -240,16 +264,40 @@ impl Station {
         // Known before it is sent: an answer never meets a station that did not ask.
         let id = self.queries.open_query(pending)?;
         self.record.reopen(id);
-        self.node.send(&message(id)).map_err(|refused| {
+        let sent = self.node.send(&message(id)).map_err(|refused| {
             self.close(id);
             AskError::Refused(refused)
         })?;
+        // What is not noted is only missed when the link refuses the query after a restart.
+        let _ = self.queries.sent(id, sent);
         Ok(id)
+    }
+
+    /// Tells the link that everything handed out so far is dealt with.
+    fn acknowledge(&mut self) {
+        for id in self.handed_out.drain(..) {
+            self.node.acknowledge(id);
+        }
     }
 
     fn on_event(&mut self, event: NodeEvent, events: &mut Vec<StationEvent>) {
         match event {
-            NodeEvent::Message { id, message, .. } => self.on_message(id, message, events),
+            NodeEvent::Message {
+                id,
+                message,
+                redelivered: again,
+            } => self.on_message(id, message, again, events),
+            NodeEvent::Rejected(id, reason) => self.on_refused(id, reason, events),
+            NodeEvent::Expired(id) => {
+                if let Some(query) = self.queries.carried_by(id) {
+                    self.close(query);
+                    events.push(StationEvent::Expired(query));
+                }
+            }
+            NodeEvent::AuthDenied(reason) => {
+                self.denied = true;
+                events.push(StationEvent::Denied(reason));
+            }
             NodeEvent::Delivered(id) => events.push(StationEvent::Delivered(id)),
             NodeEvent::LinkUp => events.push(StationEvent::LinkUp),
             NodeEvent::LinkDown => events.push(StationEvent::LinkDown),
@@ -264,23 +312,22 @@ impl Station {
     }
 
     /// Record, show, accept: in this order, so that a power cut repeats a step and skips none.
-    fn on_message(&mut self, id: MessageId, message: Message, events: &mut Vec<StationEvent>) {
+    fn on_message(
+        &mut self,
+        id: MessageId,
+        message: Message,
+        again: bool,
+        events: &mut Vec<StationEvent>,
+    ) {
         match message {
             Message::Alert(_)
             | Message::PairFault(_)
             | Message::Answer(_)
             | Message::Refusal(_) => {
-                match self.record.add(unix_seconds(), &message) {
-                    Ok(true) => {
-                        let pending = self.pending_query(&message);
-                        events.push(StationEvent::Recorded { message, pending });
-                    }
-                    Ok(false) => self.duplicates += 1,
-                    Err(error) => {
-                        // Not accepted: the link shows it again after the next start.
-                        events.push(StationEvent::StateFailed(error.to_string()));
-                        return;
-                    }
+                if let Err(error) = self.record_once(message, again, events) {
+                    // Not accepted: the link shows it again after the next start.
+                    events.push(StationEvent::StateFailed(error.to_string()));
+                    return;
                 }
             }
             Message::Applied(query) => {
@@ -289,19 +336,65 @@ impl Station {
             }
             Message::Health(health) => events.push(StationEvent::Health(health)),
             Message::Pong(number) => events.push(StationEvent::Pong(number)),
-            Message::Preview(chip) => events.push(StationEvent::PreviewPart(chip)),
+            Message::Preview(part) => events.push(StationEvent::PreviewPart(part)),
             _ => {}
         }
-        self.node.acknowledge(id);
+        self.handed_out.push(id);
     }
 
-    fn pending_query(&mut self, message: &Message) -> Option<PendingQuery> {
-        let query = match message {
-            Message::Answer(answer) => answer.query,
-            Message::Refusal(refusal) => refusal.query,
-            _ => return None,
+    /// The link at the board's end took the message and would not pass it on.
+    fn on_refused(&mut self, id: MessageId, reason: RefusalReason, events: &mut Vec<StationEvent>) {
+        let Some(query) = self.queries.carried_by(id) else {
+            return;
         };
-        self.queries.close_query(query).ok().flatten()
+        let refusal = Message::Refusal(Refusal { query, reason });
+        if let Err(error) = self.record_once(refusal, false, events) {
+            events.push(StationEvent::StateFailed(error.to_string()));
+        }
+    }
+
+    /// Puts a message on disk and hands it out, once; `again` says that it may have been recorded
+    /// by a program that was killed before it was shown.
+    fn record_once(
+        &mut self,
+        message: Message,
+        again: bool,
+        events: &mut Vec<StationEvent>,
+    ) -> io::Result<()> {
+        let query = answered_query(&message);
+        let pending = query.and_then(|query| self.queries.get(query).cloned());
+        let received = unix_seconds();
+        if self.record.add(received, &message, pending.as_ref())? {
+            events.push(StationEvent::Recorded {
+                message,
+                pending,
+                received,
+            });
+        } else if let Some(entry) = self.record.find(&message).filter(|_| again) {
+            events.push(StationEvent::from(entry.clone()));
+        } else {
+            self.duplicates += 1;
+        }
+        if let Some(query) = query {
+            self.close(query);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Station {
+    fn drop(&mut self) {
+        self.acknowledge();
+    }
+}
+
+impl From<RecordEntry> for StationEvent {
+    fn from(entry: RecordEntry) -> Self {
+        Self::Recorded {
+            message: entry.message,
+            pending: entry.pending,
+            received: entry.received,
+        }
     }
 }
 

@@ -187,7 +187,7 @@ fn each_broken_pair_is_reported_once_with_its_reason_and_the_good_ones_get_throu
                 good_ones.send(name).unwrap();
             }
         });
-        host.run(&raised);
+        host.run(&raised).unwrap();
     });
 
     let mut ground = station(&dir.path().join("ground"), address("tcp"));
@@ -272,7 +272,7 @@ fn a_damaged_bundle_is_reported_once_and_the_board_still_answers() {
     let open = Box::new(move || {
         ModelAnalyzer::open(&model).map(|open| Box::new(open) as Box<dyn Analyzer>)
     });
-    let host = thread::spawn(move || Host::start(config, open).unwrap().run(&raised));
+    let host = thread::spawn(move || Host::start(config, open).unwrap().run(&raised).unwrap());
     let mut ground = station(&dir.path().join("ground"), address("tcp"));
     let first = listen(&mut ground, Duration::from_secs(30), |messages| {
         !messages.is_empty()

@@ -29,7 +29,8 @@ fn the_on_board_program_as_a_process() {
     let open = Box::new(|| Ok(Box::new(PixelAnalyzer) as Box<dyn Analyzer>));
     Host::start(config, open)
         .unwrap()
-        .run(&AtomicBool::new(false));
+        .run(&AtomicBool::new(false))
+        .unwrap();
 }
 
 fn start_host(dir: &Path) -> Child {

@@ -3,67 +3,17 @@
 
 mod common;
 
-use common::{PixelAnalyzer, deliver_pair, host_config, listen, station};
+use common::{Board, deliver_pair, listen, station};
 use deltavlm_ground::{Station, StationEvent, queries::PendingQuery};
-use deltavlm_host::{Analyzer, Config, Host};
 use deltavlm_messages::{
     AnswerBody, Confidence, Instruction, Message, RefusalReason, Setting, short_hash,
 };
-use deltavlm_node::Address;
 use std::{
     collections::BTreeMap,
-    net::TcpListener,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-struct Board {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
-    ground: Address,
-}
-
-impl Board {
-    fn start(dir: &Path, extra: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let address = |kind: &str| {
-            format!("{kind}:127.0.0.1:{port}")
-                .parse::<Address>()
-                .unwrap()
-        };
-        let text = host_config(dir, &address("tcp-listen")) + extra;
-        let config = Config::parse(&text, dir).unwrap();
-        let stop = Arc::new(AtomicBool::new(false));
-        let raised = Arc::clone(&stop);
-        let thread = thread::spawn(move || {
-            let open = Box::new(|| Ok(Box::new(PixelAnalyzer) as Box<dyn Analyzer>));
-            Host::start(config, open).unwrap().run(&raised);
-        });
-        Self {
-            stop,
-            thread,
-            ground: address("tcp"),
-        }
-    }
-
-    fn stop(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread
-            .join()
-            .expect("the on-board program does not panic");
-    }
-}
 
 fn ask(station: &mut Station, tile: u32) -> u16 {
     let pending = PendingQuery {
@@ -92,7 +42,7 @@ fn an_answer_names_its_pair_and_model_and_a_wrong_tile_is_refused() {
     let mut ground = station(&dir.path().join("ground"), board.ground.clone());
     let (known, unknown) = (ask(&mut ground, 17), ask(&mut ground, 18));
     let messages = listen(&mut ground, TIMEOUT, |messages| replies(messages) == 2);
-    board.stop();
+    board.stop().unwrap();
     for message in messages {
         match message {
             Message::Answer(answer) => {
@@ -122,7 +72,7 @@ fn more_questions_than_the_queue_holds_are_refused_and_none_is_forgotten() {
     let messages = listen(&mut ground, TIMEOUT, |messages| {
         replies(messages) == asked.len()
     });
-    board.stop();
+    board.stop().unwrap();
     let mut seen = BTreeMap::new();
     let mut full = 0;
     for message in &messages {
@@ -168,12 +118,13 @@ fn the_answer_finds_a_ground_program_that_was_started_again() {
                     StationEvent::Recorded {
                         message: Message::Answer(answer),
                         pending,
+                        ..
                     } => Some((answer, pending)),
                     _ => None,
                 }),
         );
     }
-    board.stop();
+    board.stop().unwrap();
     let (answer, pending) = answers.pop().expect("an answer");
     assert_eq!(answer.query, query);
     assert_eq!(
@@ -208,7 +159,7 @@ fn a_setting_holds_after_a_restart_of_the_board() {
             .any(|event| matches!(event, StationEvent::Applied(id) if *id == query));
     }
     assert!(done);
-    board.stop();
+    board.stop().unwrap();
     drop(ground);
     let board = Board::start(dir.path(), "");
     let mut ground = station(&state, board.ground.clone());
@@ -222,7 +173,7 @@ fn a_setting_holds_after_a_restart_of_the_board() {
         }
         Instant::now() > replied
     });
-    board.stop();
+    board.stop().unwrap();
     assert!(
         !messages
             .iter()

@@ -3,7 +3,7 @@
 use super::{Config, Draft, LinkConfig, ModelConfig, Problem, SpoolConfig, WatchConfig};
 use crate::ModelAnalyzer;
 use deltavlm_node::{Address, SharedKey};
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 /// Everything that is wrong with a configuration file, on its own and on this machine.
 ///
@@ -89,12 +89,8 @@ fn link(config: &LinkConfig, problems: &mut Vec<Problem>) {
              make one with `dvlm-ground keygen --out FILE` and give it to both ends",
         )),
     }
-    if let Address::Serial { path, .. } = &config.address
-        && !path.exists()
-    {
-        let path = path.display();
-        let message = format!("{path}: no such device at present; it is tried again while running");
-        problems.push(Problem::warning("link.address", message));
+    if let Err(error) = config.address.open() {
+        problems.push(unopened(&config.address, &error));
     }
     let carries = config.address.bytes_per_second();
     if let Some(carries) = carries.filter(|&carries| carries < config.rate) {
@@ -107,8 +103,29 @@ fn link(config: &LinkConfig, problems: &mut Vec<Problem>) {
     }
 }
 
+/// What it means that a carrier cannot be opened at present.
+fn unopened(address: &Address, error: &io::Error) -> Problem {
+    let absent = match address {
+        // The peer may start later, and a name may have no address before the network is up.
+        Address::Tcp(_) | Address::Udp(_) => true,
+        _ => error.kind() == io::ErrorKind::NotFound,
+    };
+    if absent {
+        let message = format!("{address}: {error}; it is tried again while running");
+        return Problem::warning("link.address", message);
+    }
+    let remedy = match error.kind() {
+        io::ErrorKind::ResourceBusy | io::ErrorKind::AddrInUse => {
+            "stop the program that uses it, which may be this one"
+        }
+        io::ErrorKind::PermissionDenied => "let this user read and write it",
+        _ => "name another device or address",
+    };
+    Problem::error("link.address", format!("{address}: {error}; {remedy}"))
+}
+
 /// Tries what the program will do: make the directory, write, synchronise, remove.
-fn writable(dir: &Path) -> std::io::Result<()> {
+fn writable(dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     let probe = dir.join("write-check");
     deltavlm_node::atomic_file::replace(&probe, b"can this directory be written?")?;
@@ -118,6 +135,7 @@ fn writable(dir: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Severity;
 
     #[test]
     fn a_wrong_key_does_not_hide_a_missing_folder_or_an_unwritable_spool() {
@@ -155,5 +173,38 @@ mod tests {
             );
         }
         assert_eq!(said.len(), 6, "{said:#?}");
+    }
+
+    /// A port that was taken and a file that is no device were once "ready to run".
+    #[test]
+    fn d20_a_device_that_cannot_work_is_an_error_and_one_that_is_absent_a_warning() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        for (address, severity) in [
+            (
+                format!("tcp-listen:127.0.0.1:{port}"),
+                Some(Severity::Error),
+            ),
+            ("serial:/dev/null:57600".to_owned(), Some(Severity::Error)),
+            (
+                "serial:/nowhere/tty:57600".to_owned(),
+                Some(Severity::Warning),
+            ),
+            (format!("tcp:127.0.0.1:{port}"), None),
+        ] {
+            let config = LinkConfig {
+                address: address.parse().unwrap(),
+                key: None,
+                mtu: 128,
+                rate: 100,
+                probe: std::time::Duration::from_secs(1),
+            };
+            let mut problems = Vec::new();
+            link(&config, &mut problems);
+            let found = problems
+                .iter()
+                .find(|problem| problem.place == "link.address");
+            assert_eq!(found.map(|problem| problem.severity), severity, "{address}");
+        }
     }
 }

@@ -8,7 +8,7 @@ mod pattern;
 mod reader;
 
 pub use check::{check, check_file};
-pub use pattern::{Pattern, PatternError};
+pub use pattern::{PICTURE_EXTENSIONS, Pattern, PatternError};
 pub use reader::{Problem, Severity};
 
 use deltavlm_imaging::DecodeOptions;
@@ -261,12 +261,19 @@ impl WatchConfig {
                 .map_err(|error| section.fault(key, error.to_string()))
                 .ok()
         };
-        let (before, after) = (pattern("before"), pattern("after"));
+        let (mut before, mut after) = (pattern("before"), pattern("after"));
         if before.is_some() && before == after {
             section.fault(
                 "after",
                 "is the same as `before`; name two folders or two patterns",
             );
+        }
+        if let Some(extensions) = section.optional::<Vec<String>>("extensions") {
+            if extensions.is_empty() {
+                section.fault("extensions", "is empty; write e.g. [\"jpg\", \"png\"]");
+            }
+            before = before.map(|pattern| pattern.with_extensions(&extensions));
+            after = after.map(|pattern| pattern.with_extensions(&extensions));
         }
         let poll = seconds(&mut section, "poll_s", 1.0, (0.05, 3600.0));
         let settle = seconds(&mut section, "settle_s", 2.0, (0.0, 3600.0));

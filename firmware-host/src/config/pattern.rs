@@ -5,6 +5,11 @@ use std::path::{Path, PathBuf};
 /// What stands for the tile's name in a pattern.
 const PLACEHOLDER: &str = "{tile}";
 
+/// File name extensions of pictures, in lower case. What else lies in a camera's folder (world
+/// files, sidecars, indexes, files under a temporary name) has another one.
+pub const PICTURE_EXTENSIONS: [&str; 8] =
+    ["jpg", "jpeg", "png", "tif", "tiff", "webp", "bmp", "gif"];
+
 /// A folder and the shape of the file names in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
@@ -12,6 +17,8 @@ pub struct Pattern {
     pub dir: PathBuf,
     prefix: String,
     suffix: String,
+    /// In lower case.
+    extensions: Vec<String>,
 }
 
 /// A pattern that names no place for the tile.
@@ -41,6 +48,7 @@ impl Pattern {
                 dir: path,
                 prefix: String::new(),
                 suffix: String::new(),
+                extensions: PICTURE_EXTENSIONS.map(str::to_owned).into(),
             });
         }
         let misplaced = || PatternError::Placeholder(text.to_owned());
@@ -57,17 +65,34 @@ impl Pattern {
             dir,
             prefix: prefix.to_owned(),
             suffix: suffix.to_owned(),
+            extensions: PICTURE_EXTENSIONS.map(str::to_owned).into(),
         })
+    }
+
+    /// Takes files with these extensions, in upper or lower case, instead of
+    /// [`PICTURE_EXTENSIONS`].
+    #[must_use]
+    pub fn with_extensions(self, extensions: &[String]) -> Self {
+        Self {
+            extensions: extensions
+                .iter()
+                .map(|extension| extension.trim_start_matches('.').to_ascii_lowercase())
+                .collect(),
+            ..self
+        }
     }
 
     /// The tile's name in a file name, if the file belongs to this pattern.
     ///
-    /// Hidden files and those that are still being copied under a temporary name do not.
+    /// Hidden files do not, nor does what has not the extension of a picture.
     #[must_use]
     pub fn tile<'a>(&self, file_name: &'a str) -> Option<&'a str> {
         let (stem, extension) = file_name.rsplit_once('.')?;
-        let temporary = ["tmp", "part", "partial", "crdownload", "swp"].contains(&extension);
-        if temporary || file_name.starts_with('.') {
+        let is_picture = self
+            .extensions
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(extension));
+        if !is_picture || file_name.starts_with('.') {
             return None;
         }
         let tile = stem
@@ -95,6 +120,25 @@ mod tests {
         ] {
             assert_eq!(pattern.tile(ignored), None, "{ignored}");
         }
+    }
+
+    /// A world file beside a picture once took its place: the pair was never looked at.
+    #[test]
+    fn d10_sidecars_and_indexes_are_no_pictures() {
+        let pattern = Pattern::new("before", Path::new("/data")).unwrap();
+        for sidecar in [
+            "t.tfw",
+            "t.jpg.aux.xml",
+            "t.xmp",
+            "t.md5",
+            "Thumbs.db",
+            "index.html",
+        ] {
+            assert_eq!(pattern.tile(sidecar), None, "{sidecar}");
+        }
+        assert_eq!(pattern.tile("t.JPG"), Some("t"));
+        let own = pattern.with_extensions(&[".DNG".to_owned()]);
+        assert_eq!((own.tile("t.dng"), own.tile("t.jpg")), (Some("t"), None));
     }
 
     #[test]

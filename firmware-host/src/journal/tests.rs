@@ -6,6 +6,8 @@ fn version(n: u64) -> PairVersion {
     let file = FileFingerprint {
         bytes: n,
         modified_ns: 1_700_000_000_000_000_000,
+        changed_ns: None,
+        inode: None,
     };
     PairVersion {
         before: Some(file),

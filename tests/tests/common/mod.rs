@@ -4,16 +4,22 @@
 
 use deltavlm_ground::{Station, StationEvent};
 use deltavlm_host::{
-    AnalysisError, Analyzer, Detection, PairFiles,
-    analyzer::{AnalyzedAnswer, Question},
+    AnalysisError, AnalyzedAnswer, Analyzer, Config, Detection, Host, HostError, PairFiles,
+    PairImages,
 };
-use deltavlm_imaging::{DecodeOptions, Image};
-use deltavlm_messages::{AnswerBody, CellSet, Confidence, FaultReason, Message};
+use deltavlm_imaging::DecodeOptions;
+use deltavlm_messages::{Alert, AnswerBody, CellSet, Confidence, Message, Prompt};
 use deltavlm_node::{Address, SharedKey};
+use deltavlm_runtime::Turn;
 use std::{
     fs,
+    net::TcpListener,
     path::Path,
-    thread,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -28,44 +34,39 @@ impl Analyzer for PixelAnalyzer {
 
     fn detect(&mut self, pair: &PairFiles) -> Result<Detection, AnalysisError> {
         thread::sleep(Duration::from_millis(20));
-        let open = |path: &Path| {
-            Image::open(path, &DecodeOptions::default()).map_err(|error| AnalysisError {
-                reason: FaultReason::Unreadable,
-                detail: pair.name.clone(),
-                message: error.to_string(),
-            })
-        };
-        let missing = || AnalysisError {
-            reason: FaultReason::Missing,
-            detail: pair.name.clone(),
-            message: "no before-picture".to_owned(),
-        };
-        let before = open(pair.before.as_deref().ok_or_else(missing)?)?;
-        let after = open(&pair.after)?;
-        Ok(Detection {
-            changed: before.rgb() != after.rgb(),
-            confidence: 0.9,
+        let images = PairImages::read(pair, &DecodeOptions::default())?;
+        let confidence = 0.9;
+        let change = (images.before.rgb() != images.after.rgb()).then(|| Alert {
+            tile: pair.tile(),
+            time: pair.time(),
+            confidence: Confidence::from_fraction(confidence),
             roads: 0,
             buildings: 1,
             roads_grid: CellSet::EMPTY,
             buildings_grid: CellSet::from_bits(1),
-        })
+            pair: images.hash,
+        });
+        Ok(Detection { confidence, change })
     }
 
     fn ask(
         &mut self,
         pair: &PairFiles,
-        question: &Question,
+        prompt: &Prompt,
+        _history: &[Turn],
     ) -> Result<AnalyzedAnswer, AnalysisError> {
+        let hash = PairImages::read(pair, &DecodeOptions::default())?.hash;
         let detection = self.detect(pair)?;
-        let confidence = Confidence::from_fraction(detection.confidence);
         Ok(AnalyzedAnswer {
             body: AnswerBody::Classify {
-                changed: detection.changed,
-                confidence,
+                changed: detection.change.is_some(),
+                confidence: Confidence::from_fraction(detection.confidence),
             },
-            prompt: format!("{question:?}"),
-            text: "yes".to_owned(),
+            pair: hash,
+            turn: Turn {
+                question: format!("{prompt:?}"),
+                answer: "yes".to_owned(),
+            },
         })
     }
 }
@@ -143,4 +144,60 @@ pub(crate) fn listen(
         }
     }
     messages
+}
+
+/// The on-board program in a thread, listening for the ground on a TCP port.
+pub(crate) struct Board {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<(), HostError>>,
+    /// Where the ground finds it.
+    pub(crate) ground: Address,
+}
+
+impl Board {
+    /// Starts it with [`PixelAnalyzer`]; `extra` is added to the configuration.
+    pub(crate) fn start(dir: &Path, extra: &str) -> Self {
+        Self::start_with(dir, |text| text + extra, || Ok(Box::new(PixelAnalyzer)))
+    }
+
+    /// Starts it with another model and what `edit` makes of the configuration.
+    pub(crate) fn start_with(
+        dir: &Path,
+        edit: impl FnOnce(String) -> String,
+        open: impl FnMut() -> Result<Box<dyn Analyzer>, AnalysisError> + Send + 'static,
+    ) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let address = |kind: &str| {
+            format!("{kind}:127.0.0.1:{port}")
+                .parse::<Address>()
+                .unwrap()
+        };
+        let text = edit(host_config(dir, &address("tcp-listen")));
+        let config = Config::parse(&text, dir).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let raised = Arc::clone(&stop);
+        let thread = thread::spawn(move || Host::start(config, Box::new(open))?.run(&raised));
+        Self {
+            stop,
+            thread,
+            ground: address("tcp"),
+        }
+    }
+
+    /// Stops it, unless it has ended by itself.
+    pub(crate) fn stop(self) -> Result<(), HostError> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.end()
+    }
+
+    /// Waits for it to end by itself.
+    pub(crate) fn end(self) -> Result<(), HostError> {
+        self.thread
+            .join()
+            .expect("the on-board program does not panic")
+    }
 }
