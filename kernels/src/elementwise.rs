@@ -3,7 +3,7 @@
 use crate::error::ShapeError;
 use crate::layout::check_length;
 use crate::math;
-use crate::multiversion::multiversion;
+use crate::simd::multiversion::multiversion;
 use crate::thread_pool::ThreadPool;
 
 /// Values whose sum is kept in one lane each.

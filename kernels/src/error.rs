@@ -1,6 +1,6 @@
-//! What can be wrong with a request, and who has to mend it.
+//! Error types.
 
-use crate::isa::Isa;
+use crate::simd::isa::IsaError;
 
 /// The sizes of a request do not fit each other: the caller's mistake.
 ///
@@ -35,24 +35,6 @@ pub enum ShapeError {
     /// The number of elements does not fit the address space.
     #[error("the shape is larger than the address space")]
     Overflow,
-}
-
-/// An instruction set was asked for that cannot be used here.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum IsaError {
-    /// No instruction set has this name.
-    #[error("unknown instruction set {name:?}; known are {}", Isa::names())]
-    Unknown {
-        /// The name that was given.
-        name: String,
-    },
-    /// This processor, or this build, does not have it.
-    #[error("instruction set {isa} is not available on this processor")]
-    Unavailable {
-        /// The instruction set that was asked for.
-        isa: Isa,
-    },
 }
 
 /// A thread pool could not be made.

@@ -4,11 +4,11 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use crate::aligned_buffer::AlignedBuffer;
-use crate::attention::{Heads, Rotary};
 use crate::error::ShapeError;
-use crate::gemm_f32::COLUMNS;
-use crate::multiversion::multiversion;
+use crate::gemm::tile_f32::COLUMNS;
+use crate::heads::{Heads, Rotary};
 use crate::shared_slice::SharedSliceMut;
+use crate::simd::multiversion::multiversion;
 use crate::thread_pool::ThreadPool;
 
 /// Keys and values of some sequences, in the order in which [`attend`](crate::attend) reads them.

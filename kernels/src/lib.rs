@@ -6,7 +6,9 @@
 //! lie, in the layout of the ONNX operator `MatMulNBits`: typically in a
 //! memory map of a bundle, which ONNX Runtime can read as well.
 //!
-//! What it must never do:
+//! # Invariants
+//!
+//! The crate must never:
 //!
 //! * copy or repack weights beyond a piece that fits the cache;
 //! * start a thread per call, or use threads that the caller did not give;
@@ -29,45 +31,37 @@
 
 #![deny(missing_docs, unsafe_op_in_unsafe_fn)]
 
+mod activations;
 mod aligned_buffer;
 mod attention;
-mod column_ptrs;
-mod dense;
 mod elementwise;
 mod error;
-mod gemm_f32;
-mod isa;
-mod kernel;
+mod gemm;
+mod heads;
 mod kv_cache;
 mod layout;
 mod math;
-mod multiversion;
-#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
-mod neon;
-mod portable;
 mod quantize_activations;
 mod quantize_weights;
-mod quantized;
 mod reference;
 pub mod roofline;
 mod scale_search;
 mod shared_slice;
-mod simd_f32;
-mod task_grid;
+mod simd;
 mod thread_pool;
-#[cfg(target_arch = "x86_64")]
-mod x86;
 
-pub use attention::{AttentionBias, Heads, Queries, Rotary, attend};
-pub use dense::{DenseMatrix, DenseValues, matmul_dense};
+pub use activations::MIN_BLOCK_MAGNITUDE;
+pub use attention::{AttentionBias, Queries, attend};
 pub use elementwise::{Activation, GluKind, Norm, glu, normalize};
-pub use error::{IsaError, ShapeError, ThreadPoolError};
-pub use isa::{ISA_ENV_VAR, Isa};
+pub use error::{ShapeError, ThreadPoolError};
+pub use gemm::dense::{DenseMatrix, DenseValues, matmul_dense};
+pub use gemm::epilogue::Epilogue;
+pub use gemm::quantized::matmul;
+pub use heads::{Heads, Rotary};
 pub use kv_cache::KvCache;
 pub use layout::{BLOCK, Bits, QuantizedMatrix, Scales};
-pub use quantize_activations::MIN_BLOCK_MAGNITUDE;
 pub use quantize_weights::{OwnedMatrix, dequantize, quantize};
-pub use quantized::{Epilogue, matmul};
 pub use reference::matmul_f32;
 pub use scale_search::quantize_mse;
+pub use simd::isa::{ISA_ENV_VAR, Isa, IsaError};
 pub use thread_pool::ThreadPool;

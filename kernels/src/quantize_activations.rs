@@ -4,7 +4,8 @@
 //! value `x` becomes `x * (127 / a)`, rounded to the nearest integer, ties to
 //! even. Two cases are special:
 //!
-//! * below [`MIN_BLOCK_MAGNITUDE`], where `127 / a` is near overflow, the block counts as zero;
+//! * below [`MIN_BLOCK_MAGNITUDE`](crate::MIN_BLOCK_MAGNITUDE), where `127 / a`
+//!   is near overflow, the block counts as zero;
 //! * a block that holds a NaN or an infinity gets the scale NaN and zeros for
 //!   values, so that every output that depends on it is NaN. A broken
 //!   activation is never turned into a finite answer.
@@ -13,13 +14,11 @@
 //! correctly rounded, so the versions for other instruction sets give the same
 //! bits.
 
-use crate::isa::Isa;
+use crate::activations::{QuantizedRow, RowsView, scale_and_inverse};
 use crate::layout::{BLOCK, Bits};
 use crate::shared_slice::SharedSliceMut;
+use crate::simd::isa::Isa;
 use crate::thread_pool::ThreadPool;
-
-/// Blocks whose largest magnitude is below this count as zero: 2^-110.
-pub const MIN_BLOCK_MAGNITUDE: f32 = f32::from_bits((127 - 110) << 23);
 
 /// Quantising fewer values than this is not worth waking a worker.
 const VALUES_PER_TASK: usize = 1 << 15;
@@ -45,24 +44,6 @@ pub(crate) struct QuantizedRows {
 struct CacheLine([i8; CACHE_LINE]);
 
 const CACHE_LINE: usize = 64;
-
-/// The quantised values as the kernels take them, which step through them with
-/// vector loads.
-#[derive(Clone, Copy)]
-pub(crate) struct RowsView<'a> {
-    /// The number of rows.
-    pub(crate) m: usize,
-    /// The number of blocks in a row.
-    pub(crate) blocks: usize,
-    /// QuantizedRow `i` begins at `i * stride` and holds `blocks * 32` values.
-    pub(crate) quants: &'a [i8],
-    /// The distance of two rows in `quants`.
-    pub(crate) stride: usize,
-    /// `[m, blocks]`
-    pub(crate) scales: &'a [f32],
-    /// `[m, blocks]`: minus the zero point times the sum of the block.
-    pub(crate) compensation: &'a [i32],
-}
 
 impl QuantizedRows {
     /// No rows.
@@ -109,7 +90,7 @@ impl QuantizedRows {
         });
     }
 
-    /// The rows as the kernels take them.
+    /// Borrows the rows for the kernels.
     pub(crate) fn rows(&self) -> RowsView<'_> {
         RowsView {
             m: self.m,
@@ -130,7 +111,8 @@ impl QuantizedRows {
 }
 
 fn as_i8_slice(lines: &mut [CacheLine]) -> &mut [i8] {
-    // SAFETY: as in `QuantizedRows::rows`; the borrow stays exclusive.
+    // SAFETY: a cache line is plain bytes, all of which are initialised; the borrow
+    // stays exclusive.
     unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * CACHE_LINE) }
 }
 
@@ -138,13 +120,6 @@ fn as_i8_slice(lines: &mut [CacheLine]) -> &mut [i8] {
 /// falls on the same cache set.
 fn lines_per_row(k: usize) -> usize {
     k.div_ceil(CACHE_LINE) | 1
-}
-
-/// Where one quantised row goes.
-pub(crate) struct QuantizedRow<'a> {
-    pub(crate) values: &'a mut [i8],
-    pub(crate) compensation: &'a mut [i32],
-    pub(crate) scales: &'a mut [f32],
 }
 
 fn quantize_row(isa: Isa, bits: Bits, x: &[f32], row: QuantizedRow<'_>) {
@@ -155,8 +130,8 @@ fn quantize_row(isa: Isa, bits: Bits, x: &[f32], row: QuantizedRow<'_>) {
             // include AVX2.
             unsafe {
                 match bits {
-                    Bits::Four => crate::x86::quantize::row::<true>(x, row),
-                    Bits::Eight => crate::x86::quantize::row::<false>(x, row),
+                    Bits::Four => crate::simd::avx2_quantize::row::<true>(x, row),
+                    Bits::Eight => crate::simd::avx2_quantize::row::<false>(x, row),
                 }
             }
         }
@@ -193,19 +168,6 @@ fn max_abs_bits(x: &[f32; BLOCK]) -> i32 {
         .fold(0, i32::max)
 }
 
-/// The scale of a block, and what its values are multiplied with.
-#[inline]
-pub(crate) fn scale_and_inverse(max_abs_bits: i32) -> (f32, f32) {
-    let largest = f32::from_bits(max_abs_bits as u32);
-    if !largest.is_finite() {
-        (f32::NAN, 0.0)
-    } else if largest < MIN_BLOCK_MAGNITUDE {
-        (0.0, 0.0)
-    } else {
-        (largest / 127.0, 127.0 / largest)
-    }
-}
-
 fn round_block(x: &[f32; BLOCK], inverse: f32) -> [i32; BLOCK] {
     // Adding 1.5 * 2^23 leaves the rounded integer in the low mantissa bits;
     // rounding is to nearest, ties to even, and exact for |v| < 2^22. NaN times
@@ -223,6 +185,7 @@ fn round_block(x: &[f32; BLOCK], inverse: f32) -> [i32; BLOCK] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::activations::MIN_BLOCK_MAGNITUDE;
 
     fn quantize(isa: Isa, x: &[f32], k: usize, bits: Bits) -> QuantizedRows {
         let pool = ThreadPool::new(2).unwrap().with_isa(isa).unwrap();

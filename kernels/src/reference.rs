@@ -5,9 +5,9 @@
 //! instruction set: the bits are the same everywhere.
 
 use crate::error::ShapeError;
-use crate::isa::Isa;
 use crate::layout::check_length;
-use crate::multiversion::multiversion;
+use crate::simd::isa::Isa;
+use crate::simd::multiversion::multiversion;
 
 /// Partial sums of one output.
 const LANES: usize = 16;

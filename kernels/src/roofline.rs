@@ -1,4 +1,4 @@
-//! What this machine can do at most, measured.
+//! The roofline of this machine, measured: peak operations and bandwidth.
 //!
 //! A time says little without the limit it is compared with: the integer
 //! operations that the processor can start when nothing has to be fetched, and
@@ -7,15 +7,15 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use crate::gemm_f32;
-use crate::kernel::Kernel;
+use crate::gemm::dispatch::Kernel;
+use crate::gemm::tile_f32;
 use crate::thread_pool::ThreadPool;
 
 /// The limits of one machine for one number of threads.
 #[derive(Clone, Copy, Debug)]
 pub struct Roofline {
     /// 8-bit multiplications and additions per second, counted as two
-    /// operations; zero where the instruction set is the portable one.
+    /// operations.
     pub int8_ops: f64,
     /// The same in single precision.
     pub f32_ops: f64,
@@ -47,14 +47,12 @@ impl Roofline {
 fn int8_ops(pool: &ThreadPool) -> f64 {
     // Short runs and many of them: one that nothing interrupts is enough.
     const ROUNDS: usize = 50_000;
-    let Some(peak) = Kernel::of(pool.isa()).peak else {
-        return 0.0;
-    };
+    let peak = Kernel::of(pool.isa()).peak;
     let threads = pool.threads();
     let best = best_of(1000, |_| {
         pool.run(threads, |_| {
             // SAFETY: the pool's instruction set is available.
-            black_box(unsafe { (peak.run)(ROUNDS) });
+            unsafe { (peak.run)(ROUNDS) };
         });
     });
     (2 * peak.products * ROUNDS * threads) as f64 / best.as_secs_f64()
@@ -63,10 +61,10 @@ fn int8_ops(pool: &ThreadPool) -> f64 {
 fn f32_ops(pool: &ThreadPool) -> f64 {
     const ROUNDS: usize = 50_000;
     let (threads, isa) = (pool.threads(), pool.isa());
-    let lanes = gemm_f32::peak(isa, 1);
+    let lanes = tile_f32::peak(isa, 1);
     let best = best_of(1000, |_| {
         pool.run(threads, |_| {
-            black_box(gemm_f32::peak(isa, ROUNDS));
+            black_box(tile_f32::peak(isa, ROUNDS));
         });
     });
     (2 * lanes * ROUNDS * threads) as f64 / best.as_secs_f64()
@@ -112,14 +110,4 @@ fn best_of(runs: usize, mut work: impl FnMut(usize)) -> Duration {
         })
         .min()
         .unwrap_or_default()
-}
-
-/// The multiplication instruction of a kernel in a loop, with operands that
-/// never leave the registers.
-#[derive(Clone, Copy)]
-pub(crate) struct Peak {
-    /// Needs the kernel's instruction set.
-    pub(crate) run: unsafe fn(rounds: usize) -> i32,
-    /// Multiplications of 8-bit numbers per round.
-    pub(crate) products: usize,
 }

@@ -14,9 +14,9 @@
 use half::f16;
 
 use crate::error::ShapeError;
-use crate::isa::Isa;
 use crate::layout::{BLOCK, Bits, check_length, whole_blocks};
-use crate::multiversion::multiversion;
+use crate::simd::isa::Isa;
+use crate::simd::multiversion::multiversion;
 
 /// Blocks that are searched at once.
 const LANES: usize = 16;

@@ -17,9 +17,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::error::{IsaError, ThreadPoolError};
-use crate::isa::Isa;
+use crate::error::ThreadPoolError;
 use crate::shared_slice::SharedSliceMut;
+use crate::simd::isa::{Isa, IsaError};
 
 /// How long an idle worker spins before it sleeps: longer than the gap between
 /// two products of a decoder layer, far shorter than the gap between two

@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
+use crate::activations::{QuantizedRow, scale_and_inverse};
 use crate::layout::{BLOCK, Bits};
-use crate::quantize_activations::{QuantizedRow, scale_and_inverse};
 
 /// As [`crate::quantize_activations::portable`] for weights of 4 or 8 bits, with the same bits.
 #[target_feature(enable = "avx2")]

@@ -1,16 +1,11 @@
-//! Products of activations and quantised weights: the entry point.
-
-use std::cell::RefCell;
+//! What is fused into a product before its result is written.
 
 use crate::elementwise::{Activation, activate};
 use crate::error::ShapeError;
-use crate::isa::Isa;
-use crate::kernel::{self, Kernel};
-use crate::layout::{QuantizedMatrix, check_length};
-use crate::multiversion::multiversion;
-use crate::quantize_activations::{QuantizedRows, RowsView};
+use crate::layout::check_length;
 use crate::shared_slice::SharedSliceMut;
-use crate::thread_pool::ThreadPool;
+use crate::simd::isa::Isa;
+use crate::simd::multiversion::multiversion;
 
 /// What is done to a product before it is written:
 /// `activation(sum + bias) + residual`.
@@ -35,68 +30,6 @@ impl Epilogue<'_> {
         }
         Ok(())
     }
-}
-
-/// `out = x * weights^T + epilogue` for `x` of `M` rows; `M` follows from its
-/// length.
-///
-/// Nothing is written if any of the shapes does not fit.
-pub fn matmul(
-    pool: &ThreadPool,
-    x: &[f32],
-    weights: &QuantizedMatrix<'_>,
-    epilogue: Epilogue<'_>,
-    out: &mut [f32],
-) -> Result<(), ShapeError> {
-    thread_local! {
-        /// Kept from call to call: fresh memory costs as much as filling it.
-        static ROWS: RefCell<QuantizedRows> = const { RefCell::new(QuantizedRows::empty()) };
-    }
-    let (k, n) = (weights.k(), weights.n());
-    let m = x.len() / k;
-    check_length("activations", m * k, x.len())?;
-    let outputs = m.checked_mul(n).ok_or(ShapeError::Overflow)?;
-    check_length("output", outputs, out.len())?;
-    epilogue.check(outputs, n)?;
-    if m == 0 {
-        return Ok(());
-    }
-    ROWS.with_borrow_mut(|rows| {
-        rows.fill(pool, x, k, weights.bits());
-        multiply(
-            pool,
-            &rows.rows(),
-            weights,
-            epilogue,
-            &SharedSliceMut::new(out),
-        );
-    });
-    Ok(())
-}
-
-fn multiply(
-    pool: &ThreadPool,
-    rows: &RowsView<'_>,
-    weights: &QuantizedMatrix<'_>,
-    epilogue: Epilogue<'_>,
-    out: &SharedSliceMut<'_, f32>,
-) {
-    let isa = pool.isa();
-    let kernel = Kernel::of(isa);
-    let grid = kernel.task_grid(rows.m, weights.n(), pool.threads());
-    pool.run(grid.tasks(), |task| {
-        let (gemv_rows, columns) = grid.tile(task);
-        let target = Target {
-            out,
-            n: weights.n(),
-            columns: columns.clone(),
-            epilogue,
-        };
-        // SAFETY: the tasks cover disjoint rectangles of the output, and every row of
-        // a rectangle is written once.
-        let write = |rows, sums: &[f32], width| unsafe { target.finish(isa, rows, sums, width) };
-        kernel::with_sums(kernel, rows, gemv_rows, weights, columns, write);
-    });
 }
 
 /// The columns of an output that a task writes.

@@ -1,29 +1,30 @@
-//! A few rows, where reading the weights is what costs.
+//! The matrix-vector product of AVX-512, in place of the generic one in
+//! `gemm/gemv.rs`.
 //!
 //! The weights are used in the order in which they lie: a vector holds four blocks
 //! of one column (two of 8 bits), and quarter `i` of the sums belongs to block `i`.
-//! Only these sums, a sixteenth of the weights in number, are turned such that a
+//! Only these sums, a sixteenth of the weights in number, are transposed such that a
 //! vector holds 16 columns of one block.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::scales::{self, ColumnScales};
-use super::{GEMV_MAX_ROWS, LANES};
-use crate::column_ptrs::{ColumnPtrs, prefetch};
+use super::avx512::{GEMV_MAX_ROWS, LANES, SCALE_BATCH, read_scales};
+use super::microkernel::{ColumnPtrs, ColumnScales};
+use super::prefetch::prefetch;
+use crate::activations::RowsView;
 use crate::layout::{BLOCK, Bits, QuantizedMatrix};
-use crate::quantize_activations::RowsView;
 
-/// Blocks whose sums are turned together.
+/// Blocks whose sums are transposed together.
 const QUAD: usize = 4;
 /// Lines of 64 bytes of each column that are fetched ahead: enough to keep memory
 /// busy, few enough to stay in the first-level cache.
-const AHEAD: usize = 6;
+const PREFETCH_LINES: usize = 6;
 
 /// # Safety
-/// As [`crate::kernel::Gemv`].
+/// As `gemm::gemv`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(super) unsafe fn gemv(
+pub(crate) unsafe fn gemv(
     rows: &RowsView<'_>,
     rows_range: Range<usize>,
     matrix: &QuantizedMatrix<'_>,
@@ -49,7 +50,7 @@ pub(super) unsafe fn gemv(
 }
 
 /// # Safety
-/// As [`crate::kernel::Gemv`], for exactly `R` rows from `row`.
+/// As `gemm::gemv`, for exactly `R` rows from `row`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn gemv_rows<const FOUR: bool, const R: usize>(
     rows: &RowsView<'_>,
@@ -60,13 +61,13 @@ unsafe fn gemv_rows<const FOUR: bool, const R: usize>(
     width: usize,
 ) {
     let blocks = rows.blocks;
-    let columns = ColumnPtrs::new(matrix.quants(), matrix.n(), column);
-    let scales = ColumnScales::new(matrix.scales(), matrix.n(), column);
+    let columns = ColumnPtrs::new(matrix.quants(), matrix.n(), column, LANES);
+    let scales = ColumnScales::new(matrix.scales(), matrix.n(), column, LANES);
     let mut totals = [_mm512_setzero_ps(); R];
-    for start in (0..blocks).step_by(scales::BLOCKS) {
-        let count = (blocks - start).min(scales::BLOCKS);
+    for start in (0..blocks).step_by(SCALE_BATCH) {
+        let count = (blocks - start).min(SCALE_BATCH);
         // SAFETY: these blocks are inside the columns.
-        let scales = unsafe { scales.read(start, count) };
+        let scales = unsafe { read_scales(&scales, start, count) };
         for (quad, scales) in scales.chunks_exact(QUAD).enumerate() {
             let block = start + quad * QUAD;
             if block >= blocks {
@@ -110,7 +111,7 @@ unsafe fn gemv_rows<const FOUR: bool, const R: usize>(
 unsafe fn dots<const FOUR: bool, const WHOLE: bool, const R: usize>(
     rows: &RowsView<'_>,
     matrix: &QuantizedMatrix<'_>,
-    columns: &ColumnPtrs<u8, LANES>,
+    columns: &ColumnPtrs<u8>,
     (row, block, count): (usize, usize, usize),
 ) -> [[__m512i; QUAD]; R] {
     let x: [[__m512i; 2]; R] = std::array::from_fn(|r| {
@@ -127,15 +128,15 @@ unsafe fn dots<const FOUR: bool, const WHOLE: bool, const R: usize>(
     });
     let bytes = count * matrix.bits().block_bytes();
     let at = block * matrix.bits().block_bytes();
-    let ahead = ahead(matrix, at);
+    let ahead = prefetch_offset(matrix, at);
     let mut sums = [[_mm512_setzero_si512(); QUAD]; R];
     for group in 0..LANES / QUAD {
         let mut of_column = [[_mm512_setzero_si512(); QUAD]; R];
         for i in 0..QUAD {
             let first = columns.first[group * QUAD + i];
-            prefetch::<1, true>(first.wrapping_add(ahead));
+            prefetch::<true>(first.wrapping_add(ahead), 1);
             if !FOUR {
-                prefetch::<1, true>(first.wrapping_add(ahead + 64));
+                prefetch::<true>(first.wrapping_add(ahead + 64), 1);
             }
             // SAFETY: what the masks leave out is not read.
             let [a, b] = unsafe { vectors::<WHOLE>(first.add(at), bytes) };
@@ -162,9 +163,9 @@ unsafe fn dots<const FOUR: bool, const WHOLE: bool, const R: usize>(
 /// How far from a column's first byte the line lies that should be fetched when the
 /// bytes `at` are used. Beyond the end of a column the next group of columns begins.
 #[inline]
-fn ahead(matrix: &QuantizedMatrix<'_>, at: usize) -> usize {
+fn prefetch_offset(matrix: &QuantizedMatrix<'_>, at: usize) -> usize {
     let column = matrix.blocks() * matrix.bits().block_bytes();
-    let ahead = at + AHEAD * 64;
+    let ahead = at + PREFETCH_LINES * 64;
     if ahead < column {
         ahead
     } else {

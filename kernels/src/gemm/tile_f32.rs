@@ -4,9 +4,9 @@
 //! ascending from zero. Lanes are columns `j`, so no instruction set sums in
 //! another order than the portable code, and all give the same bits.
 
-use crate::column_ptrs::prefetch;
-use crate::isa::Isa;
-use crate::simd_f32::{PortableF32, SimdF32};
+use crate::simd::f32::{PortableF32, SimdF32};
+use crate::simd::isa::Isa;
+use crate::simd::prefetch::prefetch;
 
 /// ColumnPtrs are computed in whole multiples of this.
 pub(crate) const COLUMNS: usize = 16;
@@ -68,7 +68,7 @@ impl Prefetcher {
     fn issue(&mut self) {
         for _ in 0..self.rows_per_tile.min(self.rows) {
             for at in (0..self.bytes).step_by(64) {
-                prefetch::<1, false>(self.from.wrapping_add(at));
+                prefetch::<false>(self.from.wrapping_add(at), 1);
             }
             self.from = self.from.wrapping_add(self.stride);
             self.rows -= 1;

@@ -9,15 +9,15 @@ use std::ops::Range;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use super::epilogue::{Epilogue, Target};
+use super::task_grid::{TASKS_PER_THREAD, TaskGrid};
+use super::tile_f32::{COLUMNS, GemmArgs, Prefetcher};
 use crate::aligned_buffer::AlignedBuffer;
 use crate::error::ShapeError;
-use crate::gemm_f32::{COLUMNS, GemmArgs, Prefetcher};
-use crate::isa::Isa;
 use crate::layout::check_length;
-use crate::multiversion::multiversion;
-use crate::quantized::{Epilogue, Target};
 use crate::shared_slice::SharedSliceMut;
-use crate::task_grid::{TASKS_PER_THREAD, TaskGrid};
+use crate::simd::isa::Isa;
+use crate::simd::multiversion::multiversion;
 use crate::thread_pool::ThreadPool;
 
 /// Output columns of a task at most: whole pages of a row are read one after the

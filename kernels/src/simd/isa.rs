@@ -1,9 +1,7 @@
-//! Which instruction set the kernels use, decided at run time.
+//! The instruction sets, and detection at run time.
 
 use std::fmt;
 use std::str::FromStr;
-
-use crate::error::IsaError;
 
 /// The environment variable that overrules the choice, for debugging.
 pub const ISA_ENV_VAR: &str = "DELTAVLM_ISA";
@@ -133,6 +131,24 @@ impl FromStr for Isa {
                 name: name.to_owned(),
             })
     }
+}
+
+/// An instruction set was asked for that cannot be used here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IsaError {
+    /// No instruction set has this name.
+    #[error("unknown instruction set {name:?}; known are {}", Isa::names())]
+    Unknown {
+        /// The name that was given.
+        name: String,
+    },
+    /// This processor, or this build, does not have it.
+    #[error("instruction set {isa} is not available on this processor")]
+    Unavailable {
+        /// The instruction set that was asked for.
+        isa: Isa,
+    },
 }
 
 #[cfg(target_arch = "x86_64")]
