@@ -11,24 +11,24 @@ use deltavlm_bundle::{
 use deltavlm_messages::Instruction;
 use prost::Message;
 
-use crate::calibrate::{Probe, calibrate};
+use crate::calibrate::{CalibrationContext, calibrate};
 use crate::config::Config;
-use crate::folder::Folder;
-use crate::model::Network;
-use crate::pictures;
+use crate::network::Network;
 use crate::progress::Progress;
-use crate::source::{Layers, Paths};
-use crate::weights::Plan;
-use crate::write::{Output, write};
+use crate::sample_images;
+use crate::source::{CheckpointOverlay, SourcePaths};
+use crate::staging_dir::StagingDir;
+use crate::weights_layout::WeightsLayout;
+use crate::weights_writer::{Output, write};
 use crate::{Error, Result, grammar, graph};
 
 const EMBEDDING: &str = "embedding.table";
 const QFORMER_VOCABULARY: &str = "qformer-vocab.txt";
 const LLM_TOKENIZER: &str = "llm-tokenizer.model";
 /// Room for graphs and manifest beyond the files whose sizes are known.
-const SLACK: u64 = 16 << 20;
+const RESERVED_BYTES: u64 = 16 << 20;
 /// Pairs that are taken from a folder: for calibration, and one to measure with.
-const MOST_PAIRS: usize = 17;
+const MAX_PAIRS: usize = 17;
 /// The special token that begins and ends everything in the published model.
 const END_OF_SENTENCE: u32 = 2;
 
@@ -45,7 +45,7 @@ pub enum Measure {
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The published files.
-    pub paths: Paths,
+    pub paths: SourcePaths,
     /// Precision of every segment that `segment_precision` does not name.
     pub precision: Precision,
     /// Exceptions.
@@ -71,39 +71,39 @@ pub struct Options {
 pub fn build(options: &Options) -> Result<Manifest> {
     let config = Config::read(options.paths.config.as_deref())?;
     check_target(options)?;
-    let layers = Layers::open(&options.paths)?;
+    let layers = CheckpointOverlay::open(&options.paths)?;
     let words = WordPiece::open(&options.paths.bert_vocab)?;
     let pieces = SentencePiece::open(&options.paths.llm.join("tokenizer.model"))?;
-    let net = Network::new(layers, &config, pieces.len())?;
-    let text = text_rules(&config);
+    let network = Network::new(layers, &config, pieces.len())?;
+    let text = prompt_template(&config);
     let generation = generation(&config, pieces.len());
-    let instructions = instructions(&config, &net, &text, &generation, &words, &pieces)?;
+    let instructions = instructions(&config, &network, &text, &generation, &words, &pieces)?;
 
-    let mut built = segments(options, &net)?;
-    let (embedding_plan, embedding) = embedding(options, &net)?;
-    let folder = Folder::create(&options.out, MANIFEST_FILE)?;
+    let mut built = segments(options, &network)?;
+    let (embedding_layout, embedding) = embedding(options, &network)?;
+    let folder = StagingDir::create(&options.out, MANIFEST_FILE)?;
     let bytes = built
         .values()
-        .map(|segment| segment.plan.len())
+        .map(|segment| segment.layout.len())
         .sum::<u64>()
-        + embedding_plan.len();
-    folder.need(bytes + SLACK)?;
+        + embedding_layout.len();
+    folder.need(bytes + RESERVED_BYTES)?;
     let mut calibrated = BTreeMap::new();
     let mut fidelity = BTreeMap::new();
     let pairs = match &options.calibrate {
-        Some(directory) => pictures::folder(directory, &net.model.vision, MOST_PAIRS)?,
+        Some(directory) => sample_images::folder(directory, &network.model.vision, MAX_PAIRS)?,
         None => Vec::new(),
     };
     // Measured with a pair that calibration does not see.
     let (pair, seen) = match pairs.split_last() {
         Some((pair, seen)) => (pair.clone(), seen),
-        None => (pictures::built_in(&net.model.vision), &[][..]),
+        None => (sample_images::built_in(&network.model.vision), &[][..]),
     };
-    let probe = Probe {
-        net: &net,
-        embedding: &embedding_plan,
+    let probe = CalibrationContext {
+        network: &network,
+        embedding: &embedding_layout,
         pair: &pair,
-        instruction: longest_or_cheapest(&net, &instructions),
+        instruction: fidelity_instruction(&network, &instructions),
         threads: options.threads,
     };
     if options.calibrate.is_some() || options.measure == Measure::Always {
@@ -132,7 +132,7 @@ pub fn build(options: &Options) -> Result<Manifest> {
     let tokenizers = copy_tokenizers(&options.paths, folder.path())?;
     let mut outputs = vec![Output {
         path: folder.path().join(EMBEDDING),
-        plan: embedding_plan,
+        layout: embedding_layout,
     }];
     for (segment, built) in built {
         let record = record(options, segment, &built);
@@ -140,7 +140,7 @@ pub fn build(options: &Options) -> Result<Manifest> {
         std::fs::write(&path, built.model.encode_to_vec()).map_err(|e| Error::io(&path, e))?;
         outputs.push(Output {
             path: folder.path().join(&record.weights),
-            plan: built.plan,
+            layout: built.layout,
         });
     }
     let progress = if options.show_progress {
@@ -148,15 +148,20 @@ pub fn build(options: &Options) -> Result<Manifest> {
     } else {
         Progress::hidden()
     };
-    let done = write(&outputs, &net.layers().scans(), options.threads, &progress)?;
+    let done = write(
+        &outputs,
+        &network.layers().scans(),
+        options.threads,
+        &progress,
+    )?;
     progress.finish();
 
     let files = file_records(folder.path(), done.outputs)?;
     let manifest = Manifest {
         format: FORMAT_VERSION,
-        id: identity(&net.model.name, options.precision, &files),
+        id: identity(&network.model.name, options.precision, &files),
         target: options.target,
-        model: net.model.clone(),
+        model: network.model.clone(),
         text,
         generation,
         segments: records,
@@ -164,7 +169,7 @@ pub fn build(options: &Options) -> Result<Manifest> {
         tokenizers,
         instructions,
         files,
-        sources: source_records(net.layers(), done.sources),
+        sources: source_records(network.layers(), done.sources),
         fidelity,
         seal: String::new(),
     }
@@ -196,7 +201,7 @@ fn check_target(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn text_rules(config: &Config) -> TextRules {
+fn prompt_template(config: &Config) -> TextRules {
     TextRules {
         question_prefix: config
             .text
@@ -227,13 +232,13 @@ fn generation(config: &Config, pieces: usize) -> Generation {
 
 fn instructions(
     config: &Config,
-    net: &Network,
+    network: &Network,
     text: &TextRules,
     generation: &Generation,
     words: &WordPiece,
     pieces: &SentencePiece,
 ) -> Result<Vec<InstructionRecord>> {
-    let vocabulary = net.model.qformer.vocab_size;
+    let vocabulary = network.model.qformer.vocab_size;
     Instruction::SINGLE
         .into_iter()
         .filter_map(|name| Some((name, grammar::of(name)?)))
@@ -241,10 +246,10 @@ fn instructions(
             let given = config.instructions.get(&name).cloned().unwrap_or_default();
             let prompt = given.prompt.unwrap_or_else(|| name.prompt().to_owned());
             let processed = text.question(&prompt);
-            let qformer_ids = words.encode(&processed, net.model.qformer.max_text_tokens);
+            let qformer_ids = words.encode(&processed, network.model.qformer.max_text_tokens);
             if let Some(id) = qformer_ids.iter().find(|&&id| id as usize >= vocabulary) {
                 let problem = format!("gives the id {id}, and the checkpoint knows {vocabulary}; they do not belong together");
-                return Err(Error::config(&net.layers().paths().bert_vocab, problem));
+                return Err(Error::config(&network.layers().paths().bert_vocab, problem));
             }
             let mut llm_ids = vec![generation.bos_id];
             llm_ids.extend(pieces.encode(&processed));
@@ -268,16 +273,21 @@ fn precision_of(options: &Options, segment: Segment) -> Precision {
         .unwrap_or(options.precision)
 }
 
-fn segments(options: &Options, net: &Network) -> Result<BTreeMap<Segment, graph::Segment>> {
+fn segments(
+    options: &Options,
+    network: &Network,
+) -> Result<BTreeMap<Segment, graph::SegmentGraph>> {
     let mut built = BTreeMap::new();
     for segment in Segment::ALL {
         let precision = precision_of(options, segment);
         let graph = match segment {
-            Segment::Vision => graph::vision(net, precision, options.target)?,
-            Segment::Difference => graph::difference(net, precision, options.target)?,
-            Segment::Qformer => graph::qformer(net, precision, options.target)?,
-            Segment::Decoder => graph::decoder(net, precision, options.target)?,
-            Segment::Mask if graph::has_mask(net) => graph::mask(net, precision, options.target)?,
+            Segment::Vision => graph::vision(network, precision, options.target)?,
+            Segment::Difference => graph::difference(network, precision, options.target)?,
+            Segment::Qformer => graph::qformer(network, precision, options.target)?,
+            Segment::Decoder => graph::decoder(network, precision, options.target)?,
+            Segment::Mask if graph::has_mask(network) => {
+                graph::mask(network, precision, options.target)?
+            }
             Segment::Mask => continue,
         };
         built.insert(segment, graph);
@@ -285,42 +295,42 @@ fn segments(options: &Options, net: &Network) -> Result<BTreeMap<Segment, graph:
     Ok(built)
 }
 
-fn record(options: &Options, segment: Segment, built: &graph::Segment) -> SegmentRecord {
+fn record(options: &Options, segment: Segment, built: &graph::SegmentGraph) -> SegmentRecord {
     SegmentRecord {
         graph: format!("{}.onnx", segment.name()),
         weights: format!("{}.weights", segment.name()),
         precision: precision_of(options, segment),
-        parameters: built.plan.parameters(),
+        parameters: built.layout.parameters(),
         calibration: None,
     }
 }
 
-fn embedding(options: &Options, net: &Network) -> Result<(Plan, Embedding)> {
+fn embedding(options: &Options, network: &Network) -> Result<(WeightsLayout, Embedding)> {
     let exact = precision_of(options, Segment::Decoder) == Precision::F32;
     let element = if exact {
         ElementType::F32
     } else {
         ElementType::F16
     };
-    let mut plan = Plan::default();
-    plan.rows(EMBEDDING, net.input_table()?, element);
+    let mut layout = WeightsLayout::default();
+    layout.rows(EMBEDDING, network.input_table()?, element);
     let record = Embedding {
         file: EMBEDDING.to_owned(),
-        rows: net.model.llm.vocab_size,
-        width: net.model.llm.width,
+        rows: network.model.llm.vocab_size,
+        width: network.model.llm.width,
         element,
     };
-    Ok((plan, record))
+    Ok((layout, record))
 }
 
 /// The instruction to measure with: the longest, for the most positions to
 /// compare, or the shortest where every position costs seconds.
-fn longest_or_cheapest<'a>(
-    net: &Network,
+fn fidelity_instruction<'a>(
+    network: &Network,
     instructions: &'a [InstructionRecord],
 ) -> &'a InstructionRecord {
     let by_length = |record: &&InstructionRecord| record.llm_ids.len();
-    let large = net.model.llm.width * net.model.llm.layers > 16_384;
+    let large = network.model.llm.width * network.model.llm.layers > 16_384;
     let chosen = if large {
         instructions.iter().min_by_key(by_length)
     } else {
@@ -335,7 +345,7 @@ fn note(options: &Options, what: &str) {
     }
 }
 
-fn copy_tokenizers(paths: &Paths, directory: &Path) -> Result<TokenizerFiles> {
+fn copy_tokenizers(paths: &SourcePaths, directory: &Path) -> Result<TokenizerFiles> {
     for (from, to) in [
         (paths.bert_vocab.clone(), QFORMER_VOCABULARY),
         (paths.llm.join("tokenizer.model"), LLM_TOKENIZER),
@@ -373,7 +383,7 @@ fn identity(name: &str, precision: Precision, files: &[FileRecord]) -> String {
     format!("{name}-{}-{}", precision.name(), &hash[..8])
 }
 
-fn source_records(layers: &Layers, hashes: Vec<String>) -> Vec<SourceRecord> {
+fn source_records(layers: &CheckpointOverlay, hashes: Vec<String>) -> Vec<SourceRecord> {
     let records = layers
         .files()
         .iter()

@@ -7,25 +7,28 @@ use std::sync::Arc;
 use deltavlm_bundle::{Calibration, InstructionRecord, Segment};
 
 use crate::fidelity::{Exact, Measured};
-use crate::model::Network;
-use crate::pictures::Pair;
-use crate::weights::Plan;
+use crate::network::Network;
+use crate::sample_images::Pair;
+use crate::weights_layout::WeightsLayout;
 use crate::{Error, Result, graph};
 
 /// What a measurement looks at, whatever the segments hold.
-pub(crate) struct Probe<'a> {
-    pub(crate) net: &'a Network,
-    pub(crate) embedding: &'a Plan,
+pub(crate) struct CalibrationContext<'a> {
+    pub(crate) network: &'a Network,
+    pub(crate) embedding: &'a WeightsLayout,
     /// A pair that calibration does not see.
     pub(crate) pair: &'a Pair,
     pub(crate) instruction: &'a InstructionRecord,
     pub(crate) threads: usize,
 }
 
-impl<'a> Probe<'a> {
-    pub(crate) fn measured(&self, segments: &'a BTreeMap<Segment, graph::Segment>) -> Measured<'a> {
+impl<'a> CalibrationContext<'a> {
+    pub(crate) fn measured(
+        &self,
+        segments: &'a BTreeMap<Segment, graph::SegmentGraph>,
+    ) -> Measured<'a> {
         Measured {
-            net: self.net,
+            network: self.network,
             segments,
             embedding: self.embedding,
             threads: self.threads,
@@ -40,18 +43,18 @@ impl<'a> Probe<'a> {
 /// # Errors
 /// When there is no pair to calibrate with, or a weight cannot be read.
 pub(crate) fn calibrate(
-    probe: &Probe<'_>,
+    probe: &CalibrationContext<'_>,
     exact: &Exact,
     seen: &[Pair],
     instructions: &[InstructionRecord],
-    built: &mut BTreeMap<Segment, graph::Segment>,
+    built: &mut BTreeMap<Segment, graph::SegmentGraph>,
 ) -> Result<BTreeMap<Segment, Calibration>> {
     if seen.is_empty() {
         return Err(Error::Usage(
             "--calibrate needs two pairs at least: the last one shows whether it helps".to_owned(),
         ));
     }
-    let errors = |built: &BTreeMap<Segment, graph::Segment>| {
+    let errors = |built: &BTreeMap<Segment, graph::SegmentGraph>| {
         probe
             .measured(built)
             .fidelity(exact, probe.pair, probe.instruction)
@@ -60,12 +63,12 @@ pub(crate) fn calibrate(
     let statistics = probe.measured(built).statistics(seen, instructions)?;
     for segment in built.values_mut() {
         let importance = |name: &str| statistics.importance(name).map(Arc::new);
-        segment.plan.set_importance(importance);
+        segment.layout.set_importance(importance);
     }
     let after = errors(built)?;
     let mut found = BTreeMap::new();
     for (&segment, built) in built.iter_mut() {
-        if !built.plan.is_calibrated() {
+        if !built.layout.is_calibrated() {
             continue;
         }
         let error = |table: &BTreeMap<String, deltavlm_bundle::Fidelity>| {
@@ -76,7 +79,7 @@ pub(crate) fn calibrate(
         let gain = (1.0 - error(&after) / error(&before).max(f64::MIN_POSITIVE)).clamp(-99.0, 1.0);
         let kept = gain > 0.0;
         if !kept {
-            built.plan.set_importance(|_| None);
+            built.layout.set_importance(|_| None);
         }
         let record = Calibration {
             pairs: seen.len(),

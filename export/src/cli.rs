@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use deltavlm_bundle::{Manifest, Precision, Segment, Target};
 
 use crate::build::{Measure, Options, build};
-use crate::source::Paths;
+use crate::source::SourcePaths;
 use crate::synth::{Shapes, Size, synth};
 use crate::{Error, Result};
 
@@ -220,7 +220,7 @@ fn run_build(arguments: Build) -> Result<()> {
         TargetArg::Tensorrt => Target::Tensorrt,
     };
     let options = Options {
-        paths: Paths {
+        paths: SourcePaths {
             vit: arguments.vit,
             instructblip: arguments.instructblip,
             checkpoint: arguments.checkpoint,
@@ -287,7 +287,7 @@ fn run_verify(arguments: Verify) -> Result<()> {
     }
     match report.doubts.first() {
         None => Ok(()),
-        Some(doubt) => Err(Error::Doubt(format!(
+        Some(doubt) => Err(Error::CheckFailed(format!(
             "{} found wrong; the first: {doubt}",
             report.doubts.len()
         ))),

@@ -16,15 +16,15 @@ pub struct Config {
     /// Model name in the bundle; `deltavlm` unless given.
     pub name: Option<String>,
     /// The vision encoder.
-    pub vision: Vision,
+    pub vision: VisionConfig,
     /// The Q-Former.
-    pub qformer: QFormer,
+    pub qformer: QFormerConfig,
     /// The mask branch.
-    pub mask: Mask,
+    pub mask: MaskConfig,
     /// Text rules.
-    pub text: Text,
+    pub text: TextConfig,
     /// Decoding.
-    pub generation: Generation,
+    pub generation: GenerationConfig,
     /// Prompts and grammars.
     pub instructions: HashMap<Instruction, InstructionConfig>,
 }
@@ -33,7 +33,7 @@ pub struct Config {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[allow(missing_docs)]
-pub struct Vision {
+pub struct VisionConfig {
     pub depth: Option<usize>,
     pub heads: Option<usize>,
     pub patch_size: Option<usize>,
@@ -44,7 +44,7 @@ pub struct Vision {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[allow(missing_docs)]
-pub struct QFormer {
+pub struct QFormerConfig {
     pub heads: Option<usize>,
     pub max_text_tokens: Option<usize>,
 }
@@ -52,7 +52,7 @@ pub struct QFormer {
 /// What the tensors of the mask branch do not say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Mask {
+pub struct MaskConfig {
     /// Between layers; ReLU unless given.
     pub activation: Activation,
     /// Side of the mask; 256 unless given.
@@ -83,7 +83,7 @@ impl Activation {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[allow(missing_docs)]
-pub struct Text {
+pub struct TextConfig {
     pub question_prefix: Option<String>,
     pub answer_prefix: Option<String>,
     pub max_words: Option<usize>,
@@ -93,7 +93,7 @@ pub struct Text {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[allow(missing_docs)]
-pub struct Generation {
+pub struct GenerationConfig {
     pub repetition_penalty: Option<f32>,
     pub max_tokens: Option<usize>,
     pub bos_id: Option<u32>,

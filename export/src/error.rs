@@ -114,7 +114,7 @@ pub enum Error {
     },
     /// A check found something wrong; the report says what.
     #[error("{0}")]
-    Doubt(String),
+    CheckFailed(String),
 }
 
 /// The result of an export step.

@@ -7,9 +7,9 @@ use deltavlm_bundle::{Fidelity, InstructionRecord, Segment};
 use crate::Result;
 use crate::graph;
 use crate::interpret::{Array, Interpreter, Statistics, Weights, table_rows};
-use crate::model::Network;
-use crate::pictures::Pair;
-use crate::weights::Plan;
+use crate::network::Network;
+use crate::sample_images::Pair;
+use crate::weights_layout::WeightsLayout;
 
 /// A score that hides a position.
 const HIDDEN: f32 = -1e9;
@@ -17,11 +17,11 @@ const HIDDEN: f32 = -1e9;
 /// The built segments with what is needed to run them.
 pub struct Measured<'a> {
     /// The dimensions.
-    pub net: &'a Network,
+    pub network: &'a Network,
     /// The segments.
-    pub segments: &'a BTreeMap<Segment, graph::Segment>,
+    pub segments: &'a BTreeMap<Segment, graph::SegmentGraph>,
     /// The token table.
-    pub embedding: &'a Plan,
+    pub embedding: &'a WeightsLayout,
     /// Worker threads.
     pub threads: usize,
 }
@@ -62,7 +62,7 @@ impl Measured<'_> {
             None,
         )?;
         let (logits, chained) = both.split_at(both.len() / 2);
-        let vocabulary = self.net.model.llm.vocab_size;
+        let vocabulary = self.network.model.llm.vocab_size;
         let mut table = BTreeMap::new();
         let mut add = |name: &str, found: &[f32], exact: &[f32], agreement: Option<f64>| {
             table.insert(name.to_owned(), compare(found, exact, agreement));
@@ -149,7 +149,7 @@ impl Measured<'_> {
         weights: Weights,
         mut statistics: Option<&mut Statistics>,
     ) -> Result<[Vec<f32>; 2]> {
-        let size = self.net.model.vision.image_size;
+        let size = self.network.model.vision.image_size;
         let mut one = |picture: &[f32]| {
             let image = Array::f32(&[1, 3, size, size], picture.to_vec());
             self.run(
@@ -169,7 +169,7 @@ impl Measured<'_> {
         weights: Weights,
         statistics: Option<&mut Statistics>,
     ) -> Result<Vec<f32>> {
-        let vision = &self.net.model.vision;
+        let vision = &self.network.model.vision;
         let [before, after] = features
             .each_ref()
             .map(|f| Array::f32(&[1, vision.tokens, vision.width], f.clone()));
@@ -188,7 +188,7 @@ impl Measured<'_> {
         if !self.segments.contains_key(&Segment::Mask) {
             return Ok(Vec::new());
         }
-        let vision = &self.net.model.vision;
+        let vision = &self.network.model.vision;
         let shape = [1, 2 * vision.tokens, vision.width];
         let inputs = vec![("difference", Array::f32(&shape, difference.to_vec()))];
         self.run(Segment::Mask, inputs, "change", weights, None)
@@ -201,7 +201,7 @@ impl Measured<'_> {
         weights: Weights,
         statistics: Option<&mut Statistics>,
     ) -> Result<Vec<f32>> {
-        let vision = &self.net.model.vision;
+        let vision = &self.network.model.vision;
         let ids: Vec<i64> = instruction
             .qformer_ids
             .iter()
@@ -227,7 +227,7 @@ impl Measured<'_> {
         weights: Weights,
         statistics: Option<&mut Statistics>,
     ) -> Result<Vec<f32>> {
-        let llm = &self.net.model.llm;
+        let llm = &self.network.model.llm;
         let prompt = table_rows(self.embedding, &instruction.llm_ids, weights)?;
         let embeddings: Vec<f32> = queries
             .iter()

@@ -12,11 +12,11 @@ use deltavlm_bundle::ElementType;
 use deltavlm_kernels::{QuantizedMatrix, Scales, dequantize};
 use half::f16;
 
-use crate::graph::Segment;
+use crate::graph::SegmentGraph;
 use crate::onnx::{DataType, Node};
 use crate::tensor_ops as ops;
-use crate::weights::{Form, Item, Plan};
-use crate::write::{quantised, run_all};
+use crate::weights_layout::{Encoding, WeightEntry, WeightsLayout};
+use crate::weights_writer::{parallel_for, quantize_rows};
 use crate::{Error, Result};
 
 /// Elements of a run of weights.
@@ -124,8 +124,8 @@ impl Statistics {
 
 /// Runs one segment's graph.
 pub struct Interpreter<'a> {
-    segment: &'a Segment,
-    items: HashMap<&'a str, &'a Item>,
+    segment: &'a SegmentGraph,
+    items: HashMap<&'a str, &'a WeightEntry>,
     threads: usize,
     /// Whether the decoder gives logits of every position instead of the last.
     pub all_positions: bool,
@@ -135,14 +135,14 @@ pub struct Interpreter<'a> {
 enum Value<'a> {
     Array(Array),
     /// Weights that are still in their file.
-    Weight(&'a Item),
+    Weight(&'a WeightEntry),
 }
 
 impl<'a> Interpreter<'a> {
     /// Prepares a segment.
-    pub fn new(segment: &'a Segment, threads: usize) -> Self {
+    pub fn new(segment: &'a SegmentGraph, threads: usize) -> Self {
         let items = segment
-            .plan
+            .layout
             .items()
             .iter()
             .map(|item| (item.name.as_str(), item))
@@ -298,7 +298,7 @@ impl<'a> Interpreter<'a> {
     }
 
     /// A small table or vector, in the shape that its initializer has.
-    fn load(&self, item: &Item, weights: Weights) -> Result<Array> {
+    fn load(&self, item: &WeightEntry, weights: Weights) -> Result<Array> {
         let graph = self
             .segment
             .model
@@ -313,11 +313,11 @@ impl<'a> Interpreter<'a> {
             .map(|tensor| tensor.dims.iter().map(|&dim| dim as usize).collect())
             .unwrap_or_default();
         let mut values = item.matrix.read_all()?;
-        as_stored(&mut values, item, weights);
+        apply_storage_rounding(&mut values, item, weights);
         Ok(Array::f32(&shape, values))
     }
 
-    fn lookup(&self, item: &Item, ids: &Array, weights: Weights) -> Result<Array> {
+    fn lookup(&self, item: &WeightEntry, ids: &Array, weights: Weights) -> Result<Array> {
         let width = item.matrix.width();
         let (mut out, mut row) = (Vec::new(), Vec::new());
         for &id in ids.integers() {
@@ -326,7 +326,7 @@ impl<'a> Interpreter<'a> {
                 .filter(|&id| id < item.matrix.rows());
             let id = id.ok_or_else(|| self.fault(format!("an id outside {}", item.name)))?;
             item.matrix.read(id..id + 1, &mut row)?;
-            as_stored(&mut row, item, weights);
+            apply_storage_rounding(&mut row, item, weights);
             out.extend_from_slice(&row);
         }
         let mut shape = ids.shape.clone();
@@ -334,17 +334,17 @@ impl<'a> Interpreter<'a> {
         Ok(Array::f32(&shape, out))
     }
 
-    fn linear(&self, x: &Array, item: &Item, weights: Weights) -> Result<Array> {
+    fn linear(&self, x: &Array, item: &WeightEntry, weights: Weights) -> Result<Array> {
         let (width, outputs) = (item.matrix.width(), item.matrix.rows());
         let rows = x.floats().len() / width;
         let step = (RUN / width).max(1);
         let tasks: Vec<usize> = (0..outputs).step_by(step).collect();
         let out = Mutex::new(vec![0.0f32; rows * outputs]);
-        run_all(&tasks, self.threads, |&first, buffers| {
+        parallel_for(&tasks, self.threads, |&first, buffers| {
             let last = (first + step).min(outputs);
             let weight = &mut buffers.values;
             item.matrix.read(first..last, weight)?;
-            as_stored(weight, item, weights);
+            apply_storage_rounding(weight, item, weights);
             let part = ops::multiply(x.floats(), weight, width);
             let mut out = out.lock().expect("no panic while multiplying");
             for (row, part) in out
@@ -367,20 +367,20 @@ impl<'a> Interpreter<'a> {
 }
 
 /// What reading the bundle will give for these values.
-fn as_stored(values: &mut Vec<f32>, item: &Item, weights: Weights) {
+fn apply_storage_rounding(values: &mut Vec<f32>, item: &WeightEntry, weights: Weights) {
     if weights == Weights::Exact {
         return;
     }
     match item.form {
-        Form::Rows(ElementType::F32, _) | Form::Columns(ElementType::F32, _) => {}
-        Form::Rows(ElementType::F16, _) | Form::Columns(ElementType::F16, _) => {
+        Encoding::Rows(ElementType::F32, _) | Encoding::Columns(ElementType::F32, _) => {}
+        Encoding::Rows(ElementType::F16, _) | Encoding::Columns(ElementType::F16, _) => {
             values
                 .iter_mut()
                 .for_each(|value| *value = f16::from_f32(*value).to_f32());
         }
-        Form::Blocks { bits, .. } => {
+        Encoding::Blocks { bits, .. } => {
             let (mut codes, mut scales) = (Vec::new(), Vec::new());
-            quantised(item, bits, values, &mut codes, &mut scales);
+            quantize_rows(item, bits, values, &mut codes, &mut scales);
             let (rows, width) = (values.len() / item.matrix.width(), item.matrix.width());
             let scales = Scales::F16(&scales);
             let matrix = QuantizedMatrix::new(bits, rows, width, &codes, scales)
@@ -423,12 +423,16 @@ fn constant(data_type: i32, dims: &[i64], raw: &[u8]) -> Array {
 }
 
 /// The weights of a plan, for what is measured without a graph.
-pub(crate) fn table_rows(plan: &Plan, ids: &[u32], weights: Weights) -> Result<Vec<f32>> {
+pub(crate) fn table_rows(
+    layout: &WeightsLayout,
+    ids: &[u32],
+    weights: Weights,
+) -> Result<Vec<f32>> {
     let (mut out, mut row) = (Vec::new(), Vec::new());
-    let item = &plan.items()[0];
+    let item = &layout.items()[0];
     for &id in ids {
         item.matrix.read(id as usize..id as usize + 1, &mut row)?;
-        as_stored(&mut row, item, weights);
+        apply_storage_rounding(&mut row, item, weights);
         out.extend_from_slice(&row);
     }
     Ok(out)

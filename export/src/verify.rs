@@ -11,7 +11,7 @@ use prost::Message;
 use serde::Serialize;
 
 use crate::fidelity::compare;
-use crate::{Error, Result, onnx, pictures};
+use crate::{Error, Result, onnx, sample_images};
 
 /// What was found.
 #[derive(Debug, Serialize)]
@@ -253,7 +253,7 @@ fn run(
     reference: Option<&Outputs>,
 ) -> std::result::Result<Outputs, deltavlm_runtime::Error> {
     let (vision, llm) = (&manifest.model.vision, &manifest.model.llm);
-    let pair = pictures::built_in(vision);
+    let pair = sample_images::built_in(vision);
     let instruction = &manifest.instructions[0];
     let mut found = Outputs::new();
     let mut keep = |segment: Segment, started: Instant, output: Vec<f32>| -> Vec<f32> {

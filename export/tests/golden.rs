@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use common::{Golden, golden_directory, ids, quick, relative_error};
 use deltavlm_bundle::{Precision, SentencePiece, Target, TextRules, WordPiece};
 use deltavlm_export::config::Config;
-use deltavlm_export::graph::{self, Segment};
+use deltavlm_export::graph::{self, SegmentGraph};
 use deltavlm_export::interpret::{Array, Interpreter, Weights};
-use deltavlm_export::model::Network;
-use deltavlm_export::source::Layers;
+use deltavlm_export::network::Network;
+use deltavlm_export::source::CheckpointOverlay;
 use deltavlm_messages::Instruction;
 
 /// What f32 may differ by, whatever the order of its sums.
@@ -21,10 +21,15 @@ fn network(llm: &str) -> Network {
     let paths = Golden::paths(llm);
     let config = Config::read(paths.config.as_deref()).unwrap();
     let pieces = SentencePiece::open(&paths.llm.join("tokenizer.model")).unwrap();
-    Network::new(Layers::open(&paths).unwrap(), &config, pieces.len()).unwrap()
+    Network::new(
+        CheckpointOverlay::open(&paths).unwrap(),
+        &config,
+        pieces.len(),
+    )
+    .unwrap()
 }
 
-fn run(segment: &Segment, inputs: Vec<(&str, Array)>) -> BTreeMap<String, Array> {
+fn run(segment: &SegmentGraph, inputs: Vec<(&str, Array)>) -> BTreeMap<String, Array> {
     Interpreter::new(segment, 2)
         .run(inputs, Weights::Exact, None)
         .unwrap()
@@ -87,9 +92,9 @@ fn decoder_inputs(golden: &Golden, name: &str, kv_heads: usize) -> Vec<(String, 
 #[test]
 fn segments_equal_the_independent_implementations() {
     let golden = Golden::open();
-    let net = network("llm");
+    let main = network("llm");
     for target in [Target::Cpu, Target::Tensorrt] {
-        let vision = graph::vision(&net, Precision::F32, target).unwrap();
+        let vision = graph::vision(&main, Precision::F32, target).unwrap();
         for date in ["before", "after"] {
             let outputs = run(
                 &vision,
@@ -97,7 +102,7 @@ fn segments_equal_the_independent_implementations() {
             );
             assert_close(&outputs["features"], &golden, &format!("features.{date}"));
         }
-        let difference = graph::difference(&net, Precision::F32, target).unwrap();
+        let difference = graph::difference(&main, Precision::F32, target).unwrap();
         let inputs = vec![
             ("before", array(&golden, "features.before")),
             ("after", array(&golden, "features.after")),
@@ -108,7 +113,7 @@ fn segments_equal_the_independent_implementations() {
             "difference",
         );
 
-        let qformer = graph::qformer(&net, Precision::F32, target).unwrap();
+        let qformer = graph::qformer(&main, Precision::F32, target).unwrap();
         let (token_ids, token_mask) = token_arrays(&golden);
         let inputs = vec![
             ("difference", array(&golden, "difference")),

@@ -7,12 +7,12 @@ use common::{Golden, Model, golden_directory, options, patch_pickle, relative_er
 use deltavlm_bundle::{Precision, Segment, Target};
 use deltavlm_export::build::build;
 use deltavlm_export::config::Config;
-use deltavlm_export::model::Network;
-use deltavlm_export::source::{Layers, Paths};
+use deltavlm_export::network::Network;
+use deltavlm_export::source::{CheckpointOverlay, SourcePaths};
 use deltavlm_export::synth::{Shapes, Size};
 
 /// The golden model with the mask branch laid over it; `extra` goes into its config.
-fn golden_paths(directory: &std::path::Path, extra: serde_json::Value) -> Paths {
+fn golden_paths(directory: &std::path::Path, extra: serde_json::Value) -> SourcePaths {
     let mut paths = Golden::paths("llm");
     let text = std::fs::read_to_string(paths.config.unwrap()).unwrap();
     let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -154,9 +154,14 @@ fn position_embeddings_are_resized_as_pytorch_does() {
         let config = Config::read(paths.config.as_deref()).unwrap();
         let pieces =
             deltavlm_bundle::SentencePiece::open(&paths.llm.join("tokenizer.model")).unwrap();
-        let net = Network::new(Layers::open(&paths).unwrap(), &config, pieces.len()).unwrap();
-        let rows = net.vision_positions().unwrap().read_all().unwrap();
-        let width = net.model.vision.width;
+        let network = Network::new(
+            CheckpointOverlay::open(&paths).unwrap(),
+            &config,
+            pieces.len(),
+        )
+        .unwrap();
+        let rows = network.vision_positions().unwrap().read_all().unwrap();
+        let width = network.model.vision.width;
         let found: Vec<f32> = rows
             .chunks_exact(width)
             .flat_map(|row| &row[..3])

@@ -1,11 +1,11 @@
 //! Scaled dot-product attention in plain operators, for every segment.
 
-use super::Builder;
+use super::GraphBuilder;
 use crate::onnx::Attribute;
 
 /// `[B,N,H*E]` to `[B,H,N,E]`.
 pub(super) fn split_heads(
-    b: &mut Builder,
+    b: &mut GraphBuilder,
     name: &str,
     x: &str,
     heads: usize,
@@ -22,7 +22,7 @@ pub(super) fn split_heads(
 /// Attention of `q` `[B,H,N,E]` over `k`, `v` `[B,H,M,E]`; `bias` is added to the
 /// scores. The result is `[B,N,H*E]`.
 pub(super) fn attend(
-    b: &mut Builder,
+    b: &mut GraphBuilder,
     name: &str,
     [q, k, v]: [&str; 3],
     bias: Option<&str>,

@@ -14,7 +14,7 @@ use crate::onnx::{
     Attribute, DataType, Dimension, DimensionValue, Entry, Graph, Model, Node, OperatorSet, Shape,
     Tensor, TensorType, Type, ValueInfo,
 };
-use crate::weights::Plan;
+use crate::weights_layout::WeightsLayout;
 
 pub use linear::{Stored, stored_as};
 
@@ -27,11 +27,11 @@ const MICROSOFT: &str = "com.microsoft";
 
 /// How a linear map's precision follows from its segment's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
+pub enum QuantPolicy {
     /// The segment's precision.
-    Usual,
+    Segment,
     /// Errors here cost more than elsewhere: 8 bits where the segment has 4.
-    Higher,
+    AtLeast8,
 }
 
 /// A dimension of a graph input or output.
@@ -45,9 +45,9 @@ pub enum Dim {
 
 /// A segment's graph in the making.
 #[derive(Debug)]
-pub struct Builder {
+pub struct GraphBuilder {
     graph: Graph,
-    plan: Plan,
+    layout: WeightsLayout,
     weights_file: String,
     precision: Precision,
     target: Target,
@@ -56,14 +56,14 @@ pub struct Builder {
 
 /// A finished segment: the ONNX model and the plan of its weights file.
 #[derive(Debug)]
-pub struct Segment {
+pub struct SegmentGraph {
     /// The ONNX model, to be encoded as `<name>.onnx`.
     pub model: Model,
     /// Content of `<name>.weights`, to be computed.
-    pub plan: Plan,
+    pub layout: WeightsLayout,
 }
 
-impl Builder {
+impl GraphBuilder {
     /// An empty graph for a segment.
     pub fn new(name: &str, precision: Precision, target: Target) -> Self {
         Self {
@@ -71,7 +71,7 @@ impl Builder {
                 name: name.to_owned(),
                 ..Graph::default()
             },
-            plan: Plan::default(),
+            layout: WeightsLayout::default(),
             weights_file: format!("{name}.weights"),
             precision,
             target,
@@ -80,7 +80,7 @@ impl Builder {
     }
 
     /// The graph and its weights plan.
-    pub fn finish(self) -> Segment {
+    pub fn finish(self) -> SegmentGraph {
         let (opset, ir_version) = match self.target {
             Target::Cpu => CPU,
             Target::Tensorrt => TENSORRT,
@@ -103,9 +103,9 @@ impl Builder {
             graph: Some(self.graph),
             opset_import,
         };
-        Segment {
+        SegmentGraph {
             model,
-            plan: self.plan,
+            layout: self.layout,
         }
     }
 
@@ -261,7 +261,7 @@ impl Builder {
     /// A table or vector of the type that the graph computes in.
     pub fn table(&mut self, name: &str, matrix: Matrix, dims: &[usize]) -> String {
         let element = self.element();
-        let place = self.plan.rows(name, matrix, element);
+        let place = self.layout.rows(name, matrix, element);
         self.external(name, data_type(element), dims, place);
         name.to_owned()
     }

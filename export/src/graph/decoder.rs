@@ -3,10 +3,10 @@
 use deltavlm_bundle::{Precision, Target};
 
 use super::attention::{attend, scale_of, split_heads};
-use super::{Builder, Dim, Keep, Segment};
+use super::{Dim, GraphBuilder, QuantPolicy, SegmentGraph};
 use crate::Result;
 use crate::matrix::Matrix;
-use crate::model::Network;
+use crate::network::Network;
 use crate::onnx::Attribute;
 
 /// The least attention bias where scores are f16.
@@ -16,11 +16,11 @@ const LEAST_F16: f32 = -60_000.0;
 ///
 /// # Errors
 /// When a tensor is missing or has another shape.
-pub fn decoder(net: &Network, precision: Precision, target: Target) -> Result<Segment> {
-    let d = &net.model.llm;
+pub fn decoder(network: &Network, precision: Precision, target: Target) -> Result<SegmentGraph> {
+    let d = &network.model.llm;
     let (batch, new) = (Dim::Free("batch"), Dim::Free("new"));
     let (past, total) = (Dim::Free("past"), Dim::Free("past + new"));
-    let mut b = Builder::new("decoder", precision, target);
+    let mut b = GraphBuilder::new("decoder", precision, target);
     let mut x = b.input("embeddings", &[batch, new, Dim::Fixed(d.width)]);
     let positions = b.index_input("positions", &[batch, new]);
     let mut bias = b.input("attention_bias", &[batch, Dim::Fixed(1), new, total]);
@@ -42,7 +42,7 @@ pub fn decoder(net: &Network, precision: Precision, target: Target) -> Result<Se
         let least = b.scalar("least_bias", LEAST_F16);
         bias = b.op("Max", "decoder.attention_bias", &[&bias, &least], vec![]);
     }
-    let rotary = rotary_tables(&mut b, net, &positions);
+    let rotary = rotary_tables(&mut b, network, &positions);
     let grouped = d.heads != d.kv_heads;
     if grouped {
         let axis = b.ints(&[1]);
@@ -61,16 +61,22 @@ pub fn decoder(net: &Network, precision: Precision, target: Target) -> Result<Se
         let normal = b.rms_norm(
             &format!("{name}.norm1"),
             &x,
-            net.vector(&format!("{key}.input_layernorm.weight"), d.width)?,
-            net.rms_epsilon,
+            network.vector(&format!("{key}.input_layernorm.weight"), d.width)?,
+            network.rms_epsilon,
         );
         let (q_width, kv_width) = (d.heads * d.head_dim, d.kv_heads * d.head_dim);
         let weight = Matrix::stack([
-            net.matrix(&format!("{key}.self_attn.q_proj.weight"), q_width, d.width)?,
-            net.matrix(&format!("{key}.self_attn.k_proj.weight"), kv_width, d.width)?,
-            net.matrix(&format!("{key}.self_attn.v_proj.weight"), kv_width, d.width)?,
+            network.matrix(&format!("{key}.self_attn.q_proj.weight"), q_width, d.width)?,
+            network.matrix(&format!("{key}.self_attn.k_proj.weight"), kv_width, d.width)?,
+            network.matrix(&format!("{key}.self_attn.v_proj.weight"), kv_width, d.width)?,
         ]);
-        let qkv = b.linear(&format!("{attn}.qkv"), &normal, weight, None, Keep::Usual);
+        let qkv = b.linear(
+            &format!("{attn}.qkv"),
+            &normal,
+            weight,
+            None,
+            QuantPolicy::Segment,
+        );
         let [q, k, v] = b.split(
             &format!("{attn}.split"),
             &qkv,
@@ -94,26 +100,32 @@ pub fn decoder(net: &Network, precision: Precision, target: Target) -> Result<Se
         } else {
             attend(&mut b, &attn, [&q, &k, &v], Some(&bias), d.head_dim)
         };
-        let weight = net.matrix(&format!("{key}.self_attn.o_proj.weight"), d.width, q_width)?;
-        let out = b.linear(&format!("{attn}.out"), &context, weight, None, Keep::Usual);
+        let weight = network.matrix(&format!("{key}.self_attn.o_proj.weight"), d.width, q_width)?;
+        let out = b.linear(
+            &format!("{attn}.out"),
+            &context,
+            weight,
+            None,
+            QuantPolicy::Segment,
+        );
         x = b.op("Add", &format!("{name}.add_attn"), &[&x, &out], vec![]);
 
         let normal = b.rms_norm(
             &format!("{name}.norm2"),
             &x,
-            net.vector(&format!("{key}.post_attention_layernorm.weight"), d.width)?,
-            net.rms_epsilon,
+            network.vector(&format!("{key}.post_attention_layernorm.weight"), d.width)?,
+            network.rms_epsilon,
         );
         let weight = Matrix::stack([
-            net.matrix(&format!("{key}.mlp.gate_proj.weight"), d.mlp_width, d.width)?,
-            net.matrix(&format!("{key}.mlp.up_proj.weight"), d.mlp_width, d.width)?,
+            network.matrix(&format!("{key}.mlp.gate_proj.weight"), d.mlp_width, d.width)?,
+            network.matrix(&format!("{key}.mlp.up_proj.weight"), d.mlp_width, d.width)?,
         ]);
         let both = b.linear(
             &format!("{name}.mlp.gate_up"),
             &normal,
             weight,
             None,
-            Keep::Usual,
+            QuantPolicy::Segment,
         );
         let [gate, up] = b.split(
             &format!("{name}.mlp.split"),
@@ -123,7 +135,8 @@ pub fn decoder(net: &Network, precision: Precision, target: Target) -> Result<Se
         let open = b.op("Sigmoid", &format!("{name}.mlp.sigmoid"), &[&gate], vec![]);
         let open = b.op("Mul", &format!("{name}.mlp.silu"), &[&gate, &open], vec![]);
         let active = b.op("Mul", &format!("{name}.mlp.gated"), &[&open, &up], vec![]);
-        let weight = net.matrix(&format!("{key}.mlp.down_proj.weight"), d.width, d.mlp_width)?;
+        let weight =
+            network.matrix(&format!("{key}.mlp.down_proj.weight"), d.width, d.mlp_width)?;
         let out = b.linear(
             &format!("{name}.mlp.down"),
             &active,
@@ -143,38 +156,38 @@ pub fn decoder(net: &Network, precision: Precision, target: Target) -> Result<Se
     let normal = b.rms_norm(
         "decoder.norm",
         &last,
-        net.vector("llm_model.model.norm.weight", d.width)?,
-        net.rms_epsilon,
+        network.vector("llm_model.model.norm.weight", d.width)?,
+        network.rms_epsilon,
     );
     let logits = b.linear(
         "decoder.lm_head",
         &normal,
-        net.output_table()?,
+        network.output_table()?,
         None,
-        Keep::Higher,
+        QuantPolicy::AtLeast8,
     );
     b.output("logits", &logits, &[batch, Dim::Fixed(d.vocab_size)]);
     Ok(b.finish())
 }
 
 /// LLaMA's few very large activations arise in the first layer's `down_proj`.
-const fn keep_down(layer: usize) -> Keep {
+const fn keep_down(layer: usize) -> QuantPolicy {
     if layer == 0 {
-        Keep::Higher
+        QuantPolicy::AtLeast8
     } else {
-        Keep::Usual
+        QuantPolicy::Segment
     }
 }
 
 /// Cosines and sines of the positions, `[B,1,N,E]` each.
-fn rotary_tables(b: &mut Builder, net: &Network, positions: &str) -> [String; 2] {
-    let d = &net.model.llm;
+fn rotary_tables(b: &mut GraphBuilder, network: &Network, positions: &str) -> [String; 2] {
+    let d = &network.model.llm;
     let half = d.head_dim / 2;
     ["cos", "sin"].map(|which| {
         let name = format!("decoder.rotary.{which}");
         let table = b.table(
             &format!("{name}.table"),
-            net.rotary_table(which == "sin"),
+            network.rotary_table(which == "sin"),
             &[d.max_positions, half],
         );
         let rows = b.op(
@@ -191,7 +204,7 @@ fn rotary_tables(b: &mut Builder, net: &Network, positions: &str) -> [String; 2]
 
 /// Rotates pairs of channels half a head apart by the position's angles.
 fn rotate(
-    b: &mut Builder,
+    b: &mut GraphBuilder,
     name: &str,
     x: &str,
     [cos, sin]: &[String; 2],
@@ -210,7 +223,7 @@ fn rotate(
 /// Attention where a group of query heads shares one key/value head: the groups
 /// get an axis of their own, over which keys and values are broadcast.
 fn attend_grouped(
-    b: &mut Builder,
+    b: &mut GraphBuilder,
     name: &str,
     [q, k, v]: [&str; 3],
     bias: &str,

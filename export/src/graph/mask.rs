@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use deltavlm_bundle::{Precision, Target};
 
-use super::{Builder, Dim, Segment};
+use super::{Dim, GraphBuilder, SegmentGraph};
 use crate::matrix::Matrix;
-use crate::model::Network;
+use crate::network::Network;
 use crate::source::Tensor;
 use crate::{Error, Result};
 
@@ -28,20 +28,20 @@ enum Layer<'a> {
 }
 
 /// Whether the checkpoint has a mask branch.
-pub fn has_mask(net: &Network) -> bool {
-    net.layers().keys_of(PREFIX).next().is_some()
+pub fn has_mask(network: &Network) -> bool {
+    network.layers().keys_of(PREFIX).next().is_some()
 }
 
 /// `difference` `[1,2T,Dv]` to `change` `[1,1,M,M]`.
 ///
 /// # Errors
 /// When the stored layers are of a form that is not known, or do not fit.
-pub fn mask(net: &Network, precision: Precision, target: Target) -> Result<Segment> {
-    let vision = &net.model.vision;
+pub fn mask(network: &Network, precision: Precision, target: Target) -> Result<SegmentGraph> {
+    let vision = &network.model.vision;
     let (width, tokens) = (vision.width, vision.tokens);
     let side = vision.image_size / vision.patch_size;
-    let layers = layers(net)?;
-    let mut b = Builder::new("mask", precision, target);
+    let layers = layers(network)?;
+    let mut b = GraphBuilder::new("mask", precision, target);
     let shape = [Dim::Fixed(1), Dim::Fixed(2 * tokens), Dim::Fixed(width)];
     let difference = b.input("difference", &shape);
 
@@ -72,7 +72,7 @@ pub fn mask(net: &Network, precision: Precision, target: Target) -> Result<Segme
                 };
                 let padding = (kernel(weight)? - stride) / 2;
                 channels = fits(weight, input, channels)?;
-                let bias = bias(net, &key, channels)?;
+                let bias = bias(network, &key, channels)?;
                 x = b.convolution(
                     op,
                     &name,
@@ -84,12 +84,12 @@ pub fn mask(net: &Network, precision: Precision, target: Target) -> Result<Segme
                 );
                 side *= stride;
             }
-            Layer::Norm(_) => x = norm(net, &mut b, &name, &key, &x, channels)?,
+            Layer::Norm(_) => x = norm(network, &mut b, &name, &key, &x, channels)?,
         }
         let followed = layers.get(i + 1);
         if followed.is_some_and(|(_, next)| !matches!(next, Layer::Norm(_))) {
             x = b.op(
-                net.mask.activation.operator(),
+                network.mask.activation.operator(),
                 &format!("{name}.activation"),
                 &[&x],
                 vec![],
@@ -103,14 +103,14 @@ pub fn mask(net: &Network, precision: Precision, target: Target) -> Result<Segme
         x = b.op("Sub", "mask.two", &[&changed, &unchanged], vec![]);
     } else if channels != 1 {
         let (number, _) = &layers[layers.len() - 1];
-        return Err(net
+        return Err(network
             .layers()
             .get(&format!("{PREFIX}{number}.weight"))?
             .fault(format!(
                 "gives {channels} channels where a mask has 1 (changed) or 2 (not changed, changed)"
             )));
     }
-    let size = net.mask.size.unwrap_or(PUBLISHED_SIZE);
+    let size = network.mask.size.unwrap_or(PUBLISHED_SIZE);
     if size != side {
         x = resized(&mut b, &x, side, size);
     }
@@ -129,10 +129,10 @@ pub fn mask(net: &Network, precision: Precision, target: Target) -> Result<Segme
 const PUBLISHED_SIZE: usize = 256;
 
 /// The stored layers by their numbers, each of a known form.
-fn layers(net: &Network) -> Result<Vec<(usize, Layer<'_>)>> {
+fn layers(network: &Network) -> Result<Vec<(usize, Layer<'_>)>> {
     let mut parts: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
     let mut unknown = Vec::new();
-    for key in net.layers().keys_of(PREFIX) {
+    for key in network.layers().keys_of(PREFIX) {
         match key[PREFIX.len()..].split_once('.') {
             Some((number, part)) if let Ok(number) = number.parse() => {
                 parts.entry(number).or_default().push(part);
@@ -144,7 +144,7 @@ fn layers(net: &Network) -> Result<Vec<(usize, Layer<'_>)>> {
     for (&number, parts) in &parts {
         let key = format!("{PREFIX}{number}");
         let known = |names: &[&str]| parts.iter().all(|part| names.contains(part));
-        let weight = net.layers().get(&format!("{key}.weight"));
+        let weight = network.layers().get(&format!("{key}.weight"));
         layers.push(match weight {
             Ok(weight) if known(&["weight", "bias"]) && odd(weight) => {
                 (number, Layer::Convolution(weight))
@@ -158,7 +158,8 @@ fn layers(net: &Network) -> Result<Vec<(usize, Layer<'_>)>> {
             _ => {
                 let own = format!("{key}.");
                 unknown.extend(
-                    net.layers()
+                    network
+                        .layers()
                         .keys_of(PREFIX)
                         .filter(|key| key.starts_with(&own)),
                 );
@@ -167,9 +168,9 @@ fn layers(net: &Network) -> Result<Vec<(usize, Layer<'_>)>> {
         });
     }
     if !unknown.is_empty() || matches!(layers.first(), None | Some((_, Layer::Norm(_)))) {
-        let checkpoint = &net.layers().paths().checkpoint;
+        let checkpoint = &network.layers().paths().checkpoint;
         let named = if unknown.is_empty() {
-            net.layers().keys_of(PREFIX).take(4).collect()
+            network.layers().keys_of(PREFIX).take(4).collect()
         } else {
             unknown
         };
@@ -228,24 +229,28 @@ fn fits(weight: &Tensor, axis: usize, channels: usize) -> Result<usize> {
     Err(weight.shape_fault(&expected, "the channels of the layer before"))
 }
 
-fn bias(net: &Network, key: &str, channels: usize) -> Result<Option<Matrix>> {
+fn bias(network: &Network, key: &str, channels: usize) -> Result<Option<Matrix>> {
     let key = format!("{key}.bias");
-    if !net.layers().has(&key) {
+    if !network.layers().has(&key) {
         return Ok(None);
     }
-    net.vector(&key, channels).map(Some)
+    network.vector(&key, channels).map(Some)
 }
 
 /// Batch normalisation, its statistics folded into a scale and a shift.
 fn norm(
-    net: &Network,
-    b: &mut Builder,
+    network: &Network,
+    b: &mut GraphBuilder,
     name: &str,
     key: &str,
     x: &str,
     channels: usize,
 ) -> Result<String> {
-    let values = |part: &str| net.vector(&format!("{key}.{part}"), channels)?.read_all();
+    let values = |part: &str| {
+        network
+            .vector(&format!("{key}.{part}"), channels)?
+            .read_all()
+    };
     let (weight, bias) = (values("weight")?, values("bias")?);
     let (mean, variance) = (values("running_mean")?, values("running_var")?);
     let scale: Vec<f32> = weight
@@ -267,7 +272,7 @@ fn norm(
 
 /// Bilinear resizing as PyTorch's `interpolate(align_corners=False)`, in two
 /// products with one table, since engines differ in what they take for `Resize`.
-fn resized(b: &mut Builder, x: &str, from: usize, to: usize) -> String {
+fn resized(b: &mut GraphBuilder, x: &str, from: usize, to: usize) -> String {
     let mut table = vec![0.0f32; to * from];
     for (i, row) in table.chunks_exact_mut(from).enumerate() {
         let at = ((i as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0);

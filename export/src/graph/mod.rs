@@ -9,7 +9,7 @@ mod qformer;
 mod rearrange;
 mod vision;
 
-pub use builder::{Builder, Dim, Keep, Segment, Stored, stored_as};
+pub use builder::{Dim, GraphBuilder, QuantPolicy, SegmentGraph, Stored, stored_as};
 pub use decoder::decoder;
 pub use difference::difference;
 pub use mask::{has_mask, mask};

@@ -4,10 +4,10 @@
 use deltavlm_bundle::{Precision, Target};
 
 use super::attention::{attend, split_heads};
-use super::{Builder, Dim, Keep, Segment};
+use super::{Dim, GraphBuilder, QuantPolicy, SegmentGraph};
 use crate::Result;
 use crate::matrix::Matrix;
-use crate::model::Network;
+use crate::network::Network;
 use crate::onnx::Attribute;
 
 const EPSILON: f32 = 1e-12;
@@ -18,13 +18,13 @@ const HIDDEN: f32 = -10_000.0;
 ///
 /// # Errors
 /// When a tensor is missing or has another shape.
-pub fn qformer(net: &Network, precision: Precision, target: Target) -> Result<Segment> {
-    let d = &net.model.qformer;
-    let vision = &net.model.vision;
-    let llm_width = net.model.llm.width;
+pub fn qformer(network: &Network, precision: Precision, target: Target) -> Result<SegmentGraph> {
+    let d = &network.model.qformer;
+    let vision = &network.model.vision;
+    let llm_width = network.model.llm.width;
     let mut g = QFormer {
-        net,
-        b: Builder::new("qformer", precision, target),
+        network,
+        b: GraphBuilder::new("qformer", precision, target),
         width: d.width,
         heads: d.heads,
     };
@@ -72,10 +72,15 @@ pub fn qformer(net: &Network, precision: Precision, target: Target) -> Result<Se
         x =
             g.b.concat(&format!("{}.join", layer.name), &[&queries, &text], 1);
     }
-    let weight = net.matrix("llm_proj.weight", llm_width, d.width)?;
-    let bias = net.vector("llm_proj.bias", llm_width)?;
-    let out =
-        g.b.linear("qformer.llm_proj", &x, weight, Some(bias), Keep::Higher);
+    let weight = network.matrix("llm_proj.weight", llm_width, d.width)?;
+    let bias = network.vector("llm_proj.bias", llm_width)?;
+    let out = g.b.linear(
+        "qformer.llm_proj",
+        &x,
+        weight,
+        Some(bias),
+        QuantPolicy::AtLeast8,
+    );
     g.b.output(
         "queries",
         &out,
@@ -89,8 +94,8 @@ pub fn qformer(net: &Network, precision: Precision, target: Target) -> Result<Se
 }
 
 struct QFormer<'a> {
-    net: &'a Network,
-    b: Builder,
+    network: &'a Network,
+    b: GraphBuilder,
     width: usize,
     heads: usize,
 }
@@ -98,7 +103,7 @@ struct QFormer<'a> {
 struct Layer {
     name: String,
     key: String,
-    keep: Keep,
+    keep: QuantPolicy,
 }
 
 impl QFormer<'_> {
@@ -106,7 +111,7 @@ impl QFormer<'_> {
         Layer {
             name: format!("qformer.layer.{i}"),
             key: format!("Qformer.bert.encoder.layer.{i}"),
-            keep: self.net.keep_block(i, layers),
+            keep: self.network.quant_policy(i, layers),
         }
     }
 
@@ -132,15 +137,15 @@ impl QFormer<'_> {
 
     /// Queries, then word and position embeddings of the text, under one norm.
     fn embeddings(&mut self, ids: &str, queries: usize) -> Result<String> {
-        let d = &self.net.model.qformer;
+        let d = &self.network.model.qformer;
         let key = "Qformer.bert.embeddings";
-        let words = self.net.matrix(
+        let words = self.network.matrix(
             &format!("{key}.word_embeddings.weight"),
             d.vocab_size,
             self.width,
         )?;
         let words = self.b.lookup("qformer.embeddings.words", words, ids);
-        let table = self.net.head(
+        let table = self.network.head(
             &format!("{key}.position_embeddings.weight"),
             d.max_text_tokens,
             self.width,
@@ -170,7 +175,9 @@ impl QFormer<'_> {
             &[&words, &positions],
             vec![],
         );
-        let tokens = self.net.vector_of("query_tokens", queries, self.width)?;
+        let tokens = self
+            .network
+            .vector_of("query_tokens", queries, self.width)?;
         let b = &mut self.b;
         let tokens = b.table("qformer.query_tokens", tokens, &[1, queries, self.width]);
         let batch = b.op(
@@ -250,13 +257,13 @@ impl QFormer<'_> {
     }
 
     fn feed_forward(&mut self, layer: &Layer, x: &str, which: &str) -> Result<String> {
-        let inner = self.net.qformer_mlp;
+        let inner = self.network.qformer_mlp;
         let name = format!("{}.mlp{which}", layer.name);
         let key = format!("{}.intermediate{which}.dense", layer.key);
         let weight = self
-            .net
+            .network
             .matrix(&format!("{key}.weight"), inner, self.width)?;
-        let bias = self.net.vector(&format!("{key}.bias"), inner)?;
+        let bias = self.network.vector(&format!("{key}.bias"), inner)?;
         let hidden = self
             .b
             .linear(&format!("{name}.up"), x, weight, Some(bias), layer.keep);
@@ -281,12 +288,14 @@ impl QFormer<'_> {
         x: &str,
         residual: &str,
         inner: usize,
-        keep: Keep,
+        keep: QuantPolicy,
     ) -> Result<String> {
         let weight = self
-            .net
+            .network
             .matrix(&format!("{key}.dense.weight"), self.width, inner)?;
-        let bias = self.net.vector(&format!("{key}.dense.bias"), self.width)?;
+        let bias = self
+            .network
+            .vector(&format!("{key}.dense.bias"), self.width)?;
         let out = self
             .b
             .linear(&format!("{name}.out"), x, weight, Some(bias), keep);
@@ -297,8 +306,8 @@ impl QFormer<'_> {
     }
 
     fn norm(&mut self, name: &str, x: &str, key: &str) -> Result<String> {
-        let weight = self.net.vector(&format!("{key}.weight"), self.width)?;
-        let bias = self.net.vector(&format!("{key}.bias"), self.width)?;
+        let weight = self.network.vector(&format!("{key}.weight"), self.width)?;
+        let bias = self.network.vector(&format!("{key}.bias"), self.width)?;
         Ok(self.b.layer_norm(name, x, weight, bias, EPSILON))
     }
 
@@ -306,11 +315,15 @@ impl QFormer<'_> {
         let mut weights = Vec::new();
         let mut biases = Vec::new();
         for part in parts {
-            weights.push(
-                self.net
-                    .matrix(&format!("{key}.{part}.weight"), self.width, inputs)?,
+            weights.push(self.network.matrix(
+                &format!("{key}.{part}.weight"),
+                self.width,
+                inputs,
+            )?);
+            biases.push(
+                self.network
+                    .vector(&format!("{key}.{part}.bias"), self.width)?,
             );
-            biases.push(self.net.vector(&format!("{key}.{part}.bias"), self.width)?);
         }
         Ok((Matrix::stack(weights), Matrix::stack(biases)))
     }

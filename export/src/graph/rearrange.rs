@@ -1,9 +1,9 @@
 //! Nodes that move values without computing: shapes, slices, joins.
 
-use super::Builder;
+use super::GraphBuilder;
 use crate::onnx::Attribute;
 
-impl Builder {
+impl GraphBuilder {
     /// A new shape; 0 keeps a dimension, -1 takes what is left.
     pub fn reshape(&mut self, name: &str, x: &str, shape: &[i64]) -> String {
         let shape = self.ints(shape);

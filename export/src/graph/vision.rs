@@ -3,9 +3,9 @@
 use deltavlm_bundle::{Precision, Target};
 
 use super::attention::{attend, split_heads};
-use super::{Builder, Dim, Keep, Segment};
+use super::{Dim, GraphBuilder, QuantPolicy, SegmentGraph};
 use crate::Result;
-use crate::model::Network;
+use crate::network::Network;
 
 const BLOCK_EPSILON: f32 = 1e-6;
 const FINAL_EPSILON: f32 = 1e-5;
@@ -14,10 +14,10 @@ const FINAL_EPSILON: f32 = 1e-5;
 ///
 /// # Errors
 /// When a tensor is missing or has another shape.
-pub fn vision(net: &Network, precision: Precision, target: Target) -> Result<Segment> {
-    let d = &net.model.vision;
+pub fn vision(network: &Network, precision: Precision, target: Target) -> Result<SegmentGraph> {
+    let d = &network.model.vision;
     let (width, head_width) = (d.width, d.width / d.heads);
-    let mut b = Builder::new("vision", precision, target);
+    let mut b = GraphBuilder::new("vision", precision, target);
 
     let image = b.input(
         "image",
@@ -40,28 +40,28 @@ pub fn vision(net: &Network, precision: Precision, target: Target) -> Result<Seg
         &order,
         &[1, grid * grid, 3 * patch * patch],
     );
-    let weight = net.matrix(
+    let weight = network.matrix(
         "visual_encoder.patch_embed.proj.weight",
         width,
         3 * d.patch_size * d.patch_size,
     )?;
-    let bias = net.vector("visual_encoder.patch_embed.proj.bias", width)?;
+    let bias = network.vector("visual_encoder.patch_embed.proj.bias", width)?;
     let embedded = b.linear(
         "vision.patch_embed",
         &patches,
         weight,
         Some(bias),
-        Keep::Higher,
+        QuantPolicy::AtLeast8,
     );
     let class = b.table(
         "vision.class_token",
-        net.vector("visual_encoder.cls_token", width)?,
+        network.vector("visual_encoder.cls_token", width)?,
         &[1, 1, width],
     );
     let tokens = b.concat("vision.tokens", &[&class, &embedded], 1);
     let positions = b.table(
         "vision.positions",
-        net.vision_positions()?,
+        network.vision_positions()?,
         &[1, d.tokens, width],
     );
     let mut x = b.op("Add", "vision.embeddings", &[&tokens, &positions], vec![]);
@@ -69,21 +69,21 @@ pub fn vision(net: &Network, precision: Precision, target: Target) -> Result<Seg
     for i in 0..d.depth {
         let name = format!("vision.blocks.{i}");
         let key = format!("visual_encoder.blocks.{i}");
-        let keep = net.keep_block(i, d.depth);
+        let keep = network.quant_policy(i, d.depth);
         let normal = b.layer_norm(
             &format!("{name}.norm1"),
             &x,
-            net.vector(&format!("{key}.norm1.weight"), width)?,
-            net.vector(&format!("{key}.norm1.bias"), width)?,
+            network.vector(&format!("{key}.norm1.weight"), width)?,
+            network.vector(&format!("{key}.norm1.bias"), width)?,
             BLOCK_EPSILON,
         );
         let attn = format!("{name}.attn");
-        let weight = net.matrix(&format!("{key}.attn.qkv.weight"), 3 * width, width)?;
+        let weight = network.matrix(&format!("{key}.attn.qkv.weight"), 3 * width, width)?;
         let qkv = b.linear(
             &format!("{attn}.qkv"),
             &normal,
             weight,
-            Some(net.qkv_bias(i)?),
+            Some(network.qkv_bias(i)?),
             keep,
         );
         let parts = b.split(
@@ -93,20 +93,20 @@ pub fn vision(net: &Network, precision: Precision, target: Target) -> Result<Seg
         );
         let [q, k, v] = parts.map(|part| split_heads(&mut b, &part, &part, d.heads, head_width));
         let context = attend(&mut b, &attn, [&q, &k, &v], None, head_width);
-        let weight = net.matrix(&format!("{key}.attn.proj.weight"), width, width)?;
-        let bias = net.vector(&format!("{key}.attn.proj.bias"), width)?;
+        let weight = network.matrix(&format!("{key}.attn.proj.weight"), width, width)?;
+        let bias = network.vector(&format!("{key}.attn.proj.bias"), width)?;
         let out = b.linear(&format!("{attn}.proj"), &context, weight, Some(bias), keep);
         x = b.op("Add", &format!("{name}.add_attn"), &[&x, &out], vec![]);
 
         let normal = b.layer_norm(
             &format!("{name}.norm2"),
             &x,
-            net.vector(&format!("{key}.norm2.weight"), width)?,
-            net.vector(&format!("{key}.norm2.bias"), width)?,
+            network.vector(&format!("{key}.norm2.weight"), width)?,
+            network.vector(&format!("{key}.norm2.bias"), width)?,
             BLOCK_EPSILON,
         );
-        let weight = net.matrix(&format!("{key}.mlp.fc1.weight"), d.mlp_width, width)?;
-        let bias = net.vector(&format!("{key}.mlp.fc1.bias"), d.mlp_width)?;
+        let weight = network.matrix(&format!("{key}.mlp.fc1.weight"), d.mlp_width, width)?;
+        let bias = network.vector(&format!("{key}.mlp.fc1.bias"), d.mlp_width)?;
         let inner = b.linear(
             &format!("{name}.mlp.fc1"),
             &normal,
@@ -115,8 +115,8 @@ pub fn vision(net: &Network, precision: Precision, target: Target) -> Result<Seg
             keep,
         );
         let active = b.op("Gelu", &format!("{name}.mlp.gelu"), &[&inner], vec![]);
-        let weight = net.matrix(&format!("{key}.mlp.fc2.weight"), width, d.mlp_width)?;
-        let bias = net.vector(&format!("{key}.mlp.fc2.bias"), width)?;
+        let weight = network.matrix(&format!("{key}.mlp.fc2.weight"), width, d.mlp_width)?;
+        let bias = network.vector(&format!("{key}.mlp.fc2.bias"), width)?;
         let out = b.linear(
             &format!("{name}.mlp.fc2"),
             &active,
@@ -130,8 +130,8 @@ pub fn vision(net: &Network, precision: Precision, target: Target) -> Result<Seg
     let features = b.layer_norm(
         "vision.ln_vision",
         &x,
-        net.vector("ln_vision.weight", width)?,
-        net.vector("ln_vision.bias", width)?,
+        network.vector("ln_vision.weight", width)?,
+        network.vector("ln_vision.bias", width)?,
         FINAL_EPSILON,
     );
     b.output(

@@ -1,10 +1,10 @@
 //! Reading what is published: weight files of every layout, layered into one model.
 
-mod code;
 mod file;
-mod layers;
-mod machine;
+mod opcode;
+mod overlay;
 mod pickle;
+mod pickle_vm;
 mod safetensors;
 mod scan;
 mod tensor;
@@ -12,7 +12,7 @@ mod torch;
 mod zip;
 
 pub use file::{Format, SourceFile, recognise};
-pub use layers::{Layers, Paths};
+pub use overlay::{CheckpointOverlay, SourcePaths};
 pub(crate) use scan::Scan;
 pub use tensor::{Element, Storage, Tensor};
 

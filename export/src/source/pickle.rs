@@ -5,7 +5,7 @@
 //! could mean anything. Nothing is ever called: a "call" of a known name turns
 //! into a [`Value`]. Values live in one arena, so no input can make it recurse.
 
-use super::machine::Machine;
+use super::pickle_vm::PickleVm;
 use super::tensor::Element;
 
 /// Index of a value in its [`Pickle`].
@@ -106,9 +106,9 @@ impl Pickle {
     /// Runs a pickle.
     ///
     /// # Errors
-    /// [`Fault`] says what is refused or malformed.
-    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Fault> {
-        let mut machine = Machine::new(bytes);
+    /// [`PickleError`] says what is refused or malformed.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, PickleError> {
+        let mut machine = PickleVm::new(bytes);
         let root = machine.run()?;
         Ok(Self {
             values: machine.values,
@@ -141,15 +141,15 @@ impl Pickle {
 
 /// Why a pickle was not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum PickleError {
     /// It asks for an instruction or a name that tensors do not need.
     Refused(String),
     /// It is cut short or contradicts itself.
     Malformed(String),
 }
 
-pub(super) fn malformed<T>(problem: impl Into<String>) -> Result<T, Fault> {
-    Err(Fault::Malformed(problem.into()))
+pub(super) fn malformed<T>(problem: impl Into<String>) -> Result<T, PickleError> {
+    Err(PickleError::Malformed(problem.into()))
 }
 
 #[cfg(test)]
@@ -158,7 +158,7 @@ mod tests {
 
     fn refusal(bytes: &[u8]) -> String {
         match Pickle::read(bytes) {
-            Err(Fault::Refused(problem)) => problem,
+            Err(PickleError::Refused(problem)) => problem,
             other => panic!("{other:?}"),
         }
     }
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(pickle.entry(pickle.root(), "b"), Some(&Value::Int(-1)));
         for len in 0..whole.len() {
             assert!(
-                matches!(Pickle::read(&whole[..len]), Err(Fault::Malformed(_))),
+                matches!(Pickle::read(&whole[..len]), Err(PickleError::Malformed(_))),
                 "{len}"
             );
         }

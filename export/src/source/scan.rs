@@ -17,7 +17,7 @@ use crate::{Error, Result};
 /// Bytes that are read at a time.
 const CHUNK: u64 = 1 << 20;
 /// The disk works this far ahead, and as much again: a multiple of [`CHUNK`].
-const AHEAD: u64 = 16 << 20;
+const READAHEAD_BYTES: u64 = 16 << 20;
 
 /// The pass over one file, shared by threads.
 #[derive(Debug)]
@@ -96,8 +96,8 @@ impl Scan {
                 waiting,
                 buffer,
             } = &mut *state;
-            if at.is_multiple_of(AHEAD) {
-                self.file.expect(*at + AHEAD, AHEAD);
+            if at.is_multiple_of(READAHEAD_BYTES) {
+                self.file.expect(*at + READAHEAD_BYTES, READAHEAD_BYTES);
             }
             buffer.resize(CHUNK.min(self.file.len() - *at) as usize, 0);
             self.file.read_at(*at, buffer)?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::file::SourceFile;
-use super::pickle::{Fault, Pickle, Value};
+use super::pickle::{Pickle, PickleError, Value};
 use super::tensor::{Storage, Tensor};
 use super::zip::Archive;
 use crate::{Error, Result};
@@ -38,11 +38,11 @@ pub(crate) fn read(file: &Arc<SourceFile>) -> Result<BTreeMap<String, Tensor>> {
         .content(&format!("{prefix}data.pkl"), MAX_PICKLE)?
         .unwrap_or_default();
     let pickle = Pickle::read(&bytes).map_err(|fault| match fault {
-        Fault::Refused(problem) => Error::Refused {
+        PickleError::Refused(problem) => Error::Refused {
             path: path.to_owned(),
             problem,
         },
-        Fault::Malformed(problem) => Error::damaged(path, format!("its pickle {problem}")),
+        PickleError::Malformed(problem) => Error::damaged(path, format!("its pickle {problem}")),
     })?;
     let root = pickle.root();
     let dict = match pickle

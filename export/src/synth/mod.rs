@@ -12,8 +12,8 @@ mod torch_file;
 
 use std::path::{Path, PathBuf};
 
-use crate::folder::Folder;
 use crate::progress::Progress;
+use crate::staging_dir::StagingDir;
 use crate::{Error, Result};
 
 pub use shapes::{Draw, Entry, Shapes};
@@ -45,7 +45,7 @@ pub fn synth(
     threads: usize,
     show_progress: bool,
 ) -> Result<()> {
-    let folder = Folder::create(out, MARK)?;
+    let folder = StagingDir::create(out, MARK)?;
     let files = files(shapes, folder.path(), seed)?;
     let bytes: u64 = files.iter().map(TorchFile::len).sum();
     folder.need(bytes + (16 << 20))?;
@@ -135,9 +135,9 @@ fn pretty(value: &serde_json::Value) -> String {
 }
 
 /// Where [`synth`] puts each file.
-pub fn paths(directory: &Path) -> crate::source::Paths {
+pub fn paths(directory: &Path) -> crate::source::SourcePaths {
     let path = |name: &str| -> PathBuf { directory.join(name) };
-    crate::source::Paths {
+    crate::source::SourcePaths {
         vit: path("eva_vit_g.pth"),
         instructblip: None,
         checkpoint: path("checkpoint_best.pth"),

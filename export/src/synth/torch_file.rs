@@ -14,7 +14,7 @@ use super::{Draw, Entry};
 use crate::progress::Progress;
 use crate::random::Random;
 use crate::source::Element;
-use crate::write::run_all;
+use crate::weights_writer::parallel_for;
 use crate::{Error, Result};
 
 const ALIGNMENT: u64 = 64;
@@ -254,7 +254,7 @@ pub(super) fn write(files: &[TorchFile], threads: usize, progress: &Progress) ->
             .map(|file| vec![0; file.entries.len()])
             .collect::<Vec<_>>(),
     );
-    run_all(&tasks, threads, |&(index, entry), _| {
+    parallel_for(&tasks, threads, |&(index, entry), _| {
         let file = &files[index];
         let crc = file.write_entry(&opened[index], &file.entries[entry], progress)?;
         crcs.lock().expect("no panic while writing")[index][entry] = crc;

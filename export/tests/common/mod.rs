@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use deltavlm_bundle::{Manifest, Precision, Segment, Target};
 use deltavlm_export::Result;
 use deltavlm_export::build::{Measure, Options, build};
-use deltavlm_export::source::Paths;
+use deltavlm_export::source::SourcePaths;
 use deltavlm_export::synth::{self, Shapes, Size, synth};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -55,9 +55,9 @@ impl Golden {
     }
 
     /// The golden model's files, with one of its language models.
-    pub(crate) fn paths(llm: &str) -> Paths {
+    pub(crate) fn paths(llm: &str) -> SourcePaths {
         let model = golden_directory().join("model");
-        Paths {
+        SourcePaths {
             vit: model.join("eva_vit_g.pth"),
             instructblip: None,
             checkpoint: model.join("checkpoint_best.pth"),
@@ -92,7 +92,7 @@ pub(crate) fn relative_error(found: &[f32], right: &[f32]) -> f64 {
 }
 
 /// Options for a quick build.
-pub(crate) fn options(paths: Paths, precision: Precision, out: &Path) -> Options {
+pub(crate) fn options(paths: SourcePaths, precision: Precision, out: &Path) -> Options {
     Options {
         paths,
         precision,
@@ -107,14 +107,14 @@ pub(crate) fn options(paths: Paths, precision: Precision, out: &Path) -> Options
 }
 
 /// Builds quickly.
-pub(crate) fn quick(paths: Paths, precision: Precision, out: &Path) -> Result<Manifest> {
+pub(crate) fn quick(paths: SourcePaths, precision: Precision, out: &Path) -> Result<Manifest> {
     build(&options(paths, precision, out))
 }
 
 /// A tiny synthetic model in a directory of its own.
 pub(crate) struct Model {
     pub(crate) directory: TempDir,
-    pub(crate) paths: Paths,
+    pub(crate) paths: SourcePaths,
 }
 
 impl Model {

@@ -4,7 +4,7 @@
 use deltavlm_bundle::{ElementType, Precision};
 use deltavlm_kernels::{BLOCK, Bits};
 
-use super::{Builder, Keep, MICROSOFT, data_type};
+use super::{GraphBuilder, MICROSOFT, QuantPolicy, data_type};
 use crate::matrix::Matrix;
 use crate::onnx::{Attribute, DataType};
 
@@ -18,17 +18,17 @@ pub enum Stored {
 }
 
 /// The form of a linear map's weights. Rows that are not whole blocks stay f16.
-pub fn stored_as(precision: Precision, keep: Keep, inputs: usize) -> Stored {
+pub fn stored_as(precision: Precision, keep: QuantPolicy, inputs: usize) -> Stored {
     match precision {
         Precision::F32 => Stored::Dense(ElementType::F32),
         Precision::F16 => Stored::Dense(ElementType::F16),
         _ if !inputs.is_multiple_of(BLOCK) => Stored::Dense(ElementType::F16),
-        Precision::Int4 if keep == Keep::Usual => Stored::Blocks(Bits::Four),
+        Precision::Int4 if keep == QuantPolicy::Segment => Stored::Blocks(Bits::Four),
         Precision::Int4 | Precision::Int8 => Stored::Blocks(Bits::Eight),
     }
 }
 
-impl Builder {
+impl GraphBuilder {
     /// Rows of a large table: stored as f16 unless the segment is f32, looked up,
     /// then converted.
     pub fn lookup(&mut self, name: &str, matrix: Matrix, ids: &str) -> String {
@@ -39,7 +39,7 @@ impl Builder {
         };
         let dims = [matrix.rows(), matrix.width()];
         let weight = format!("{name}.weight");
-        let place = self.plan.rows(&weight, matrix, element);
+        let place = self.layout.rows(&weight, matrix, element);
         self.external(&weight, data_type(element), &dims, place);
         let rows = self.op(
             "Gather",
@@ -61,7 +61,7 @@ impl Builder {
         x: &str,
         weight: Matrix,
         bias: Option<Matrix>,
-        keep: Keep,
+        keep: QuantPolicy,
     ) -> String {
         let (outputs, inputs) = (weight.rows(), weight.width());
         let product = match stored_as(self.precision, keep, inputs) {
@@ -82,7 +82,7 @@ impl Builder {
     fn dense(&mut self, name: &str, x: &str, weight: Matrix, element: ElementType) -> String {
         let dims = [weight.width(), weight.rows()];
         let mut value = format!("{name}.weight");
-        let place = self.plan.columns(&value, weight, element);
+        let place = self.layout.columns(&value, weight, element);
         self.external(&value, data_type(element), &dims, place);
         if element != self.element() {
             value = self.cast_to_compute(&format!("{value}.wide"), &value);
@@ -109,7 +109,7 @@ impl Builder {
             ElementType::F16
         };
         let mut value = format!("{name}.weight");
-        let place = self.plan.rows(&value, weight, element);
+        let place = self.layout.rows(&value, weight, element);
         self.external(&value, data_type(element), dims, place);
         if element != self.element() {
             value = self.cast_to_compute(&format!("{value}.wide"), &value);
@@ -132,7 +132,7 @@ impl Builder {
         let (outputs, inputs) = (weight.rows(), weight.width());
         let per_row = inputs / BLOCK;
         let (codes, scales) = (format!("{name}.weight"), format!("{name}.scales"));
-        let [codes_at, scales_at] = self.plan.blocks(&codes, weight, bits);
+        let [codes_at, scales_at] = self.layout.blocks(&codes, weight, bits);
         self.external(
             &codes,
             DataType::Uint8,

@@ -19,8 +19,8 @@ const LARGE: u64 = 1 << 20;
 
 /// A weights file to be written.
 #[derive(Debug, Default)]
-pub struct Plan {
-    items: Vec<Item>,
+pub struct WeightsLayout {
+    items: Vec<WeightEntry>,
     gaps: Vec<Range<u64>>,
     len: u64,
     parameters: u64,
@@ -28,7 +28,7 @@ pub struct Plan {
 
 /// One matrix of a weights file and the form in which it is stored.
 #[derive(Debug, Clone)]
-pub struct Item {
+pub struct WeightEntry {
     /// The name of its initializer.
     pub name: String,
     /// How much an error in each column matters, where calibration has told.
@@ -36,12 +36,12 @@ pub struct Item {
     /// The values.
     pub matrix: Matrix,
     /// Their form and place.
-    pub form: Form,
+    pub form: Encoding,
 }
 
 /// How a matrix is stored, with offsets in the file.
 #[derive(Debug, Clone, Copy)]
-pub enum Form {
+pub enum Encoding {
     /// Row by row.
     Rows(ElementType, u64),
     /// Transposed, as `MatMul` wants its right side.
@@ -57,18 +57,18 @@ pub enum Form {
     },
 }
 
-impl Plan {
+impl WeightsLayout {
     /// Adds a matrix row by row; returns its offset and size.
     pub fn rows(&mut self, name: &str, matrix: Matrix, element: ElementType) -> (u64, u64) {
         let place = self.place(matrix.size() as u64 * bytes_of(element));
-        self.push(name, matrix, Form::Rows(element, place.0));
+        self.push(name, matrix, Encoding::Rows(element, place.0));
         place
     }
 
     /// Adds a matrix transposed; returns its offset and size.
     pub fn columns(&mut self, name: &str, matrix: Matrix, element: ElementType) -> (u64, u64) {
         let place = self.place(matrix.size() as u64 * bytes_of(element));
-        self.push(name, matrix, Form::Columns(element, place.0));
+        self.push(name, matrix, Encoding::Columns(element, place.0));
         place
     }
 
@@ -77,7 +77,7 @@ impl Plan {
         let blocks = (matrix.size() / BLOCK) as u64;
         let codes = self.place(blocks * bits.block_bytes() as u64);
         let scales = self.place(blocks * 2);
-        let form = Form::Blocks {
+        let form = Encoding::Blocks {
             bits,
             codes: codes.0,
             scales: scales.0,
@@ -87,14 +87,14 @@ impl Plan {
     }
 
     /// What is to be written.
-    pub fn items(&self) -> &[Item] {
+    pub fn items(&self) -> &[WeightEntry] {
         &self.items
     }
 
     /// Tells how much an error in each column matters, by the weight's name.
     pub fn set_importance(&mut self, of: impl Fn(&str) -> Option<Arc<Vec<f32>>>) {
         for item in &mut self.items {
-            let blocks = matches!(item.form, Form::Blocks { .. });
+            let blocks = matches!(item.form, Encoding::Blocks { .. });
             item.importance = of(&item.name)
                 .filter(|_| blocks)
                 .filter(|columns| columns.len() == item.matrix.width());
@@ -126,9 +126,9 @@ impl Plan {
         self.parameters
     }
 
-    fn push(&mut self, name: &str, matrix: Matrix, form: Form) {
+    fn push(&mut self, name: &str, matrix: Matrix, form: Encoding) {
         self.parameters += matrix.size() as u64;
-        self.items.push(Item {
+        self.items.push(WeightEntry {
             name: name.to_owned(),
             importance: None,
             matrix,

@@ -16,10 +16,10 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use crate::Result;
+use crate::parallel_file::ParallelFile;
 use crate::progress::Progress;
 use crate::source::Scan;
-use crate::weights::{Form, Item, Plan};
-use crate::written::Written;
+use crate::weights_layout::{Encoding, WeightEntry, WeightsLayout};
 
 /// Elements of a run: 4 MiB of f32.
 const RUN: usize = 1 << 20;
@@ -33,7 +33,7 @@ pub(crate) struct Output {
     /// Where.
     pub(crate) path: PathBuf,
     /// What.
-    pub(crate) plan: Plan,
+    pub(crate) layout: WeightsLayout,
 }
 
 /// What was read and written.
@@ -55,12 +55,13 @@ pub(crate) fn write(
     threads: usize,
     progress: &Progress,
 ) -> Result<Done> {
-    let create =
-        |output: &Output| Written::create(&output.path, output.plan.len(), output.plan.gaps());
+    let create = |output: &Output| {
+        ParallelFile::create(&output.path, output.layout.len(), output.layout.gaps())
+    };
     let files = outputs.iter().map(create).collect::<Result<Vec<_>>>()?;
     let mut tasks: Vec<Task<'_>> = (0..scans.len()).map(Task::Finish).collect();
     for (output, file) in outputs.iter().zip(&files) {
-        for item in output.plan.items() {
+        for item in output.layout.items() {
             tasks.extend(runs(item).map(|rows| Task::Rows {
                 file,
                 item,
@@ -71,7 +72,7 @@ pub(crate) fn write(
     }
     tasks.sort_by_key(Task::order);
     let hashes = Mutex::new(vec![String::new(); scans.len()]);
-    run_all(&tasks, threads, |task, buffers| {
+    parallel_for(&tasks, threads, |task, buffers| {
         match task {
             Task::Finish(index) => {
                 let hash = scans[*index].finish()?;
@@ -88,19 +89,22 @@ pub(crate) fn write(
                 }
                 let written = write_rows(file, item, rows.clone(), buffers)?;
                 progress.add(written);
-                file.hash_some()?;
+                file.hash_available()?;
             }
         }
         Ok(())
     })?;
     Ok(Done {
         sources: hashes.into_inner().expect("no panic while hashing"),
-        outputs: files.iter().map(Written::finish).collect::<Result<_>>()?,
+        outputs: files
+            .iter()
+            .map(ParallelFile::finish)
+            .collect::<Result<_>>()?,
     })
 }
 
 /// The scans that rows need, each with the byte up to which they need it.
-fn sources(item: &Item, rows: Range<usize>, scans: &[Scan]) -> Vec<(usize, u64)> {
+fn sources(item: &WeightEntry, rows: Range<usize>, scans: &[Scan]) -> Vec<(usize, u64)> {
     let sources = item.matrix.sources(rows).into_iter();
     sources
         .filter_map(|(file, to)| {
@@ -113,7 +117,7 @@ fn sources(item: &Item, rows: Range<usize>, scans: &[Scan]) -> Vec<(usize, u64)>
 }
 
 /// Does every task on some thread; stops at the first error.
-pub(crate) fn run_all<T: Sync>(
+pub(crate) fn parallel_for<T: Sync>(
     tasks: &[T],
     threads: usize,
     work: impl Fn(&T, &mut Buffers) -> Result<()> + Sync,
@@ -150,8 +154,8 @@ enum Task<'a> {
     /// Hash what no row needed of a source.
     Finish(usize),
     Rows {
-        file: &'a Written,
-        item: &'a Item,
+        file: &'a ParallelFile,
+        item: &'a WeightEntry,
         rows: Range<usize>,
         sources: Vec<(usize, u64)>,
     },
@@ -177,11 +181,11 @@ pub(crate) struct Buffers {
     scales: Vec<f16>,
 }
 
-fn runs(item: &Item) -> impl Iterator<Item = Range<usize>> + use<> {
+fn runs(item: &WeightEntry) -> impl Iterator<Item = Range<usize>> + use<> {
     let rows = item.matrix.rows();
     let run = match item.form {
-        Form::Columns(..) => TRANSPOSED_RUN,
-        Form::Rows(..) | Form::Blocks { .. } => RUN,
+        Encoding::Columns(..) => TRANSPOSED_RUN,
+        Encoding::Rows(..) | Encoding::Blocks { .. } => RUN,
     };
     let step = (run / item.matrix.width()).max(1);
     (0..rows)
@@ -190,15 +194,15 @@ fn runs(item: &Item) -> impl Iterator<Item = Range<usize>> + use<> {
 }
 
 fn write_rows(
-    file: &Written,
-    item: &Item,
+    file: &ParallelFile,
+    item: &WeightEntry,
     rows: Range<usize>,
     buffers: &mut Buffers,
 ) -> Result<u64> {
     item.matrix.read(rows.clone(), &mut buffers.values)?;
     let width = item.matrix.width();
     match item.form {
-        Form::Rows(element, offset) => {
+        Encoding::Rows(element, offset) => {
             let Buffers {
                 values,
                 halves,
@@ -210,7 +214,7 @@ fn write_rows(
             file.write(bytes, at)?;
             Ok(bytes.len() as u64)
         }
-        Form::Columns(element, offset) => {
+        Encoding::Columns(element, offset) => {
             let Buffers {
                 values,
                 column,
@@ -228,7 +232,7 @@ fn write_rows(
             }
             Ok((values.len() * size_of(element)) as u64)
         }
-        Form::Blocks {
+        Encoding::Blocks {
             bits,
             codes,
             scales,
@@ -241,7 +245,7 @@ fn write_rows(
             } = buffers;
             bytes.clear();
             halves.clear();
-            quantised(item, bits, values, bytes, halves);
+            quantize_rows(item, bits, values, bytes, halves);
             let first = (rows.start * width / BLOCK) as u64;
             file.write(bytes, codes + first * bits.block_bytes() as u64)?;
             let written = bytes.len() + 2 * halves.len();
@@ -254,8 +258,8 @@ fn write_rows(
 }
 
 /// Codes and scales of whole rows of an item, appended.
-pub(crate) fn quantised(
-    item: &Item,
+pub(crate) fn quantize_rows(
+    item: &WeightEntry,
     bits: Bits,
     values: &[f32],
     codes: &mut Vec<u8>,

@@ -10,13 +10,13 @@ use crate::{Error, Result};
 /// A directory beside its final place. Unless [`Folder::publish`] is reached, it
 /// is removed again; after a kill it keeps a name that nothing reads.
 #[derive(Debug)]
-pub(crate) struct Folder {
+pub(crate) struct StagingDir {
     partial: PathBuf,
     target: PathBuf,
     done: bool,
 }
 
-impl Folder {
+impl StagingDir {
     /// Prepares to write `target`. An existing directory is replaced at the end
     /// if it is empty or holds the file `mark`, which shows it to be ours.
     ///
@@ -103,7 +103,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for StagingDir {
     fn drop(&mut self) {
         if !self.done {
             // Nothing more can be done about a failure here; the name shows what it is.

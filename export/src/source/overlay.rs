@@ -21,7 +21,7 @@ const SINGLE: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
 /// Where the published files are.
 #[derive(Debug, Clone)]
-pub struct Paths {
+pub struct SourcePaths {
     /// The EVA vision encoder.
     pub vit: PathBuf,
     /// The InstructBLIP weights, where they are used.
@@ -38,10 +38,10 @@ pub struct Paths {
 
 /// All tensors of the model by their DeltaVLM names.
 #[derive(Debug)]
-pub struct Layers {
+pub struct CheckpointOverlay {
     tensors: BTreeMap<String, Tensor>,
     files: Vec<(String, Arc<SourceFile>)>,
-    paths: Paths,
+    paths: SourcePaths,
     shards: BTreeMap<String, String>,
     llm_files: String,
 }
@@ -51,12 +51,12 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-impl Layers {
+impl CheckpointOverlay {
     /// Opens every file and lays them over one another. No tensor is read yet.
     ///
     /// # Errors
     /// When a file is missing, damaged, hostile, or no weight file.
-    pub fn open(paths: &Paths) -> Result<Self> {
+    pub fn open(paths: &SourcePaths) -> Result<Self> {
         let mut layers = Self {
             tensors: BTreeMap::new(),
             files: Vec::new(),
@@ -88,7 +88,7 @@ impl Layers {
     }
 
     /// Where the files are.
-    pub fn paths(&self) -> &Paths {
+    pub fn paths(&self) -> &SourcePaths {
         &self.paths
     }
 
@@ -216,7 +216,7 @@ impl Layers {
             })?;
             let shards: BTreeSet<&String> = index.weight_map.values().collect();
             for shard in shards {
-                if !is_plain(shard) {
+                if !is_plain_file_name(shard) {
                     return Err(Error::config(
                         &path,
                         format!("names `{shard}`, which is not a plain file name"),
@@ -256,7 +256,7 @@ impl Layers {
     }
 }
 
-fn is_plain(name: &str) -> bool {
+fn is_plain_file_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
     matches!(
         (components.next(), components.next()),

@@ -17,11 +17,11 @@ use crate::{Error, Result};
 /// Bytes that are hashed at a time.
 const CHUNK: u64 = 1 << 20;
 /// Complete bytes that are worth hashing before the end.
-const WORTHWHILE: u64 = 8 << 20;
+const MIN_HASH_BYTES: u64 = 8 << 20;
 
 /// A file of known size in the making.
 #[derive(Debug)]
-pub(crate) struct Written {
+pub(crate) struct ParallelFile {
     path: PathBuf,
     file: File,
     len: u64,
@@ -44,7 +44,7 @@ struct Hashed {
     buffer: Vec<u8>,
 }
 
-impl Written {
+impl ParallelFile {
     /// Creates the file, its space reserved where the file system can. `gaps` are
     /// bytes that will not be written: they stay zero.
     ///
@@ -95,10 +95,12 @@ impl Written {
     ///
     /// # Errors
     /// When the file cannot be read back.
-    pub(crate) fn hash_some(&self) -> Result<()> {
+    pub(crate) fn hash_available(&self) -> Result<()> {
         let front = self.complete.lock().expect("no panic while counting").front;
         match self.hashed.try_lock() {
-            Ok(mut hashed) if front >= hashed.at + WORTHWHILE => self.hash_to(front, &mut hashed),
+            Ok(mut hashed) if front >= hashed.at + MIN_HASH_BYTES => {
+                self.hash_to(front, &mut hashed)
+            }
             _ => Ok(()),
         }
     }
@@ -175,13 +177,13 @@ mod tests {
     fn the_hash_is_that_of_the_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("weights");
-        let third = WORTHWHILE as usize + 5;
+        let third = MIN_HASH_BYTES as usize + 5;
         let len = 3 * third as u64 + 64;
         let gap = third as u64..third as u64 + 64;
-        let written = Written::create(&path, len, vec![gap]).unwrap();
+        let written = ParallelFile::create(&path, len, vec![gap]).unwrap();
         for (value, at) in [(3, 2 * third + 64), (1, 0), (2, third + 64)] {
             written.write(&vec![value; third], at as u64).unwrap();
-            written.hash_some().unwrap();
+            written.hash_available().unwrap();
         }
         let record = written.finish().unwrap();
         assert_eq!((record.path.as_str(), record.bytes), ("weights", len));

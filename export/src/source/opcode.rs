@@ -1,38 +1,38 @@
 //! The bytes of a pickle, read from front to back.
 
-use super::pickle::{Fault, malformed};
+use super::pickle::{PickleError, malformed};
 
 /// What is left to read.
-pub(super) struct Code<'a> {
+pub(super) struct PickleReader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-impl<'a> Code<'a> {
+impl<'a> PickleReader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8, Fault> {
+    pub(super) fn byte(&mut self) -> Result<u8, PickleError> {
         Ok(self.take(1)?[0])
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], PickleError> {
         let mut array = [0; N];
         array.copy_from_slice(self.take(N)?);
         Ok(array)
     }
 
-    pub(super) fn length4(&mut self) -> Result<usize, Fault> {
+    pub(super) fn length4(&mut self) -> Result<usize, PickleError> {
         Ok(u32::from_le_bytes(self.array()?) as usize)
     }
 
-    pub(super) fn length8(&mut self) -> Result<usize, Fault> {
+    pub(super) fn length8(&mut self) -> Result<usize, PickleError> {
         usize::try_from(u64::from_le_bytes(self.array()?))
             .or_else(|_| malformed("has an impossible length"))
     }
 
-    pub(super) fn line(&mut self) -> Result<&'a str, Fault> {
+    pub(super) fn line(&mut self) -> Result<&'a str, PickleError> {
         let rest = &self.bytes[self.at..];
         let Some(len) = rest.iter().take(256).position(|&byte| byte == b'\n') else {
             return malformed("has a name without an end");
@@ -41,7 +41,7 @@ impl<'a> Code<'a> {
         std::str::from_utf8(&rest[..len]).or_else(|_| malformed("has a name that is not UTF-8"))
     }
 
-    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], Fault> {
+    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], PickleError> {
         let bytes: &'a [u8] = self.bytes;
         match self
             .at

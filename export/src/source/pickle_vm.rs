@@ -3,15 +3,15 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 
-use super::code::{Code, opcode_name, printable};
-use super::pickle::{Fault, Global, Id, Value, malformed};
+use super::opcode::{PickleReader, opcode_name, printable};
+use super::pickle::{Global, Id, PickleError, Value, malformed};
 
 /// Values copied out of other values; more than this is an attack, not a checkpoint.
 const MAX_COPIED: usize = 1 << 26;
 
 /// The machine's state: what is left to read, the stack, and what was remembered.
-pub(super) struct Machine<'a> {
-    code: Code<'a>,
+pub(super) struct PickleVm<'a> {
+    code: PickleReader<'a>,
     pub(super) values: Vec<Value>,
     stack: Vec<Id>,
     marks: Vec<usize>,
@@ -19,10 +19,10 @@ pub(super) struct Machine<'a> {
     copied: Cell<usize>,
 }
 
-impl<'a> Machine<'a> {
+impl<'a> PickleVm<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self {
-            code: Code::new(bytes),
+            code: PickleReader::new(bytes),
             values: Vec::new(),
             stack: Vec::new(),
             marks: Vec::new(),
@@ -31,7 +31,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    pub(super) fn run(&mut self) -> Result<Id, Fault> {
+    pub(super) fn run(&mut self) -> Result<Id, PickleError> {
         loop {
             let opcode = self.code.byte()?;
             match opcode {
@@ -171,7 +171,7 @@ impl<'a> Machine<'a> {
                 b'R' => self.reduce()?,
                 b'b' => self.build()?,
                 _ => {
-                    return Err(Fault::Refused(format!(
+                    return Err(PickleError::Refused(format!(
                         "uses the instruction {}",
                         opcode_name(opcode)
                     )));
@@ -180,13 +180,13 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn global(&mut self, module: &str, name: &str) -> Result<(), Fault> {
+    fn global(&mut self, module: &str, name: &str) -> Result<(), PickleError> {
         match Global::named(module, name) {
             Some(global) => {
                 self.push(Value::Global(global));
                 Ok(())
             }
-            None => Err(Fault::Refused(format!(
+            None => Err(PickleError::Refused(format!(
                 "asks for `{}.{}`",
                 printable(module),
                 printable(name)
@@ -195,7 +195,7 @@ impl<'a> Machine<'a> {
     }
 
     /// A reference to a storage: `("storage", type, entry, device, count)`.
-    fn persistent(&mut self) -> Result<(), Fault> {
+    fn persistent(&mut self) -> Result<(), PickleError> {
         let id = self.pop()?;
         let parts = self.tuple_of(id)?;
         let known = match parts.as_slice() {
@@ -215,7 +215,7 @@ impl<'a> Machine<'a> {
             _ => None,
         };
         let Some(storage) = known else {
-            return Err(Fault::Refused(
+            return Err(PickleError::Refused(
                 "refers to something outside that is no tensor storage".to_owned(),
             ));
         };
@@ -224,12 +224,12 @@ impl<'a> Machine<'a> {
     }
 
     /// A call of one of the known names.
-    fn reduce(&mut self) -> Result<(), Fault> {
+    fn reduce(&mut self) -> Result<(), PickleError> {
         let arguments = self.pop()?;
         let arguments = self.tuple_of(arguments)?;
         let callee = self.pop()?;
         let Value::Global(callee) = *self.value(callee) else {
-            return Err(Fault::Refused(
+            return Err(PickleError::Refused(
                 "calls something that is not a name".to_owned(),
             ));
         };
@@ -258,18 +258,18 @@ impl<'a> Machine<'a> {
     }
 
     /// Attributes of an `OrderedDict` (`_metadata` of a state dict): dropped.
-    fn build(&mut self) -> Result<(), Fault> {
+    fn build(&mut self) -> Result<(), PickleError> {
         self.pop()?;
         let target = self.top()?;
         match self.value(target) {
             Value::Dict(_) | Value::Tensor { .. } => Ok(()),
-            _ => Err(Fault::Refused(
+            _ => Err(PickleError::Refused(
                 "sets the state of an object (BUILD)".to_owned(),
             )),
         }
     }
 
-    fn dict_of_pairs(&self, pairs: Id) -> Result<Value, Fault> {
+    fn dict_of_pairs(&self, pairs: Id) -> Result<Value, PickleError> {
         let mut entries = Vec::new();
         for pair in self.tuple_of(pairs)? {
             match self.tuple_of(pair)?.as_slice() {
@@ -280,14 +280,14 @@ impl<'a> Machine<'a> {
         Ok(Value::Dict(entries))
     }
 
-    fn size(&self, id: Id) -> Result<usize, Fault> {
+    fn size(&self, id: Id) -> Result<usize, PickleError> {
         match self.value(id) {
             Value::Int(value) if *value >= 0 => Ok(*value as usize),
             _ => malformed("has a dimension that is no size"),
         }
     }
 
-    fn sizes(&self, id: Id) -> Result<Vec<usize>, Fault> {
+    fn sizes(&self, id: Id) -> Result<Vec<usize>, PickleError> {
         let ids = self.tuple_of(id)?;
         if ids.len() > 16 {
             return malformed("has a tensor of more than 16 dimensions");
@@ -295,7 +295,7 @@ impl<'a> Machine<'a> {
         ids.into_iter().map(|id| self.size(id)).collect()
     }
 
-    fn tuple_of(&self, id: Id) -> Result<Vec<Id>, Fault> {
+    fn tuple_of(&self, id: Id) -> Result<Vec<Id>, PickleError> {
         match self.value(id) {
             Value::Tuple(items) | Value::List(items) => {
                 self.copied.set(self.copied.get() + items.len());
@@ -308,7 +308,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn tuple(&mut self, count: usize) -> Result<(), Fault> {
+    fn tuple(&mut self, count: usize) -> Result<(), PickleError> {
         let floor = self.marks.last().copied().unwrap_or(0);
         if self.stack.len() < floor + count {
             return malformed("takes more values than it has");
@@ -318,7 +318,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn append(&mut self, items: &[Id]) -> Result<(), Fault> {
+    fn append(&mut self, items: &[Id]) -> Result<(), PickleError> {
         let list = self.top()?;
         match &mut self.values[list as usize] {
             Value::List(held) => {
@@ -329,7 +329,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn set_items(&mut self, items: &[Id]) -> Result<(), Fault> {
+    fn set_items(&mut self, items: &[Id]) -> Result<(), PickleError> {
         let dict = self.top()?;
         let (pairs, rest) = items.as_chunks::<2>();
         match &mut self.values[dict as usize] {
@@ -341,13 +341,13 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn remember(&mut self, slot: u32) -> Result<(), Fault> {
+    fn remember(&mut self, slot: u32) -> Result<(), PickleError> {
         let top = self.top()?;
         self.memo.insert(slot, top);
         Ok(())
     }
 
-    fn recall(&mut self, slot: u32) -> Result<(), Fault> {
+    fn recall(&mut self, slot: u32) -> Result<(), PickleError> {
         match self.memo.get(&slot) {
             Some(&id) => {
                 self.stack.push(id);
@@ -357,7 +357,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn long(&mut self, len: usize) -> Result<(), Fault> {
+    fn long(&mut self, len: usize) -> Result<(), PickleError> {
         let raw = self.code.take(len)?;
         let negative = raw.last().is_some_and(|byte| byte & 0x80 != 0);
         let value = if raw.len() > 8 {
@@ -371,7 +371,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn text(&mut self, len: usize) -> Result<(), Fault> {
+    fn text(&mut self, len: usize) -> Result<(), PickleError> {
         match std::str::from_utf8(self.code.take(len)?) {
             Ok(text) => {
                 let text = text.to_owned();
@@ -382,7 +382,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn raw(&mut self, len: usize) -> Result<(), Fault> {
+    fn raw(&mut self, len: usize) -> Result<(), PickleError> {
         self.code.take(len)?;
         self.push(Value::Bytes);
         Ok(())
@@ -397,7 +397,7 @@ impl<'a> Machine<'a> {
         self.values.push(value);
     }
 
-    fn top(&self) -> Result<Id, Fault> {
+    fn top(&self) -> Result<Id, PickleError> {
         let floor = self.marks.last().copied().unwrap_or(0);
         match self.stack.last() {
             Some(&id) if self.stack.len() > floor => Ok(id),
@@ -405,13 +405,13 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn pop(&mut self) -> Result<Id, Fault> {
+    fn pop(&mut self) -> Result<Id, PickleError> {
         let top = self.top()?;
         self.stack.pop();
         Ok(top)
     }
 
-    fn pop_text(&mut self) -> Result<String, Fault> {
+    fn pop_text(&mut self) -> Result<String, PickleError> {
         let id = self.pop()?;
         match self.value(id) {
             Value::Text(text) => Ok(text.clone()),
@@ -419,7 +419,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn pop_mark(&mut self) -> Result<Vec<Id>, Fault> {
+    fn pop_mark(&mut self) -> Result<Vec<Id>, PickleError> {
         match self.marks.pop() {
             Some(mark) => Ok(self.stack.split_off(mark)),
             None => malformed("closes a group that it never opened"),

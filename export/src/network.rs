@@ -2,12 +2,12 @@
 
 use deltavlm_bundle::{Model, QFormer, Vision};
 
-use crate::config::{Config, Mask};
-use crate::graph::Keep;
+use crate::config::{Config, MaskConfig};
+use crate::graph::QuantPolicy;
 use crate::llm_config::{LlmConfig, language_model};
 use crate::matrix::Matrix;
-use crate::positions;
-use crate::source::{Layers, Tensor};
+use crate::position_embedding;
+use crate::source::{CheckpointOverlay, Tensor};
 use crate::{Error, Result};
 
 /// Width and stored blocks of the published vision encoder, of which one is unused.
@@ -32,10 +32,10 @@ pub struct Network {
     /// Epsilon of the language model's norms.
     pub rms_epsilon: f32,
     /// What the tensors of the mask branch do not say.
-    pub mask: Mask,
+    pub mask: MaskConfig,
     /// Rows of the token tables that come from the file; the rest is added.
     pub stored_rows: usize,
-    layers: Layers,
+    layers: CheckpointOverlay,
     llm: LlmConfig,
     added: Option<[Vec<f32>; 2]>,
 }
@@ -47,7 +47,7 @@ impl Network {
     ///
     /// # Errors
     /// When a tensor is missing, or dimensions contradict one another.
-    pub fn new(layers: Layers, config: &Config, pieces: usize) -> Result<Self> {
+    pub fn new(layers: CheckpointOverlay, config: &Config, pieces: usize) -> Result<Self> {
         let vision = vision(&layers, config)?;
         let qformer = qformer(&layers, config)?;
         let path = layers.paths().llm.join("config.json");
@@ -93,7 +93,7 @@ impl Network {
     }
 
     /// The files behind the network.
-    pub fn layers(&self) -> &Layers {
+    pub fn layers(&self) -> &CheckpointOverlay {
         &self.layers
     }
 
@@ -167,7 +167,7 @@ impl Network {
         if grid == wanted {
             return Matrix::of(tensor, 1, d.tokens * d.width, "the patch grid");
         }
-        let values = positions::resize(&tensor.values()?, grid, wanted, d.width);
+        let values = position_embedding::resize(&tensor.values()?, grid, wanted, d.width);
         Ok(Matrix::values(values, d.tokens * d.width))
     }
 
@@ -190,7 +190,7 @@ impl Network {
     /// Cosines or sines of all positions, half a head wide, in f32 as published.
     pub fn rotary_table(&self, sine: bool) -> Matrix {
         let d = &self.model.llm;
-        let values = positions::rotary(
+        let values = position_embedding::rotary(
             d.max_positions,
             d.head_dim,
             self.llm.rope_base,
@@ -201,11 +201,11 @@ impl Network {
     }
 
     /// First and last layers are kept at more bits.
-    pub const fn keep_block(&self, i: usize, count: usize) -> Keep {
+    pub const fn quant_policy(&self, i: usize, count: usize) -> QuantPolicy {
         if i == 0 || i + 1 == count {
-            Keep::Higher
+            QuantPolicy::AtLeast8
         } else {
-            Keep::Usual
+            QuantPolicy::Segment
         }
     }
 
@@ -233,7 +233,7 @@ impl Network {
     }
 }
 
-fn vision(layers: &Layers, config: &Config) -> Result<Vision> {
+fn vision(layers: &CheckpointOverlay, config: &Config) -> Result<Vision> {
     let patches = layers.get("visual_encoder.patch_embed.proj.weight")?;
     let [width, 3, patch_size, across] = *patches.shape() else {
         return Err(patches.shape_fault(&[PUBLISHED_VISION.0, 3, 14, 14], "a patch embedding"));
@@ -289,7 +289,7 @@ fn vision(layers: &Layers, config: &Config) -> Result<Vision> {
     })
 }
 
-fn qformer(layers: &Layers, config: &Config) -> Result<QFormer> {
+fn qformer(layers: &CheckpointOverlay, config: &Config) -> Result<QFormer> {
     let tokens = layers.get("query_tokens")?;
     let [1, queries, width] = *tokens.shape() else {
         return Err(tokens.shape_fault(&[1, 32, 768], "query tokens"));
@@ -314,7 +314,7 @@ fn qformer(layers: &Layers, config: &Config) -> Result<QFormer> {
     })
 }
 
-fn mask(config: &Config) -> Result<Mask> {
+fn mask(config: &Config) -> Result<MaskConfig> {
     match config.mask.size {
         Some(size) if !(1..=4096).contains(&size) => Err(Error::Usage(format!(
             "mask.size {size} is not between 1 and 4096; correct it in --config"
