@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use deltavlm_bundle::{Fidelity, InstructionRecord, Segment};
 
 use crate::Result;
+use crate::array::Array;
 use crate::graph;
-use crate::interpret::{Array, Interpreter, Statistics, Weights, table_rows};
+use crate::interpret::{Interpreter, Statistics, Weights, table_rows};
 use crate::network::Network;
 use crate::sample_images::Pair;
 use crate::weights_layout::WeightsLayout;

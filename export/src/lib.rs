@@ -5,14 +5,17 @@
 //! with one ONNX graph per segment and weights that can be memory-mapped. One
 //! graph builder serves every size and precision; dimensions come from the tensors.
 //!
-//! What this crate must never do:
-//! - execute anything that a weight file contains;
-//! - read a tensor that it does not need, or hold more than a few runs of rows in memory;
-//! - leave a directory that looks like a bundle and is none;
-//! - let the same input give other bytes on another machine.
+//! # Invariants
+//! - Nothing that a weight file contains is executed: a pickle that names anything
+//!   but tensors and plain values is refused by name.
+//! - A tensor that the model does not need is never read, and memory stays bounded
+//!   by a few row ranges per worker thread, whatever the model's size.
+//! - A bundle directory appears complete or not at all.
+//! - The same input gives the same bytes on every machine and thread count.
 
 #![forbid(unsafe_code)]
 
+pub mod array;
 pub mod build;
 mod calibrate;
 pub mod cli;

@@ -2,7 +2,7 @@
 
 use deltavlm_kernels::{Isa, matmul_f32};
 
-use crate::interpret::{Array, Values};
+use crate::array::{Array, Values};
 use crate::onnx::Node;
 
 /// Applies an operator that has no streamed weights.

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 use common::{Golden, golden_directory, ids, quick, relative_error};
 use deltavlm_bundle::{Precision, SentencePiece, Target, TextRules, WordPiece};
+use deltavlm_export::array::Array;
 use deltavlm_export::config::Config;
 use deltavlm_export::graph::{self, SegmentGraph};
-use deltavlm_export::interpret::{Array, Interpreter, Weights};
+use deltavlm_export::interpret::{Interpreter, Weights};
 use deltavlm_export::network::Network;
 use deltavlm_export::source::CheckpointOverlay;
 use deltavlm_messages::Instruction;

@@ -9,6 +9,7 @@ mod safetensors;
 mod scan;
 mod tensor;
 mod torch;
+mod value;
 mod zip;
 
 pub use file::{Format, SourceFile, recognise};

@@ -1,6 +1,6 @@
 //! The bytes of a pickle, read from front to back.
 
-use super::pickle::{PickleError, malformed};
+use super::value::{PickleError, malformed};
 
 /// What is left to read.
 pub(super) struct PickleReader<'a> {

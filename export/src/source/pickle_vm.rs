@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 
 use super::opcode::{PickleReader, opcode_name, printable};
-use super::pickle::{Global, Id, PickleError, Value, malformed};
+use super::value::{Global, Id, PickleError, Value, malformed};
 
 /// Values copied out of other values; more than this is an attack, not a checkpoint.
 const MAX_COPIED: usize = 1 << 26;

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::file::SourceFile;
-use super::pickle::{Pickle, PickleError, Value};
+use super::pickle::Pickle;
 use super::tensor::{Storage, Tensor};
+use super::value::{PickleError, Value};
 use super::zip::Archive;
 use crate::{Error, Result};
 
