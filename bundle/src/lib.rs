@@ -27,9 +27,9 @@ pub use answer_kind::AnswerKind;
 pub use error::Error;
 pub use files::{FileRecord, sha256_of_bytes, sha256_of_file};
 pub use manifest::{
-    Calibration, ElementType, Embedding, Fidelity, Generation, InstructionRecord, LanguageModel,
-    Manifest, Model, Precision, QFormer, Segment, SegmentRecord, SourceRecord, Target, TextRules,
-    TokenizerFiles, Vision,
+    Calibration, DEFAULT_START_ID, ElementType, Embedding, Fidelity, Generation, InstructionRecord,
+    LanguageModel, Manifest, Model, Precision, QFormer, Segment, SegmentRecord, SourceRecord,
+    Target, TextRules, TokenizerFiles, Vision,
 };
 pub use sentencepiece::SentencePiece;
 pub use text::Turn;

@@ -210,12 +210,26 @@ pub struct TextRules {
     pub max_words: usize,
 }
 
+/// `<s>` of every LLaMA tokenizer: what [`Generation::start_id`] is in bundles
+/// that were written before the field existed.
+pub const DEFAULT_START_ID: u32 = 1;
+
+const fn default_start_id() -> u32 {
+    DEFAULT_START_ID
+}
+
 /// Special tokens and decoding defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Generation {
     /// Token put before every prompt (published: 2, `</s>`).
     pub bos_id: u32,
+    /// First id of every generated sequence, the language model's own
+    /// `bos_token_id`. It is never embedded, yet free decoding counts it as
+    /// generated: the repetition penalty covers it and the length of a beam
+    /// includes it. Bundles without the field get [`DEFAULT_START_ID`].
+    #[serde(default = "default_start_id")]
+    pub start_id: u32,
     /// Token that ends an answer.
     pub eos_id: u32,
     /// Padding token.
@@ -225,7 +239,8 @@ pub struct Generation {
     pub stop_ids: Vec<u32>,
     /// Divides (or multiplies, when negative) the logit of a token already generated.
     pub repetition_penalty: f32,
-    /// Generated tokens at most.
+    /// Generated tokens at most, `start_id` not counted (published: 255, since
+    /// `max_length` 256 includes it).
     pub max_new_tokens: usize,
 }
 

@@ -31,6 +31,8 @@ const RESERVED_BYTES: u64 = 16 << 20;
 const MAX_PAIRS: usize = 17;
 /// The special token that begins and ends everything in the published model.
 const END_OF_SENTENCE: u32 = 2;
+/// `max_length` of the published decoding; it counts the start id.
+const PUBLISHED_MAX_LENGTH: usize = 256;
 
 /// Whether to measure what quantisation costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -76,7 +78,7 @@ pub fn build(options: &Options) -> Result<Manifest> {
     let pieces = SentencePiece::open(&options.paths.llm.join("tokenizer.model"))?;
     let network = Network::new(layers, &config, pieces.len())?;
     let text = prompt_template(&config);
-    let generation = generation(&config, pieces.len());
+    let generation = generation(&config, &network, pieces.len());
     let instructions = instructions(&config, &network, &text, &generation, &words, &pieces)?;
 
     let mut built = segments(options, &network)?;
@@ -217,16 +219,17 @@ fn prompt_template(config: &Config) -> TextRules {
     }
 }
 
-fn generation(config: &Config, pieces: usize) -> Generation {
+fn generation(config: &Config, network: &Network, pieces: usize) -> Generation {
     let given = &config.generation;
     let eos_id = given.eos_id.unwrap_or(END_OF_SENTENCE);
     Generation {
         bos_id: given.bos_id.unwrap_or(END_OF_SENTENCE),
+        start_id: given.start_id.unwrap_or(network.start_id()),
         eos_id,
         pad_id: pieces as u32,
         stop_ids: given.stop_ids.clone().unwrap_or_else(|| vec![eos_id, 0]),
         repetition_penalty: given.repetition_penalty.unwrap_or(1.5),
-        max_new_tokens: given.max_tokens.unwrap_or(256),
+        max_new_tokens: given.max_tokens.unwrap_or(PUBLISHED_MAX_LENGTH - 1),
     }
 }
 

@@ -53,30 +53,8 @@ pub struct QFormerConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MaskConfig {
-    /// Between layers; ReLU unless given.
-    pub activation: Activation,
     /// Side of the mask; 256 unless given.
     pub size: Option<usize>,
-}
-
-/// What stands between two layers of the mask branch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum Activation {
-    #[default]
-    Relu,
-    Gelu,
-}
-
-impl Activation {
-    /// The ONNX operator.
-    pub(crate) const fn operator(self) -> &'static str {
-        match self {
-            Self::Relu => "Relu",
-            Self::Gelu => "Gelu",
-        }
-    }
 }
 
 /// Overrides of text processing.
@@ -97,6 +75,7 @@ pub struct GenerationConfig {
     pub repetition_penalty: Option<f32>,
     pub max_tokens: Option<usize>,
     pub bos_id: Option<u32>,
+    pub start_id: Option<u32>,
     pub eos_id: Option<u32>,
     pub stop_ids: Option<Vec<u32>>,
 }

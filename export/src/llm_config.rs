@@ -13,7 +13,19 @@ pub(crate) struct LlmConfig {
     pub(crate) rope_base: f64,
     pub(crate) rope_factor: f64,
     pub(crate) tied: bool,
+    /// `bos_token_id`: first id of every generated sequence.
+    pub(crate) start_id: u32,
 }
+
+/// What Hugging Face's `LlamaConfig` has where a file leaves a field out. A LLaVA
+/// `text_config` stores only what differs from these.
+const LLAMA_DEFAULTS: [(&str, usize); 5] = [
+    ("hidden_size", 4096),
+    ("intermediate_size", 11008),
+    ("num_hidden_layers", 32),
+    ("num_attention_heads", 32),
+    ("vocab_size", 32_000),
+];
 
 /// Reads dimensions and constants; what is not LLaMA is refused.
 ///
@@ -23,10 +35,8 @@ pub(crate) fn language_model(path: &Path) -> Result<(LanguageModel, LlmConfig)> 
     let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
     let value: serde_json::Value =
         serde_json::from_str(&text).map_err(|e| Error::config(path, e.to_string()))?;
-    let value = value
-        .get("text_config")
-        .filter(|text| text.get("hidden_size").is_some())
-        .unwrap_or(&value);
+    let nested = value.get("text_config").filter(|text| text.is_object());
+    let value = nested.unwrap_or(&value);
     let size = |field: &str| match value.get(field) {
         None | Some(serde_json::Value::Null) => Ok(None),
         Some(number) => match number.as_u64() {
@@ -38,7 +48,10 @@ pub(crate) fn language_model(path: &Path) -> Result<(LanguageModel, LlmConfig)> 
         },
     };
     let needed = |field: &str| {
-        size(field)?.ok_or_else(|| {
+        let default = LLAMA_DEFAULTS.iter().find(|(name, _)| *name == field);
+        let default = default.filter(|_| nested.is_some());
+        let found = size(field)?.or(default.map(|(_, value)| *value));
+        found.ok_or_else(|| {
             Error::config(
                 path,
                 format!("`{field}` is missing; take the config.json of the model"),
@@ -98,6 +111,14 @@ pub(crate) fn language_model(path: &Path) -> Result<(LanguageModel, LlmConfig)> 
             ));
         }
     };
+    let start_id = match value
+        .get("bos_token_id")
+        .and_then(serde_json::Value::as_u64)
+    {
+        None => deltavlm_bundle::DEFAULT_START_ID,
+        Some(id) => u32::try_from(id)
+            .map_err(|_| Error::config(path, format!("`bos_token_id` is {id}, which is no id")))?,
+    };
     let positive = |value: f64, field: &str| {
         if value.is_finite() && value > 0.0 {
             Ok(value)
@@ -122,6 +143,7 @@ pub(crate) fn language_model(path: &Path) -> Result<(LanguageModel, LlmConfig)> 
             .get("tie_word_embeddings")
             .and_then(serde_json::Value::as_bool)
             .unwrap_or(false),
+        start_id,
     };
     let model = LanguageModel {
         width,

@@ -200,6 +200,11 @@ impl Network {
         Matrix::values(values, d.head_dim / 2)
     }
 
+    /// First id of every generated sequence: the language model's `bos_token_id`.
+    pub const fn start_id(&self) -> u32 {
+        self.llm.start_id
+    }
+
     /// First and last layers are kept at more bits.
     pub const fn quant_policy(&self, i: usize, count: usize) -> QuantPolicy {
         if i == 0 || i + 1 == count {

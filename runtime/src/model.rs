@@ -14,7 +14,7 @@ use crate::bundle::Bundle;
 use crate::cache::{FeatureCache, round_to_f16};
 use crate::decode::{self, Automaton, Job};
 use crate::engine::{self, Engine, EngineReport, Input};
-use crate::error::{Error, RequestError};
+use crate::error::Error;
 use crate::mask::Mask;
 use crate::memory::MemoryEstimate;
 use crate::options::Options;
@@ -302,11 +302,17 @@ impl Model {
     /// # Errors
     /// [`Error::Engine`].
     pub fn mask(&mut self, pair: &Pair) -> Result<Option<Mask>, Error> {
-        if !self.bundle.manifest.segments.contains_key(&Segment::Mask) {
+        self.bundle.expect_pair(pair)?;
+        let Some([before, after]) = &pair.dates else {
             return Ok(None);
-        }
-        let input = Input::f32("difference", &pair.shape, &pair.difference);
-        let values = self.engine.run(Segment::Mask, &[input])?;
+        };
+        let vision = &self.bundle.manifest.model.vision;
+        let shape = [1, vision.tokens, vision.width];
+        let inputs = [
+            Input::f32("before", &shape, before),
+            Input::f32("after", &shape, after),
+        ];
+        let values = self.engine.run(Segment::Mask, &inputs)?;
         match Mask::new(values) {
             Some(mask) => Ok(Some(mask)),
             None => Err(self

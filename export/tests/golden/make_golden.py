@@ -1,21 +1,24 @@
 """Makes the golden vectors: what independent implementations compute.
 
     pip install torch numpy pillow sentencepiece safetensors
-    pip install transformers==4.33.3 tokenizers==0.13.3 huggingface_hub==0.17.3
-    python make_golden.py
+    pip install transformers==4.33.2 tokenizers==0.13.3 huggingface_hub==0.17.3
+    python make_golden.py                        # what the tests read
+    python make_golden.py --seed 7 --out DIR     # other weights: DELTAVLM_GOLDEN=DIR cargo test --test golden
 
 Random weights at small dimensions are written in the published layouts
 (`model/`), together with small tokenizers. Vision encoder, Q-Former and
 language model are Hugging Face's InstructBLIP and LLaMA classes; the difference
 module is written out in PyTorch from its equations; decoding is `generate` of
-transformers 4.33, whose beam search the published results used, started from
-embeddings alone: no token counts as generated before the first one is (release
-4.33 itself would put the start token there, later ones do not).
+transformers 4.33.2, the release of the published results, called as they call it:
+with embeddings alone. That release then puts `bos_token_id` in front of the
+sequence: an id that the model never reads, but that repetition penalty, lengths
+and beam scores count. Later releases start from an empty sequence.
 
 `vectors.bin` holds f32 arrays, little endian; `golden.json` says where each one
 lies and holds token ids and texts.
 """
 
+import argparse
 import io
 import json
 import pathlib
@@ -27,6 +30,7 @@ import numpy as np
 import sentencepiece
 import torch
 import torch.nn.functional as F
+import transformers
 from PIL import Image
 from safetensors.torch import save_file
 from transformers import (
@@ -39,16 +43,15 @@ from transformers import (
     LlamaForCausalLM,
     LlamaTokenizer,
 )
-from transformers.generation import (
-    BeamSearchScorer,
-    LogitsProcessorList,
-    MaxLengthCriteria,
-    MinLengthLogitsProcessor,
-    RepetitionPenaltyLogitsProcessor,
-    StoppingCriteriaList,
-)
 
-HERE = pathlib.Path(__file__).parent
+assert transformers.__version__.startswith("4.33."), "later releases decode from another start"
+
+ARGUMENTS = argparse.ArgumentParser()
+ARGUMENTS.add_argument("--seed", type=int, default=0)
+ARGUMENTS.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parent)
+ARGUMENTS = ARGUMENTS.parse_args()
+HERE = ARGUMENTS.out
+HERE.mkdir(parents=True, exist_ok=True)
 MODEL = HERE / "model"
 IMAGE, PATCH, WIDTH, BLOCKS, HEADS, MLP = 56, 14, 64, 3, 4, 96
 QUERIES, Q_WIDTH, Q_LAYERS, Q_HEADS, Q_MLP, POSITIONS = 6, 64, 3, 4, 96, 140
@@ -95,7 +98,7 @@ def half(tensor):
 
 
 def randomise(module, seed, gain=1.0):
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed + 1000 * ARGUMENTS.seed)
     for name, p in module.named_parameters():
         noise = torch.randn(p.shape, generator=generator)
         if name.lower().endswith("norm.weight") or re.search(r"norm\d?\.weight$", name) or "layernorm.weight" in name.lower():
@@ -190,7 +193,7 @@ def llama(rows, kv_heads, seed):
     config = LlamaConfig(
         vocab_size=rows, hidden_size=L_WIDTH, intermediate_size=L_MLP, num_hidden_layers=L_LAYERS,
         num_attention_heads=L_HEADS, num_key_value_heads=kv_heads, max_position_embeddings=256, rms_norm_eps=1e-5,
-        hidden_act="silu", pad_token_id=None, bos_token_id=2, eos_token_id=2, tie_word_embeddings=False,
+        hidden_act="silu", pad_token_id=None, bos_token_id=1, eos_token_id=2, tie_word_embeddings=False,
     )
     model = randomise(LlamaForCausalLM(config), seed)
     # Confident enough that float noise decides nothing, not so much that one token
@@ -206,7 +209,7 @@ def llm_directory(directory, model, dtype, shards):
     model.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
     config = {k: getattr(model.config, k) for k in (
         "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
-        "max_position_embeddings", "rms_norm_eps", "hidden_act", "vocab_size", "tie_word_embeddings")}
+        "max_position_embeddings", "rms_norm_eps", "hidden_act", "vocab_size", "tie_word_embeddings", "bos_token_id")}
     config["model_type"] = "llama"
     (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     if shards == 1:
@@ -223,7 +226,7 @@ def llm_directory(directory, model, dtype, shards):
 
 
 def csrm(seed):
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed + 1000 * ARGUMENTS.seed)
     normal = lambda *shape, scale=1.0: scale * torch.randn(*shape, generator=generator)
     weight = {}
     for name, inputs, bias in (("context1", WIDTH, False), ("context2", WIDTH, True), ("gate1", WIDTH, False),
@@ -248,7 +251,7 @@ def difference(w, a, b):
 def pictures():
     """Two pictures of another size than the model's, and as tensors the way the
     published pipeline makes them: Pillow's bicubic resize, then CLIP's mean and deviation."""
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(5 + 1000 * ARGUMENTS.seed)
     coarse = rng.integers(0, 256, (9, 8, 3), dtype=np.uint8)
     a = np.asarray(Image.fromarray(coarse).resize((72, 80), Image.BILINEAR)).copy()
     a = np.clip(a.astype(int) + rng.integers(-12, 13, a.shape), 0, 255).astype(np.uint8)
@@ -272,19 +275,19 @@ def pre_question(text, max_words=50):
     return " ".join(text.split(" ")[:max_words])
 
 
-def decode(net, embeddings, beams, pad):
-    """Greedy or beam search of transformers 4.33 after embeddings alone."""
-    processors = LogitsProcessorList([RepetitionPenaltyLogitsProcessor(1.5), MinLengthLogitsProcessor(1, 2)])
-    common = dict(
-        logits_processor=processors, stopping_criteria=StoppingCriteriaList([MaxLengthCriteria(24)]),
-        pad_token_id=pad, eos_token_id=2, inputs_embeds=embeddings.expand(beams, -1, -1),
-        attention_mask=torch.ones(beams, embeddings.shape[1], dtype=torch.long), use_cache=True,
-    )
-    nothing = torch.ones((beams, 0), dtype=torch.long)
-    if beams == 1:
-        return net.greedy_search(nothing, **common)[0]
-    scorer = BeamSearchScorer(1, beams, torch.device("cpu"), length_penalty=1.0, do_early_stopping=False)
-    return net.beam_search(nothing, scorer, **common)[0]
+def decode(net, embeddings, beams):
+    """Greedy or beam search as the published code calls it; 24 tokens after the start id."""
+    return net.generate(
+        inputs_embeds=embeddings, attention_mask=torch.ones(embeddings.shape[:2], dtype=torch.long),
+        do_sample=False, num_beams=beams, max_length=25, min_length=1, repetition_penalty=1.5,
+        length_penalty=1.0, num_return_sequences=1,
+    )[0]
+
+
+def training_form(question, turns=()):
+    """A question, after earlier turns, as training wrote it."""
+    text = "".join(f"q: {q} a: {a}  " for q, a in turns) + f"q: {question}"
+    return pre_question(text)
 
 
 class Vectors:
@@ -304,9 +307,9 @@ def main():
     vit = vision()
     vit_state, checkpoint = vision_keys(vit)
     q = qformer(len(bert))
-    tokens = 0.5 * torch.randn(1, QUERIES, Q_WIDTH, generator=torch.Generator().manual_seed(6))
+    tokens = 0.5 * torch.randn(1, QUERIES, Q_WIDTH, generator=torch.Generator().manual_seed(6 + 1000 * ARGUMENTS.seed))
     weights = csrm(7)
-    generator = torch.Generator().manual_seed(8)
+    generator = torch.Generator().manual_seed(8 + 1000 * ARGUMENTS.seed)
     projection = {"llm_proj.weight": torch.randn(L_WIDTH, Q_WIDTH, generator=generator) * 0.06,
                   "llm_proj.bias": torch.randn(L_WIDTH, generator=generator) * 0.05}
     # The pad row that the published code adds is stored, so that both sides know it.
@@ -363,15 +366,22 @@ def main():
         v.add(f"{name}.present.0.key", out.past_key_values[0][0])
         v.add(f"{name}.present.0.value", out.past_key_values[0][1])
 
-    # Free decoding as published: raw prompts, embeddings alone.
+    # Free decoding as published: embeddings alone, of texts in each of the published forms.
     golden["free"] = []
-    for text in PROMPTS + ["Are there any changes in roads or lanes?"]:
+    open_question = "Are there any changes in roads or lanes?"
+    turns = [(PROMPTS[1], "yes"), (PROMPTS[2], "no new roads and 2 new buildings")]
+    cases = [("raw", q, [], q) for q in PROMPTS + [open_question]]
+    cases += [("training", q, [], training_form(q)) for q in PROMPTS + [open_question]]
+    cases += [("caption", PROMPTS[0], [], pre_question(PROMPTS[0]))]
+    cases += [("dialogue", open_question, turns[:1], training_form(open_question, turns[:1]))]
+    cases += [("dialogue", "Where?", turns[1:], training_form("Where?", turns[1:]))]
+    for form, prompt, history, text in cases:
         t = bert([text], padding="longest", truncation=True, max_length=128, return_tensors="pt")
         p = llm([text], return_tensors="pt", padding="longest")
         embeddings = torch.cat((query(t.input_ids, t.attention_mask), lm.model.embed_tokens(p.input_ids)), 1)
-        row = {"prompt": text, "qformer_ids": t.input_ids[0].tolist(), "llm_ids": p.input_ids[0].tolist()}
+        row = {"form": form, "prompt": prompt, "turns": history, "text": text, "qformer_ids": t.input_ids[0].tolist(), "llm_ids": p.input_ids[0].tolist()}
         for name, beams in (("greedy", 1), ("beams5", 5)):
-            ids = decode(lm, embeddings, beams, llm.pad_token_id)
+            ids = decode(lm, embeddings, beams)
             row[name] = ids.tolist()
             # Id 0 in the output becomes the end token, which the text leaves out.
             shown = torch.where(ids == 0, torch.full_like(ids, 2), ids)

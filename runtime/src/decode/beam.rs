@@ -14,6 +14,9 @@ use deltavlm_bundle::Generation;
 
 /// What beams other than the first start with, so that they do not all begin alike.
 const NEVER: f32 = -1e9;
+/// The start id is part of every sequence and of its length, though not of
+/// [`Beam::ids`].
+const START: usize = 1;
 
 /// Decodes one prompt with several beams.
 #[allow(clippy::too_many_arguments)]
@@ -57,15 +60,16 @@ pub(crate) fn beam_search(
 
     let best = search.finish();
     let mean = best.score.exp() as f32;
-    let choices = best
-        .ids
-        .iter()
-        .map(|&id| super::Choice {
-            surface: bundle.sentencepiece.surface(id).unwrap_or_default(),
-            probability: mean,
-            alternatives: Vec::new(),
-        })
-        .collect();
+    let choice = |surface| super::Choice {
+        surface,
+        probability: mean,
+        alternatives: Vec::new(),
+    };
+    let surface = |&id: &u32| bundle.sentencepiece.surface(id).unwrap_or_default();
+    let mut choices: Vec<_> = best.ids.iter().map(surface).map(choice).collect();
+    if best.complete {
+        choices.push(choice(Vec::new()));
+    }
     Ok(Decoded::new(
         bundle,
         best.ids,
@@ -155,7 +159,7 @@ impl<'a> Search<'a> {
 
         let mut next = Vec::with_capacity(width);
         let mut kept = Vec::with_capacity(width);
-        let length = self.length() + 1;
+        let length = self.length() + START + 1;
         for (rank, &(score, at)) in candidates.iter().enumerate() {
             let (beam, id) = (at / vocabulary, (at % vocabulary) as u32);
             if id == self.generation.eos_id {
@@ -182,7 +186,7 @@ impl<'a> Search<'a> {
     /// Adds a hypothesis if it is among the best.
     fn end(&mut self, ids: Vec<u32>, score: f32, complete: bool) {
         let width = self.beams.len();
-        let score = f64::from(score) / ids.len() as f64;
+        let score = f64::from(score) / (ids.len() + START) as f64;
         if self.hypotheses.len() >= width && score <= self.worst {
             return;
         }

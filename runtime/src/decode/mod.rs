@@ -164,13 +164,15 @@ pub(crate) fn log_softmax(logits: &[f32]) -> Vec<f32> {
 }
 
 /// Divides a positive score of a token that was generated before, multiplies a
-/// negative one; forbids ending before the first token.
+/// negative one. `start_id` counts as generated from the first step on, as in
+/// transformers 4.33: it is the first id of the sequence that `generate` keeps.
 pub(crate) fn apply_repetition_penalty(
     scores: &mut [f32],
     generated: &[u32],
     generation: &Generation,
 ) {
     let mut seen: Vec<u32> = generated.to_vec();
+    seen.push(generation.start_id);
     seen.sort_unstable();
     seen.dedup();
     for id in seen {
@@ -181,11 +183,6 @@ pub(crate) fn apply_repetition_penalty(
                 *score / generation.repetition_penalty
             };
         }
-    }
-    if generated.is_empty()
-        && let Some(score) = scores.get_mut(generation.eos_id as usize)
-    {
-        *score = f32::NEG_INFINITY;
     }
 }
 
@@ -275,17 +272,35 @@ mod tests {
     fn penalties_follow_the_sign() {
         let generation = Generation {
             bos_id: 2,
+            start_id: 4,
             eos_id: 2,
             pad_id: 3,
             stop_ids: vec![2, 0],
             repetition_penalty: 1.5,
             max_new_tokens: 10,
         };
-        let mut scores = vec![3.0, -3.0, 1.0];
+        let mut scores = vec![3.0, -3.0, 1.0, 1.0, 1.5];
         apply_repetition_penalty(&mut scores, &[0, 1, 1], &generation);
-        assert_eq!(scores, [2.0, -4.5, 1.0]);
+        assert_eq!(scores, [2.0, -4.5, 1.0, 1.0, 1.0]);
+    }
+
+    /// Failure story: our own reference decoded from an empty sequence, so the end
+    /// was forbidden at the first step and `<s>` was not penalised, where
+    /// transformers 4.33 starts from one id; 69 of 324 texts differed.
+    #[test]
+    fn the_start_id_is_penalised_and_the_end_allowed_at_the_first_step() {
+        let generation = Generation {
+            bos_id: 2,
+            start_id: 1,
+            eos_id: 2,
+            pad_id: 3,
+            stop_ids: vec![2, 0],
+            repetition_penalty: 1.5,
+            max_new_tokens: 10,
+        };
+        let mut scores = vec![1.0, 3.0, 4.0];
         apply_repetition_penalty(&mut scores, &[], &generation);
-        assert_eq!(scores[2], f32::NEG_INFINITY);
+        assert_eq!(scores, [1.0, 2.0, 4.0]);
     }
 
     #[test]
