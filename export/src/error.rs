@@ -70,8 +70,8 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
-    /// The layers of the mask branch are of a form that is not known.
-    #[error("{}: the mask branch has layers of a form that is not known: `{keys}`; docs/bundle-format.md says which are, and without `mask_decoder.*` in the checkpoint the bundle is built without it", path.display())]
+    /// The mask branch has tensors that the published layout does not have.
+    #[error("{}: the mask branch has tensors that the published one has not: `{keys}`; docs/bundle-format.md lists its layout, and without `mask_decoder.*` in the checkpoint the bundle is built without it", path.display())]
     MaskForm {
         /// The checkpoint.
         path: PathBuf,

@@ -73,7 +73,7 @@ impl Measured<'_> {
         add("qformer", &queries, &exact.queries, None);
         add("decoder", logits, &exact.logits, None);
         if !exact.mask.is_empty() {
-            let mask = self.mask(&exact.difference, stored)?;
+            let mask = self.mask(&exact.features, stored)?;
             add("mask", &mask, &exact.mask, None);
         }
         add(
@@ -115,7 +115,7 @@ impl Measured<'_> {
         let weights = Weights::Exact;
         let features = self.features(pair, weights, None)?;
         let difference = self.difference(&features, weights, None)?;
-        let mask = self.mask(&difference, weights)?;
+        let mask = self.mask(&features, weights)?;
         let queries = self.queries(&difference, instruction, weights, None)?;
         let logits = self.logits(&[&queries], instruction, weights, None)?;
         Ok(Exact {
@@ -170,28 +170,29 @@ impl Measured<'_> {
         weights: Weights,
         statistics: Option<&mut Statistics>,
     ) -> Result<Vec<f32>> {
-        let vision = &self.network.model.vision;
-        let [before, after] = features
-            .each_ref()
-            .map(|f| Array::f32(&[1, vision.tokens, vision.width], f.clone()));
         self.run(
             Segment::Difference,
-            vec![("before", before), ("after", after)],
+            self.dates(features),
             "difference",
             weights,
             statistics,
         )
     }
 
-    /// The mask, or nothing where there is no mask branch. It has no linear maps to
-    /// calibrate.
-    fn mask(&self, difference: &[f32], weights: Weights) -> Result<Vec<f32>> {
+    fn dates(&self, features: &[Vec<f32>; 2]) -> Vec<(&'static str, Array)> {
+        let vision = &self.network.model.vision;
+        let shape = [1, vision.tokens, vision.width];
+        let [before, after] = features.each_ref().map(|f| Array::f32(&shape, f.clone()));
+        vec![("before", before), ("after", after)]
+    }
+
+    /// The mask, or nothing where there is no mask branch. Its few linear maps are
+    /// not calibrated.
+    fn mask(&self, features: &[Vec<f32>; 2], weights: Weights) -> Result<Vec<f32>> {
         if !self.segments.contains_key(&Segment::Mask) {
             return Ok(Vec::new());
         }
-        let vision = &self.network.model.vision;
-        let shape = [1, 2 * vision.tokens, vision.width];
-        let inputs = vec![("difference", Array::f32(&shape, difference.to_vec()))];
+        let inputs = self.dates(features);
         self.run(Segment::Mask, inputs, "change", weights, None)
     }
 

@@ -20,19 +20,7 @@ pub(crate) fn apply(node: &Node, inputs: &[&Array], threads: usize) -> Result<Ve
         "Mul" => one(binary(x, inputs[1], |a, b| a * b)),
         "Div" => one(binary(x, inputs[1], |a, b| a / b)),
         "Sqrt" => one(map(x, threads, f32::sqrt)),
-        "ReduceMean" => {
-            let width = x.shape[x.shape.len() - 1];
-            let mean = |row: &[f32]| {
-                (row.iter().map(|&value| f64::from(value)).sum::<f64>() / width as f64) as f32
-            };
-            let mut shape = x.shape.clone();
-            shape.pop();
-            shape.push(1);
-            one(Array::f32(
-                &shape,
-                x.floats().chunks_exact(width).map(mean).collect(),
-            ))
-        }
+        "ReduceMean" => one(reduce_mean(x, axis_of(inputs[1].integers()[0], x))),
         "Max" => one(binary(x, inputs[1], f32::max)),
         "Neg" => one(map(x, threads, |value| -value)),
         "Relu" => one(map(x, threads, |value| value.max(0.0))),
@@ -41,7 +29,29 @@ pub(crate) fn apply(node: &Node, inputs: &[&Array], threads: usize) -> Result<Ve
         "Gelu" => one(map(x, threads, |value| {
             0.5 * value * (1.0 + libm::erff(value * std::f32::consts::FRAC_1_SQRT_2))
         })),
+        "Softmax" if axis(node, x) + 1 < x.shape.len() => {
+            let axis = axis(node, x);
+            one(swap_with_last(
+                &rows(&swap_with_last(x, axis), threads, softmax),
+                axis,
+            ))
+        }
         "Softmax" => one(rows(x, threads, softmax)),
+        "InstanceNormalization" => {
+            let plane: usize = x.shape[2..].iter().product();
+            let flat = Array::f32(&[x.shape[0] * x.shape[1], plane], x.floats().to_vec());
+            let epsilon = float(node, "epsilon");
+            let mut normal = rows(&flat, threads, |row| normalise(row, epsilon))
+                .floats()
+                .to_vec();
+            let affine = inputs[1].floats().iter().zip(inputs[2].floats()).cycle();
+            for (row, (scale, shift)) in normal.chunks_exact_mut(plane).zip(affine) {
+                row.iter_mut()
+                    .for_each(|value| *value = *value * scale + shift);
+            }
+            one(Array::f32(&x.shape, normal))
+        }
+        "Gather" => one(gather(x, inputs[1].integers(), axis(node, x))),
         "LayerNormalization" => {
             let (scale, shift, epsilon) = (
                 inputs[1].floats(),
@@ -105,16 +115,7 @@ pub(crate) fn apply(node: &Node, inputs: &[&Array], threads: usize) -> Result<Ve
                 values: x.values.clone(),
             })
         }
-        "Pad" => {
-            let pads = inputs[1].integers();
-            let (height, width, before) = (x.shape[0], x.shape[1], pads[1] as usize);
-            let mut out = Vec::new();
-            for row in x.floats().chunks_exact(width) {
-                out.extend(std::iter::repeat_n(0.0, before));
-                out.extend_from_slice(row);
-            }
-            one(Array::f32(&[height, before + width], out))
-        }
+        "Pad" => one(pad(x, inputs[1].integers())),
         other => Err(format!(
             "`{other}` is not one of the operators that are written"
         )),
@@ -126,17 +127,42 @@ pub(crate) fn multiply(x: &[f32], weight: &[f32], width: usize) -> Vec<f32> {
     matmul_f32(Isa::detect(), x, weight, width).expect("whole rows on both sides")
 }
 
-/// A convolution of one picture by gathering what each output sees.
+/// A convolution of pictures by gathering what each output sees.
 fn convolution(node: &Node, inputs: &[&Array]) -> Array {
     let (x, weight) = (inputs[0], inputs[1]);
     let (channels, height, width) = (x.shape[1], x.shape[2], x.shape[3]);
     let (outputs, kernel) = (weight.shape[0], weight.shape[2]);
     let padding = ints(node, "pads").first().map_or(0, |&pad| pad as usize);
-    let values = x.floats();
-    let mut seen = vec![0.0; height * width * channels * kernel * kernel];
+    let (tall, wide) = (
+        height + 2 * padding + 1 - kernel,
+        width + 2 * padding + 1 - kernel,
+    );
+    let mut out = Vec::with_capacity(x.shape[0] * outputs * tall * wide);
+    for picture in x.floats().chunks_exact(channels * height * width) {
+        let seen = patches(picture, [channels, height, width], kernel, padding);
+        // Outputs as rows, cells as columns: the order of `NCHW`.
+        let mut found = multiply(weight.floats(), &seen, channels * kernel * kernel);
+        add_bias(&mut found, inputs.get(2), tall * wide);
+        out.extend(found);
+    }
+    Array::f32(&[x.shape[0], outputs, tall, wide], out)
+}
+
+/// What each output of a convolution sees, one row each.
+fn patches(
+    values: &[f32],
+    [channels, height, width]: [usize; 3],
+    kernel: usize,
+    padding: usize,
+) -> Vec<f32> {
+    let (tall, wide) = (
+        height + 2 * padding + 1 - kernel,
+        width + 2 * padding + 1 - kernel,
+    );
+    let mut seen = vec![0.0; tall * wide * channels * kernel * kernel];
     let mut cells = seen.chunks_exact_mut(channels * kernel * kernel);
-    for y in 0..height {
-        for x in 0..width {
+    for y in 0..tall {
+        for x in 0..wide {
             let cell = cells.next().expect("one cell per output");
             for c in 0..channels {
                 for i in (0..kernel * kernel).filter(|i| {
@@ -149,10 +175,66 @@ fn convolution(node: &Node, inputs: &[&Array]) -> Array {
             }
         }
     }
-    // Outputs as rows, cells as columns: the order of `NCHW`.
-    let mut out = multiply(weight.floats(), &seen, channels * kernel * kernel);
-    add_bias(&mut out, inputs.get(2), height * width);
-    Array::f32(&[1, outputs, height, width], out)
+    seen
+}
+
+/// The mean along an axis, which stays with size 1.
+fn reduce_mean(x: &Array, axis: usize) -> Array {
+    let size = x.shape[axis];
+    let inner: usize = x.shape[axis + 1..].iter().product();
+    let mut shape = x.shape.clone();
+    shape[axis] = 1;
+    let mut out = Vec::with_capacity(x.floats().len() / size);
+    for block in x.floats().chunks_exact(size * inner) {
+        out.extend((0..inner).map(|at| {
+            let column = block.iter().skip(at).step_by(inner);
+            (column.map(|&value| f64::from(value)).sum::<f64>() / size as f64) as f32
+        }));
+    }
+    Array::f32(&shape, out)
+}
+
+/// `x` with an axis and the last one exchanged.
+fn swap_with_last(x: &Array, axis: usize) -> Array {
+    let mut order: Vec<i64> = (0..x.shape.len() as i64).collect();
+    let last = order.len() - 1;
+    order.swap(axis, last);
+    transpose(x, &order)
+}
+
+/// The slices of `x` along an axis that the indices name.
+fn gather(x: &Array, indices: &[i64], axis: usize) -> Array {
+    let inner: usize = x.shape[axis + 1..].iter().product();
+    let mut shape = x.shape.clone();
+    shape[axis] = indices.len();
+    let mut out = Vec::with_capacity(shape.iter().product());
+    for block in x.floats().chunks_exact(x.shape[axis] * inner) {
+        for &index in indices {
+            out.extend_from_slice(&block[index as usize * inner..][..inner]);
+        }
+    }
+    Array::f32(&shape, out)
+}
+
+/// Zeros before and after each axis.
+fn pad(x: &Array, pads: &[i64]) -> Array {
+    let (before, after) = pads.split_at(x.shape.len());
+    let mut padded = x.clone();
+    for (axis, (&before, &after)) in before.iter().zip(after).enumerate() {
+        let inner: usize = padded.shape[axis + 1..].iter().product();
+        let size = padded.shape[axis];
+        let (before, after) = (before as usize * inner, after as usize * inner);
+        let mut out = Vec::new();
+        for block in padded.floats().chunks_exact(size * inner) {
+            out.extend(std::iter::repeat_n(0.0, before));
+            out.extend_from_slice(block);
+            out.extend(std::iter::repeat_n(0.0, after));
+        }
+        let mut shape = padded.shape.clone();
+        shape[axis] += (before + after) / inner;
+        padded = Array::f32(&shape, out);
+    }
+    padded
 }
 
 /// The transpose of a convolution with stride 2: every input spreads its kernel.
@@ -335,6 +417,14 @@ fn softmax(row: &mut [f32]) {
 }
 
 fn layer_norm(row: &mut [f32], scale: &[f32], shift: &[f32], epsilon: f32) {
+    normalise(row, epsilon);
+    for ((value, scale), shift) in row.iter_mut().zip(scale).zip(shift) {
+        *value = *value * scale + shift;
+    }
+}
+
+/// Mean 0 and variance 1.
+fn normalise(row: &mut [f32], epsilon: f32) {
     let count = row.len() as f64;
     let mean = row.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
     let variance = row
@@ -343,9 +433,8 @@ fn layer_norm(row: &mut [f32], scale: &[f32], shift: &[f32], epsilon: f32) {
         .sum::<f64>()
         / count;
     let inverse = 1.0 / (variance + f64::from(epsilon)).sqrt();
-    for ((value, scale), shift) in row.iter_mut().zip(scale).zip(shift) {
-        *value = ((f64::from(*value) - mean) * inverse) as f32 * scale + shift;
-    }
+    row.iter_mut()
+        .for_each(|value| *value = ((f64::from(*value) - mean) * inverse) as f32);
 }
 
 fn rms_norm(row: &mut [f32], scale: &[f32], epsilon: f32) {
@@ -458,7 +547,11 @@ fn transpose(x: &Array, order: &[i64]) -> Array {
 }
 
 fn axis(node: &Node, x: &Array) -> usize {
-    let axis = int(node, "axis");
+    axis_of(int(node, "axis"), x)
+}
+
+/// An axis that may count from the end.
+fn axis_of(axis: i64, x: &Array) -> usize {
     if axis < 0 {
         (axis + x.shape.len() as i64) as usize
     } else {

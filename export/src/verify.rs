@@ -325,7 +325,10 @@ fn run(
         let started = Instant::now();
         let change = engine.run(
             Segment::Mask,
-            &[Input::f32("difference", &both, &difference)],
+            &[
+                Input::f32("before", &shape, before),
+                Input::f32("after", &shape, after),
+            ],
         )?;
         keep(Segment::Mask, started, change);
     }

@@ -9,9 +9,10 @@ use sha2::{Digest, Sha256};
 
 #[cfg(feature = "tract")]
 use crate::error::Cause;
-use crate::error::Error;
+use crate::error::{Error, RequestError};
 use crate::mmap::MappedFile;
 use crate::options::Check;
+use crate::pair::Pair;
 
 /// Bundles up to this size are hashed whenever they are opened.
 const HASHED_BY_DEFAULT: u64 = 512 << 20;
@@ -59,6 +60,14 @@ impl Bundle {
             directory: directory.to_owned(),
             manifest,
         })
+    }
+
+    /// Refuses a pair that another bundle encoded.
+    pub(crate) fn expect_pair(&self, pair: &Pair) -> Result<(), Error> {
+        if pair.bundle == self.hash {
+            return Ok(());
+        }
+        Err(RequestError::ForeignPair.into())
     }
 
     pub(crate) fn unfit(&self, problem: String) -> Error {

@@ -169,14 +169,17 @@ impl Model {
             )
         })?;
         self.expect(Segment::Difference, difference.len(), both.iter().product())?;
-        Ok(Pair::new(
+        let mut pair = Pair::new(
             difference,
             both,
             self.bundle.hash,
             size,
             timing,
             before_was_cached,
-        ))
+        );
+        let with_mask = self.bundle.manifest.segments.contains_key(&Segment::Mask);
+        pair.dates = with_mask.then_some([features_before, features_after]);
+        Ok(pair)
     }
 
     /// Answers one request.
@@ -227,9 +230,7 @@ impl Model {
     ) -> Result<Answers, Error> {
         let started = Instant::now();
         let mut timing = Timing::default();
-        if pair.bundle != self.bundle.hash {
-            return Err(RequestError::ForeignPair.into());
-        }
+        self.bundle.expect_pair(pair)?;
         let texts = requests
             .iter()
             .map(|request| PromptTokens::of(&self.bundle, request))

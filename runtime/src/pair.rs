@@ -2,12 +2,13 @@
 
 use crate::timing::Timing;
 
-/// An encoded pair. Cheap to keep: it holds the difference features, not the
-/// pictures.
+/// An encoded pair. Cheap to keep: it holds features, not the pictures.
 #[derive(Debug, Clone)]
 pub struct Pair {
     pub(crate) difference: Vec<f32>,
     pub(crate) shape: [usize; 3],
+    /// Features of each date, kept where the bundle has a mask branch.
+    pub(crate) dates: Option<[Vec<f32>; 2]>,
     pub(crate) bundle: [u8; 32],
     size: (u32, u32),
     timing: Timing,
@@ -26,6 +27,7 @@ impl Pair {
         Self {
             difference,
             shape,
+            dates: None,
             bundle,
             size,
             timing,

@@ -3,6 +3,9 @@
 use super::GraphBuilder;
 use crate::onnx::Attribute;
 
+/// The scale of a segment whose attentions all have heads of one width.
+pub(super) const ATTENTION_SCALE: &str = "attention_scale";
+
 /// `[B,N,H*E]` to `[B,H,N,E]`.
 pub(super) fn split_heads(
     b: &mut GraphBuilder,
@@ -20,15 +23,17 @@ pub(super) fn split_heads(
 }
 
 /// Attention of `q` `[B,H,N,E]` over `k`, `v` `[B,H,M,E]`; `bias` is added to the
-/// scores. The result is `[B,N,H*E]`.
+/// scores. The result is `[B,N,H*E]`. Attentions with heads of one width share the
+/// constant `scale_name`.
 pub(super) fn attend(
     b: &mut GraphBuilder,
     name: &str,
+    scale_name: &str,
     [q, k, v]: [&str; 3],
     bias: Option<&str>,
     head_width: usize,
 ) -> String {
-    let scale = b.scalar("attention_scale", scale_of(head_width));
+    let scale = b.scalar(scale_name, scale_of(head_width));
     let q = b.op("Mul", &format!("{name}.scale"), &[q, &scale], vec![]);
     let keys = b.transpose(&format!("{name}.keys"), k, &[0, 1, 3, 2]);
     let mut scores = b.op("MatMul", &format!("{name}.scores"), &[&q, &keys], vec![]);

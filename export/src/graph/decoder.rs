@@ -2,7 +2,7 @@
 
 use deltavlm_bundle::{Precision, Target};
 
-use super::attention::{attend, scale_of, split_heads};
+use super::attention::{ATTENTION_SCALE, attend, scale_of, split_heads};
 use super::{Dim, GraphBuilder, QuantPolicy, SegmentGraph};
 use crate::Result;
 use crate::matrix::Matrix;
@@ -98,7 +98,14 @@ pub fn decoder(network: &Network, precision: Precision, target: Target) -> Resul
                 (d.kv_heads, d.heads / d.kv_heads, d.head_dim),
             )
         } else {
-            attend(&mut b, &attn, [&q, &k, &v], Some(&bias), d.head_dim)
+            attend(
+                &mut b,
+                &attn,
+                ATTENTION_SCALE,
+                [&q, &k, &v],
+                Some(&bias),
+                d.head_dim,
+            )
         };
         let weight = network.matrix(&format!("{key}.self_attn.o_proj.weight"), d.width, q_width)?;
         let out = b.linear(
@@ -229,7 +236,7 @@ fn attend_grouped(
     bias: &str,
     (kv_heads, group, head_dim): (usize, usize, usize),
 ) -> String {
-    let scale = b.scalar("attention_scale", scale_of(head_dim));
+    let scale = b.scalar(ATTENTION_SCALE, scale_of(head_dim));
     let q = b.op("Mul", &format!("{name}.scale"), &[q, &scale], vec![]);
     let q = b.reshape(
         &format!("{name}.groups"),

@@ -7,6 +7,7 @@ mod difference;
 mod mask;
 mod qformer;
 mod rearrange;
+mod spatial;
 mod vision;
 
 pub use builder::{Dim, GraphBuilder, QuantPolicy, SegmentGraph, Stored, stored_as};

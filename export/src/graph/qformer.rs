@@ -3,7 +3,7 @@
 
 use deltavlm_bundle::{Precision, Target};
 
-use super::attention::{attend, split_heads};
+use super::attention::{ATTENTION_SCALE, attend, split_heads};
 use super::{Dim, GraphBuilder, QuantPolicy, SegmentGraph};
 use crate::Result;
 use crate::matrix::Matrix;
@@ -209,7 +209,14 @@ impl QFormer<'_> {
         );
         let [q, k, v] =
             parts.map(|part| split_heads(&mut self.b, &part, &part, heads, width / heads));
-        let context = attend(&mut self.b, &name, [&q, &k, &v], Some(bias), width / heads);
+        let context = attend(
+            &mut self.b,
+            &name,
+            ATTENTION_SCALE,
+            [&q, &k, &v],
+            Some(bias),
+            width / heads,
+        );
         self.close(
             &name,
             &format!("{key}.output"),
@@ -245,7 +252,14 @@ impl QFormer<'_> {
             .split(&format!("{name}.split"), &kv, [("k", width), ("v", width)]);
         let [q, k, v] =
             [q, k, v].map(|part| split_heads(&mut self.b, &part, &part, heads, width / heads));
-        let context = attend(&mut self.b, &name, [&q, &k, &v], None, width / heads);
+        let context = attend(
+            &mut self.b,
+            &name,
+            ATTENTION_SCALE,
+            [&q, &k, &v],
+            None,
+            width / heads,
+        );
         self.close(
             &name,
             &format!("{key}.output"),

@@ -2,7 +2,7 @@
 
 use deltavlm_bundle::{Precision, Target};
 
-use super::attention::{attend, split_heads};
+use super::attention::{ATTENTION_SCALE, attend, split_heads};
 use super::{Dim, GraphBuilder, QuantPolicy, SegmentGraph};
 use crate::Result;
 use crate::network::Network;
@@ -92,7 +92,14 @@ pub fn vision(network: &Network, precision: Precision, target: Target) -> Result
             [("q", width), ("k", width), ("v", width)],
         );
         let [q, k, v] = parts.map(|part| split_heads(&mut b, &part, &part, d.heads, head_width));
-        let context = attend(&mut b, &attn, [&q, &k, &v], None, head_width);
+        let context = attend(
+            &mut b,
+            &attn,
+            ATTENTION_SCALE,
+            [&q, &k, &v],
+            None,
+            head_width,
+        );
         let weight = network.matrix(&format!("{key}.attn.proj.weight"), width, width)?;
         let bias = network.vector(&format!("{key}.attn.proj.bias"), width)?;
         let out = b.linear(&format!("{attn}.proj"), &context, weight, Some(bias), keep);

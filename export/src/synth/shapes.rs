@@ -290,38 +290,84 @@ impl Shapes {
         list.entries
     }
 
-    /// A convolution, two doublings with norms, and a last convolution, with
-    /// activations between them.
+    /// The published mask branch; the tiny model has the light variant.
     fn mask_branch(&self, list: &mut List) {
-        let [wide, narrow] = [self.vision_width / 8, self.vision_width / 32];
-        let mut convolution = |number: usize, shape: [usize; 4], inputs: usize, outputs: usize| {
-            let draw = Draw::Normal((1.0 / (inputs as f64).sqrt()) as f32);
-            list.add(format!("mask_decoder.{number}.weight"), &shape, draw);
+        let (hidden, light) = if self.vision_width < 1408 {
+            (64, true)
+        } else {
+            (128, false)
+        };
+        let key = |part: &str| format!("mask_decoder.{part}");
+        let normal = |inputs: usize| Draw::Normal((1.0 / (inputs as f64).sqrt()) as f32);
+        list.add(key("lfu.basis"), &[hidden, 1, 5, 5], Draw::Normal(1.0));
+        let convolution =
+            |list: &mut List, part: &str, [outputs, inputs, kernel]: [usize; 3], bias: bool| {
+                let shape = [outputs, inputs, kernel, kernel];
+                list.add(
+                    key(&format!("{part}.weight")),
+                    &shape,
+                    normal(inputs * kernel * kernel),
+                );
+                if bias {
+                    list.add(key(&format!("{part}.bias")), &[outputs], Draw::Normal(0.02));
+                }
+            };
+        let residual = |list: &mut List, part: &str, channels: usize| {
+            for (norm, inner) in [(0, 2), (3, 5)] {
+                list.norm(&key(&format!("{part}.block.{norm}")), channels);
+                convolution(
+                    list,
+                    &format!("{part}.block.{inner}"),
+                    [channels, channels, 3],
+                    false,
+                );
+            }
+        };
+        convolution(list, "proj.0", [hidden, hidden, 3], true);
+        list.norm(&key("proj.1"), hidden);
+        residual(list, "proj.3", hidden);
+        let mut channels = hidden;
+        for stage in 0..4 {
+            let part = format!("stages.{stage}");
+            let inputs = channels;
+            channels = (hidden >> (stage + 1)).max(32);
+            let shape = [inputs, channels, 4, 4];
             list.add(
-                format!("mask_decoder.{number}.bias"),
-                &[outputs],
+                key(&format!("{part}.up.0.weight")),
+                &shape,
+                normal(inputs * 4),
+            );
+            list.add(
+                key(&format!("{part}.up.0.bias")),
+                &[channels],
                 Draw::Normal(0.02),
             );
-        };
-        let first = self.vision_width;
-        convolution(0, [wide, first, 3, 3], 9 * first, wide);
-        convolution(3, [wide, narrow, 2, 2], wide, narrow);
-        convolution(6, [narrow, narrow, 4, 4], 4 * narrow, narrow);
-        convolution(8, [1, narrow, 1, 1], narrow, 1);
-        for (number, channels) in [(1, wide), (4, narrow)] {
-            let key = format!("mask_decoder.{number}");
-            list.norm(&key, channels);
-            list.add(
-                format!("{key}.running_mean"),
-                &[channels],
-                Draw::Normal(0.1),
-            );
-            list.add(
-                format!("{key}.running_var"),
-                &[channels],
-                Draw::AroundOne(0.1),
-            );
+            list.norm(&key(&format!("{part}.up.1")), channels);
+            residual(list, &format!("{part}.ref"), channels);
+            if !light && stage < 3 {
+                list.linear(
+                    &key(&format!("{part}.attn.qkv")),
+                    [3 * channels, channels],
+                    1.0,
+                    true,
+                );
+                list.linear(
+                    &key(&format!("{part}.attn.proj")),
+                    [channels, channels],
+                    1.0,
+                    true,
+                );
+                list.add(
+                    key(&format!("{part}.attn.rpb")),
+                    &[169, 4],
+                    Draw::Normal(0.02),
+                );
+                list.norm(&key(&format!("{part}.norm")), channels);
+            }
         }
+        convolution(list, "head.0", [channels, channels, 3], true);
+        list.norm(&key("head.1"), channels);
+        convolution(list, "head.3", [1, channels, 1], true);
     }
 
     fn bert_attention(&self, list: &mut List, key: &str, source: usize) {

@@ -103,18 +103,39 @@ impl GraphBuilder {
         bias: Option<Matrix>,
         (stride, padding): (usize, usize),
     ) -> String {
+        let kernel = self.kernel(&format!("{name}.weight"), weight, dims);
+        self.convolve(op, name, x, &kernel, dims, bias, (stride, padding))
+    }
+
+    /// The kernels of a convolution, for several of them to share.
+    pub fn kernel(&mut self, name: &str, weight: Matrix, dims: &[usize]) -> String {
         let element = if self.precision == Precision::F32 {
             ElementType::F32
         } else {
             ElementType::F16
         };
-        let mut value = format!("{name}.weight");
-        let place = self.layout.rows(&value, weight, element);
-        self.external(&value, data_type(element), dims, place);
-        if element != self.element() {
-            value = self.cast_to_compute(&format!("{value}.wide"), &value);
+        let place = self.layout.rows(name, weight, element);
+        self.external(name, data_type(element), dims, place);
+        if element == self.element() {
+            name.to_owned()
+        } else {
+            self.cast_to_compute(&format!("{name}.wide"), name)
         }
-        let mut inputs = vec![x.to_owned(), value];
+    }
+
+    /// As [`GraphBuilder::convolution`], with kernels of [`GraphBuilder::kernel`].
+    #[allow(clippy::too_many_arguments, reason = "what a convolution is")]
+    pub fn convolve(
+        &mut self,
+        op: &str,
+        name: &str,
+        x: &str,
+        kernel: &str,
+        dims: &[usize],
+        bias: Option<Matrix>,
+        (stride, padding): (usize, usize),
+    ) -> String {
+        let mut inputs = vec![x.to_owned(), kernel.to_owned()];
         if let Some(bias) = bias {
             let size = bias.size();
             inputs.push(self.table(&format!("{name}.bias"), bias, &[size]));
