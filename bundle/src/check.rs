@@ -6,7 +6,43 @@ use std::path::{Component, Path};
 
 use deltavlm_messages::Instruction;
 
-use crate::{Error, Manifest, Segment};
+use crate::{Error, Manifest, Model, Segment, SentencePiece, WordPiece};
+
+impl Model {
+    /// Refuses a vocabulary with ids that the model has no row for: such an id would
+    /// reach outside its table.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] names the file, both sizes and the remedy.
+    pub fn check_vocabularies(
+        &self,
+        (words_path, words): (&Path, &WordPiece),
+        (pieces_path, pieces): (&Path, &SentencePiece),
+    ) -> Result<(), Error> {
+        let check = |path: &Path, entries: usize, rows: usize, part: &str| {
+            if entries <= rows {
+                return Ok(());
+            }
+            let problem = format!(
+                "has {entries} entries, and the {part} has rows for {rows}; take the vocabulary that belongs to the weights"
+            );
+            Err(Error::Tokenizer {
+                path: path.to_owned(),
+                problem,
+            })
+        };
+        check(words_path, words.len(), self.qformer.vocab_size, "Q-Former")?;
+        check(
+            pieces_path,
+            pieces.len(),
+            self.llm.vocab_size,
+            "language model",
+        )
+    }
+}
+
+/// `[CLS]` and `[SEP]` stand around every text.
+const MIN_TEXT_TOKENS: usize = 2;
 
 impl Manifest {
     /// Finds the first field that contradicts another one or the format.
@@ -48,6 +84,11 @@ impl Manifest {
             if value == 0 {
                 return fault(field, "is 0".to_owned());
             }
+        }
+
+        if self.model.qformer.max_text_tokens < MIN_TEXT_TOKENS {
+            let problem = format!("is below {MIN_TEXT_TOKENS}, which the special tokens take");
+            return fault("model.qformer.max_text_tokens", problem);
         }
 
         let vision = &self.model.vision;

@@ -18,6 +18,7 @@ const MAX_CHARACTERS_OF_A_WORD: usize = 100;
 #[derive(Debug, Clone)]
 pub struct WordPiece {
     pieces: HashMap<String, u32>,
+    size: usize,
     unknown: u32,
     start: u32,
     end: u32,
@@ -35,6 +36,7 @@ impl WordPiece {
             source,
         })?;
         let mut pieces = HashMap::new();
+        let size = text.lines().count();
         for (id, line) in text.lines().enumerate() {
             let id = u32::try_from(id).map_err(|_| problem(path, "more than 2^32 lines"))?;
             pieces.insert(line.trim_end_matches('\r').to_owned(), id);
@@ -50,10 +52,21 @@ impl WordPiece {
         let (unknown, start, end) = (special("[UNK]")?, special("[CLS]")?, special("[SEP]")?);
         Ok(Self {
             pieces,
+            size,
             unknown,
             start,
             end,
         })
+    }
+
+    /// Number of lines: one more than the largest id that [`WordPiece::encode`] gives.
+    pub fn len(&self) -> usize {
+        self.size
+    }
+
+    /// Never: the special tokens are there.
+    pub fn is_empty(&self) -> bool {
+        self.size == 0
     }
 
     /// The ids of `text` between `[CLS]` and `[SEP]`, at most `max_tokens` in all;

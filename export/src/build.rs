@@ -76,7 +76,14 @@ pub fn build(options: &Options) -> Result<Manifest> {
     let layers = CheckpointOverlay::open(&options.paths)?;
     let words = WordPiece::open(&options.paths.bert_vocab)?;
     let pieces = SentencePiece::open(&options.paths.llm.join("tokenizer.model"))?;
+    for (path, keys) in layers.unused() {
+        eprintln!("{}", unused(path, keys));
+    }
     let network = Network::new(layers, &config, pieces.len())?;
+    network.model.check_vocabularies(
+        (&options.paths.bert_vocab, &words),
+        (&options.paths.llm.join("tokenizer.model"), &pieces),
+    )?;
     let text = prompt_template(&config);
     let generation = generation(&config, &network, pieces.len());
     let instructions = instructions(&config, &network, &text, &generation, &words, &pieces)?;
@@ -184,6 +191,23 @@ pub fn build(options: &Options) -> Result<Manifest> {
     Ok(manifest)
 }
 
+/// A notice about tensors that no part of the model has.
+fn unused(path: &Path, keys: &[String]) -> String {
+    const NAMED: usize = 5;
+    let named: Vec<&str> = keys.iter().take(NAMED).map(String::as_str).collect();
+    let more = match keys.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let tensors = if keys.len() == 1 { "tensor" } else { "tensors" };
+    format!(
+        "notice: {}: {} {tensors} that the model does not have: `{}`{more}",
+        path.display(),
+        keys.len(),
+        named.join("`, `")
+    )
+}
+
 fn check_target(options: &Options) -> Result<()> {
     if options.target == Target::Cpu {
         return Ok(());
@@ -241,7 +265,6 @@ fn instructions(
     words: &WordPiece,
     pieces: &SentencePiece,
 ) -> Result<Vec<InstructionRecord>> {
-    let vocabulary = network.model.qformer.vocab_size;
     Instruction::SINGLE
         .into_iter()
         .filter_map(|name| Some((name, grammar::of(name)?)))
@@ -250,10 +273,6 @@ fn instructions(
             let prompt = given.prompt.unwrap_or_else(|| name.prompt().to_owned());
             let processed = text.question(&prompt);
             let qformer_ids = words.encode(&processed, network.model.qformer.max_text_tokens);
-            if let Some(id) = qformer_ids.iter().find(|&&id| id as usize >= vocabulary) {
-                let problem = format!("gives the id {id}, and the checkpoint knows {vocabulary}; they do not belong together");
-                return Err(Error::config(&network.layers().paths().bert_vocab, problem));
-            }
             let mut llm_ids = vec![generation.bos_id];
             llm_ids.extend(pieces.encode(&processed));
             Ok(InstructionRecord {

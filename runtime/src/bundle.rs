@@ -52,14 +52,33 @@ impl Bundle {
             path: directory.join(MANIFEST_FILE),
             source,
         })?;
+        let words_path = directory.join(&manifest.tokenizers.qformer);
+        let pieces_path = directory.join(&manifest.tokenizers.llm);
+        let wordpiece = WordPiece::open(&words_path)?;
+        let sentencepiece = SentencePiece::open(&pieces_path)?;
+        manifest
+            .model
+            .check_vocabularies((&words_path, &wordpiece), (&pieces_path, &sentencepiece))?;
         Ok(Self {
-            wordpiece: WordPiece::open(&directory.join(&manifest.tokenizers.qformer))?,
-            sentencepiece: SentencePiece::open(&directory.join(&manifest.tokenizers.llm))?,
+            wordpiece,
+            sentencepiece,
             embedding: TokenTable::open(directory, &manifest)?,
             hash: Sha256::digest(&content).into(),
             directory: directory.to_owned(),
             manifest,
         })
+    }
+
+    /// Refuses ids that a table of `rows` rows does not have, before they are looked
+    /// up. Opening compares both vocabularies with their tables, so this is about ids
+    /// that the manifest itself brings.
+    pub(crate) fn expect_ids(&self, ids: &[u32], rows: usize, table: &str) -> Result<(), Error> {
+        match ids.iter().find(|&&id| id as usize >= rows) {
+            None => Ok(()),
+            Some(id) => Err(self.unfit(format!(
+                "the id {id} is outside the {rows} rows of the {table}; rebuild it"
+            ))),
+        }
     }
 
     /// Refuses a pair that another bundle encoded.

@@ -403,6 +403,9 @@ impl Model {
         let mut ids = vec![0i64; texts.len() * length];
         let mut mask = vec![0i64; texts.len() * length];
         for (index, text) in texts.iter().enumerate() {
+            let rows = model.qformer.vocab_size;
+            self.bundle
+                .expect_ids(&text.qformer_ids, rows, "Q-Former's vocabulary")?;
             for (at, &id) in text.qformer_ids.iter().enumerate() {
                 ids[index * length + at] = i64::from(id);
                 mask[index * length + at] = 1;

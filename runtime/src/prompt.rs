@@ -118,6 +118,8 @@ pub(crate) fn build_prompt<'a>(
         .max_tokens
         .unwrap_or(bundle.manifest.generation.max_new_tokens)
         .max(1);
+    let rows = bundle.manifest.embedding.rows;
+    bundle.expect_ids(&text.llm_ids, rows, "token table")?;
     let mut prompt = queries.to_vec();
     for &id in &text.llm_ids {
         bundle.embedding.append(id, &mut prompt);
