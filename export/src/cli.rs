@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use deltavlm_bundle::{Manifest, Precision, Segment, Target};
 
 use crate::build::{Measure, Options, build};
-use crate::source::SourcePaths;
+use crate::source::{Given, SourcePaths, discover};
 use crate::synth::{Shapes, Size, synth};
 use crate::{Error, Result};
 
@@ -29,14 +29,18 @@ enum Command {
     /// an error that names the file expected to hold it. Nothing is executed: a
     /// pickle that asks for more than tensors is refused by name.
     ///
-    /// A mask branch, `mask_decoder.*`, becomes the segment `mask` where its layers
-    /// are numbered convolutions, transposed convolutions and batch norms; the rule,
-    /// which is ours, is in docs/bundle-format.md.
+    /// With DIR, the files are found in that folder and below by what they contain,
+    /// whatever their names; a flag names one of them explicitly.
+    ///
+    /// A mask branch, `mask_decoder.*` of the checkpoint, becomes the segment `mask`;
+    /// docs/bundle-format.md lists the layout that is read.
     ///
     /// The bundle appears whole or not at all, and the same files give the same
     /// bytes on every machine.
     #[command(after_help = BUILD_EXAMPLE)]
     Build(Build),
+    /// Print where the published files come from, what they need, and what to do next.
+    Sources,
     /// Write a synthetic model in the published layouts, with random weights.
     ///
     /// For measuring a board without the published weights: build a bundle from it
@@ -54,31 +58,39 @@ enum Command {
 }
 
 const BUILD_EXAMPLE: &str = "\
-Example, the published files for a CPU board (about 5.3 GB):
+Examples, the published files for a CPU board (about 5.3 GB):
+  dvlm-export build originals --precision int4 --segment-precision vision=int8 --out deltavlm-int4
   dvlm-export build --vit eva_vit_g.pth --checkpoint checkpoint_best.pth \\
       --llm vicuna-7b-v1.5 --bert-vocab vocab.txt \\
       --precision int4 --segment-precision vision=int8 --out deltavlm-int4";
 
 #[derive(Debug, Args)]
 struct Build {
+    /// A folder with all published files.
+    #[arg(value_name = "DIR")]
+    originals: Option<PathBuf>,
     /// The EVA vision encoder, `eva_vit_g.pth`.
-    #[arg(long, value_name = "FILE")]
-    vit: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "originals")]
+    vit: Option<PathBuf>,
     /// InstructBLIP weights, `instruct_blip_vicuna7b_trimmed.pth`, where the checkpoint needs them.
     #[arg(long, value_name = "FILE")]
     instructblip: Option<PathBuf>,
     /// The DeltaVLM checkpoint, `checkpoint_best.pth`.
-    #[arg(long, value_name = "FILE")]
-    checkpoint: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "originals")]
+    checkpoint: Option<PathBuf>,
     /// The language model's directory: Vicuna-7B v1.5 or LLaVA-1.5-7B in Hugging Face layout.
-    #[arg(long, value_name = "DIR")]
-    llm: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "originals")]
+    llm: Option<PathBuf>,
     /// The vocabulary of bert-base-uncased, `vocab.txt`.
-    #[arg(long, value_name = "FILE")]
-    bert_vocab: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "originals")]
+    bert_vocab: Option<PathBuf>,
     /// Head counts, depths, prompts and grammars that differ from the published ones.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Entries of the checkpoint, such as `config`, in which containers of configuration
+    /// libraries (argparse, omegaconf) are passed over; nothing of them is read.
+    #[arg(long, value_name = "ENTRY", value_delimiter = ',')]
+    skip: Vec<String>,
     /// Precision of the weights.
     #[arg(long, value_enum, default_value = "int8")]
     precision: PrecisionArg,
@@ -201,6 +213,10 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Build(arguments) => run_build(arguments),
+        Command::Sources => {
+            print!("{}", crate::published::sources());
+            Ok(())
+        }
         Command::Synth(arguments) => run_synth(&arguments),
         #[cfg(feature = "verify")]
         Command::Verify(arguments) => run_verify(arguments),
@@ -220,14 +236,7 @@ fn run_build(arguments: Build) -> Result<()> {
         TargetArg::Tensorrt => Target::Tensorrt,
     };
     let options = Options {
-        paths: SourcePaths {
-            vit: arguments.vit,
-            instructblip: arguments.instructblip,
-            checkpoint: arguments.checkpoint,
-            llm: arguments.llm,
-            bert_vocab: arguments.bert_vocab,
-            config: arguments.config,
-        },
+        paths: source_paths(&arguments)?,
         precision: arguments.precision.into(),
         segment_precision: arguments
             .segment_precision
@@ -247,6 +256,48 @@ fn run_build(arguments: Build) -> Result<()> {
         report(&manifest);
     }
     Ok(())
+}
+
+/// Where the files are: what a flag names, and what was found for the rest.
+fn source_paths(arguments: &Build) -> Result<SourcePaths> {
+    let Build {
+        originals,
+        vit,
+        instructblip,
+        checkpoint,
+        llm,
+        bert_vocab,
+        config,
+        skip,
+        ..
+    } = arguments;
+    if let (Some(vit), Some(checkpoint), Some(llm), Some(bert_vocab)) =
+        (vit, checkpoint, llm, bert_vocab)
+    {
+        return Ok(SourcePaths {
+            vit: vit.clone(),
+            instructblip: instructblip.clone(),
+            checkpoint: checkpoint.clone(),
+            llm: llm.clone(),
+            bert_vocab: bert_vocab.clone(),
+            config: config.clone(),
+            skip: skip.clone(),
+        });
+    }
+    let Some(folder) = originals else {
+        return Err(Error::Usage(
+            "give the folder with the published files, or --vit, --checkpoint, --llm and --bert-vocab".to_owned(),
+        ));
+    };
+    let given = Given {
+        vit: vit.clone(),
+        instructblip: instructblip.clone(),
+        checkpoint: checkpoint.clone(),
+        llm: llm.clone(),
+        bert_vocab: bert_vocab.clone(),
+        config: config.clone(),
+    };
+    discover(folder, given, skip)
 }
 
 fn run_synth(arguments: &Synth) -> Result<()> {

@@ -32,6 +32,7 @@ pub mod onnx;
 mod parallel_file;
 mod position_embedding;
 pub mod progress;
+mod published;
 pub mod random;
 pub mod sample_images;
 pub mod source;

@@ -23,7 +23,6 @@ pub(crate) fn apply(node: &Node, inputs: &[&Array], threads: usize) -> Result<Ve
         "ReduceMean" => one(reduce_mean(x, axis_of(inputs[1].integers()[0], x))),
         "Max" => one(binary(x, inputs[1], f32::max)),
         "Neg" => one(map(x, threads, |value| -value)),
-        "Relu" => one(map(x, threads, |value| value.max(0.0))),
         "Tanh" => one(map(x, threads, libm::tanhf)),
         "Sigmoid" => one(map(x, threads, sigmoid)),
         "Gelu" => one(map(x, threads, |value| {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use deltavlm_bundle::{Precision, Target};
 use deltavlm_export::build::{Measure, Options, build};
-use deltavlm_export::source::Paths;
+use deltavlm_export::source::SourcePaths;
 use deltavlm_runtime::{AnswerContent, Decoding, Instruction, Model, Request};
 
 fn root() -> PathBuf {
@@ -27,13 +27,14 @@ fn the_shipped_bundle_is_what_the_command_makes_of_the_shipped_weights() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("bundle");
     build(&Options {
-        paths: Paths {
+        paths: SourcePaths {
             vit: weights.join("eva_vit_g.pth"),
             instructblip: None,
             checkpoint: weights.join("checkpoint_best.pth"),
             llm: weights.join("llm"),
             bert_vocab: weights.join("bert/vocab.txt"),
             config: Some(weights.join("deltavlm.json")),
+            skip: Vec::new(),
         },
         precision: Precision::Int8,
         segment_precision: BTreeMap::new(),

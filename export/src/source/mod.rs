@@ -1,5 +1,6 @@
 //! Reading what is published: weight files of every layout, layered into one model.
 
+mod discover;
 mod file;
 mod opcode;
 mod overlay;
@@ -12,6 +13,7 @@ mod torch;
 mod value;
 mod zip;
 
+pub use discover::{Given, discover};
 pub use file::{Format, SourceFile, recognise};
 pub use overlay::{CheckpointOverlay, SourcePaths};
 pub(crate) use scan::Scan;
@@ -27,8 +29,17 @@ use crate::Result;
 /// # Errors
 /// When the file is no weight file, damaged, or hostile.
 pub fn read(file: &Arc<SourceFile>) -> Result<BTreeMap<String, Tensor>> {
+    read_with(file, &[])
+}
+
+/// As [`read`]; inside the named entries of a checkpoint, which nothing reads,
+/// containers of configuration libraries are passed over instead of refused.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with(file: &Arc<SourceFile>, skip: &[String]) -> Result<BTreeMap<String, Tensor>> {
     match recognise(file)? {
-        Format::Torch => torch::read(file),
+        Format::Torch => torch::read(file, skip),
         Format::Safetensors => safetensors::read(file),
     }
 }

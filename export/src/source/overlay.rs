@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{Scan, SourceFile, Tensor, read};
+use super::discover::Kind;
+use super::{Scan, SourceFile, Tensor, read_with};
 use crate::{Error, Result};
 
 /// The language model's keys carry this prefix in the whole model.
@@ -34,6 +35,9 @@ pub struct SourcePaths {
     pub bert_vocab: PathBuf,
     /// Overrides, where given.
     pub config: Option<PathBuf>,
+    /// Entries of the checkpoint in which containers of configuration libraries are
+    /// passed over.
+    pub skip: Vec<String>,
 }
 
 /// All tensors of the model by their DeltaVLM names.
@@ -44,6 +48,7 @@ pub struct CheckpointOverlay {
     paths: SourcePaths,
     shards: BTreeMap<String, String>,
     llm_files: String,
+    unused: Vec<(PathBuf, Vec<String>)>,
 }
 
 #[derive(Deserialize)]
@@ -63,8 +68,9 @@ impl CheckpointOverlay {
             paths: paths.clone(),
             shards: BTreeMap::new(),
             llm_files: String::new(),
+            unused: Vec::new(),
         };
-        layers.add("vit", &paths.vit, |key| {
+        layers.add("vit", &paths.vit, Some(Kind::Vit), |key| {
             Some(if key.starts_with(VISION) {
                 key.to_owned()
             } else {
@@ -72,10 +78,17 @@ impl CheckpointOverlay {
             })
         })?;
         if let Some(path) = &paths.instructblip {
-            layers.add("instructblip", path, |key| Some(key.to_owned()))?;
+            layers.add("instructblip", path, Some(Kind::InstructBlip), |key| {
+                Some(key.to_owned())
+            })?;
         }
         layers.add_llm(&paths.llm)?;
-        layers.add("checkpoint", &paths.checkpoint, |key| Some(key.to_owned()))?;
+        layers.add(
+            "checkpoint",
+            &paths.checkpoint,
+            Some(Kind::Checkpoint),
+            |key| Some(key.to_owned()),
+        )?;
         layers.note("bert/vocab.txt", &paths.bert_vocab)?;
         if let Some(path) = &paths.config {
             layers.note("config", path)?;
@@ -166,16 +179,36 @@ impl CheckpointOverlay {
         &mut self,
         role: &str,
         path: &Path,
+        expected: Option<Kind>,
         rename: impl Fn(&str) -> Option<String>,
     ) -> Result<()> {
         let file = SourceFile::open(path)?;
-        for (key, tensor) in read(&file)? {
-            if let Some(key) = rename(&key) {
-                self.tensors.insert(key, tensor);
+        let tensors = unwrapped(read_with(&file, &self.paths.skip)?);
+        refuse_adapters(path, &tensors)?;
+        if let (Some(expected), Some(found)) = (expected, Kind::of(&tensors)) {
+            refuse_swapped(path, expected, found)?;
+        }
+        let mut unused = Vec::new();
+        for (key, tensor) in tensors {
+            let Some(renamed) = rename(&key) else {
+                continue;
+            };
+            if !KNOWN.iter().any(|prefix| renamed.starts_with(prefix)) {
+                unused.push(key);
             }
+            self.tensors.insert(renamed, tensor);
+        }
+        if !unused.is_empty() {
+            self.unused.push((path.to_owned(), unused));
         }
         self.files.push((role.to_owned(), file));
         Ok(())
+    }
+
+    /// Keys of each file that no part of the model has, so that a checkpoint of
+    /// another architecture is not taken for this one in silence.
+    pub fn unused(&self) -> &[(PathBuf, Vec<String>)] {
+        &self.unused
     }
 
     fn note(&mut self, role: &str, path: &Path) -> Result<()> {
@@ -192,14 +225,21 @@ impl CheckpointOverlay {
 
     fn add_llm(&mut self, directory: &Path) -> Result<()> {
         let rename = |key: &str| {
-            let own = key.strip_prefix("language_model.").unwrap_or(key);
+            // LLaVA before and after transformers 4.52.
+            let own = match key.strip_prefix("model.language_model.") {
+                Some(own) => format!("model.{own}"),
+                None => key
+                    .strip_prefix("language_model.")
+                    .unwrap_or(key)
+                    .to_owned(),
+            };
             (own.starts_with("model.layers.")
                 || [
                     "model.embed_tokens.weight",
                     "model.norm.weight",
                     "lm_head.weight",
                 ]
-                .contains(&own))
+                .contains(&own.as_str()))
             .then(|| format!("{LLM}{own}"))
         };
         for name in INDEXES {
@@ -232,7 +272,7 @@ impl CheckpointOverlay {
                         ),
                     ));
                 }
-                self.add(&format!("llm/{shard}"), &shard_path, rename)?;
+                self.add(&format!("llm/{shard}"), &shard_path, None, rename)?;
             }
             self.shards = index.weight_map;
             self.llm_files = name.to_owned();
@@ -242,7 +282,7 @@ impl CheckpointOverlay {
             let path = directory.join(name);
             if path.exists() {
                 self.llm_files = name.to_owned();
-                return self.add(&format!("llm/{name}"), &path, rename);
+                return self.add(&format!("llm/{name}"), &path, None, rename);
             }
         }
         Err(Error::config(
@@ -254,6 +294,71 @@ impl CheckpointOverlay {
             ),
         ))
     }
+}
+
+/// What the model reads, and heads of training that it does not.
+const KNOWN: [&str; 20] = [
+    VISION,
+    LLM,
+    "ln_vision.",
+    "query_tokens",
+    "Qformer.",
+    "llm_proj.",
+    "context1.",
+    "context2.",
+    "context3.",
+    "gate1.",
+    "gate2.",
+    "mask_decoder.",
+    "vision_proj.",
+    "text_proj.",
+    "temp",
+    "itm_head.",
+    "opt_proj.",
+    "opt_model.",
+    "t5_proj.",
+    "t5_model.",
+];
+
+/// The tensors without the prefix that `DistributedDataParallel` puts before each key.
+fn unwrapped(tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
+    let bare = |key: String| match key.strip_prefix("module.") {
+        Some(bare) => bare.to_owned(),
+        None => key,
+    };
+    tensors
+        .into_iter()
+        .map(|(key, tensor)| (bare(key), tensor))
+        .collect()
+}
+
+/// An adapter that is left out changes every answer, so it is never passed over. Its
+/// scale is not in the file, so it cannot be merged here.
+fn refuse_adapters(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    let is_adapter = |key: &&String| key.contains("lora_") || key.contains(".base_layer.");
+    match tensors.keys().find(is_adapter) {
+        None => Ok(()),
+        Some(key) => Err(Error::NotWeights {
+            path: path.to_owned(),
+            problem: format!(
+                "holds a LoRA adapter (`{key}`), whose scale it does not say; merge it before saving, with peft's `merge_and_unload()`"
+            ),
+        }),
+    }
+}
+
+fn refuse_swapped(path: &Path, expected: Kind, found: Kind) -> Result<()> {
+    // A checkpoint may be laid under another one.
+    let layered = (expected, found) == (Kind::InstructBlip, Kind::Checkpoint)
+        || (expected, found) == (Kind::Checkpoint, Kind::InstructBlip);
+    if expected == found || layered {
+        return Ok(());
+    }
+    let ((_, given), (what, right)) = (expected.described(), found.described());
+    Err(Error::Usage(format!(
+        "{}: was given as {given} and holds {what}; give it as {right}",
+        path.display()
+    )))
 }
 
 fn is_plain_file_name(name: &str) -> bool {

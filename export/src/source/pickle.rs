@@ -20,13 +20,58 @@ impl Pickle {
     ///
     /// # Errors
     /// [`PickleError`] says what is refused or malformed.
-    pub(crate) fn read(bytes: &[u8]) -> Result<Self, PickleError> {
+    pub(crate) fn read(bytes: &[u8], skip: &[String]) -> Result<Self, PickleError> {
         let mut machine = PickleVm::new(bytes);
         let root = machine.run()?;
-        Ok(Self {
+        let pickle = Self {
             values: machine.values,
             root,
-        })
+        };
+        pickle.refuse_containers(skip)?;
+        Ok(pickle)
+    }
+
+    /// Refuses containers outside the entries of the outermost dict that `skip` names.
+    fn refuse_containers(&self, skip: &[String]) -> Result<(), PickleError> {
+        let skipped = |key: Id| match self.value(key) {
+            Value::Text(key) => skip.contains(key),
+            _ => false,
+        };
+        let mut open = vec![(self.root, None)];
+        if let Value::Dict(entries) = self.root() {
+            let entries = entries.iter().filter(|(key, _)| !skipped(*key));
+            open = entries
+                .flat_map(|&(key, value)| [(key, Some(key)), (value, Some(key))])
+                .collect();
+        }
+        let mut seen = vec![false; self.values.len()];
+        while let Some((id, entry)) = open.pop() {
+            if std::mem::replace(&mut seen[id as usize], true) {
+                continue;
+            }
+            match self.value(id) {
+                Value::Opaque(name) => {
+                    let entry = entry.map(|entry| self.value(entry));
+                    let remedy = match entry {
+                        Some(Value::Text(entry)) => format!(
+                            " in its entry `{entry}`, of which nothing is read: `--skip {entry}` passes over it"
+                        ),
+                        _ => String::new(),
+                    };
+                    return Err(PickleError::Refused(format!("asks for `{name}`{remedy}")));
+                }
+                Value::Tuple(items) | Value::List(items) => {
+                    open.extend(items.iter().map(|&item| (item, entry)));
+                }
+                Value::Dict(entries) => open.extend(
+                    entries
+                        .iter()
+                        .flat_map(|&(key, value)| [(key, entry), (value, entry)]),
+                ),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The value that the pickle is.
@@ -57,7 +102,7 @@ mod tests {
     use super::*;
 
     fn refusal(bytes: &[u8]) -> String {
-        match Pickle::read(bytes) {
+        match Pickle::read(bytes, &[]) {
             Err(PickleError::Refused(problem)) => problem,
             other => panic!("{other:?}"),
         }
@@ -78,21 +123,50 @@ mod tests {
         deep.extend(std::iter::repeat_n(b')', 1));
         deep.extend(std::iter::repeat_n(0x85, 1_000_000));
         deep.push(b'.');
-        Pickle::read(&deep).unwrap();
+        Pickle::read(&deep, &[]).unwrap();
         // l = []; l.append(l)
-        Pickle::read(b"\x80\x02]q\0h\0a.").unwrap();
+        Pickle::read(b"\x80\x02]q\0h\0a.", &[]).unwrap();
     }
 
     #[test]
     fn every_prefix_is_an_error() {
         let whole = b"\x80\x02}q\0(X\x01\0\0\0aK\x01X\x01\0\0\0b\x8a\x01\xffu.";
-        let pickle = Pickle::read(whole).unwrap();
+        let pickle = Pickle::read(whole, &[]).unwrap();
         assert_eq!(pickle.entry(pickle.root(), "b"), Some(&Value::Int(-1)));
         for len in 0..whole.len() {
             assert!(
-                matches!(Pickle::read(&whole[..len]), Err(PickleError::Malformed(_))),
+                matches!(
+                    Pickle::read(&whole[..len], &[]),
+                    Err(PickleError::Malformed(_))
+                ),
                 "{len}"
             );
+        }
+    }
+
+    /// `{"config": argparse.Namespace(), "model": {}}`
+    const NAMESPACE: &[u8] =
+        b"\x80\x02}(X\x06\0\0\0configcargparse\nNamespace\n)\x81}X\x01\0\0\0aK\x01sbX\x05\0\0\0model}u.";
+
+    #[test]
+    fn a_namespace_is_refused_with_the_remedy_and_skipped_where_asked() {
+        match Pickle::read(NAMESPACE, &[]) {
+            Err(PickleError::Refused(problem)) => assert!(
+                problem.contains("`argparse.Namespace`") && problem.contains("--skip config"),
+                "{problem}"
+            ),
+            other => panic!("{other:?}"),
+        }
+        let pickle = Pickle::read(NAMESPACE, &["config".to_owned()]).unwrap();
+        assert!(pickle.entry(pickle.root(), "model").is_some());
+    }
+
+    #[test]
+    fn skipping_an_entry_allows_no_call_in_it() {
+        let bytes = b"\x80\x02}(X\x06\0\0\0configcos\nsystem\nX\x02\0\0\0ls\x85Ru.";
+        match Pickle::read(bytes, &["config".to_owned()]) {
+            Err(PickleError::Refused(problem)) => assert!(problem.contains("`os.system`")),
+            other => panic!("{other:?}"),
         }
     }
 }

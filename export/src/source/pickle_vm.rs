@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 
 use super::opcode::{PickleReader, opcode_name, printable};
-use super::value::{Global, Id, PickleError, Value, malformed};
+use super::value::{Global, Id, PickleError, Value, is_container, malformed};
 
 /// Values copied out of other values; more than this is an attack, not a checkpoint.
 const MAX_COPIED: usize = 1 << 26;
@@ -169,6 +169,7 @@ impl<'a> PickleVm<'a> {
                 }
                 b'Q' => self.persistent()?,
                 b'R' => self.reduce()?,
+                0x81 if self.makes_container() => self.reduce()?,
                 b'b' => self.build()?,
                 _ => {
                     return Err(PickleError::Refused(format!(
@@ -184,6 +185,10 @@ impl<'a> PickleVm<'a> {
         match Global::named(module, name) {
             Some(global) => {
                 self.push(Value::Global(global));
+                Ok(())
+            }
+            None if is_container(module, name) => {
+                self.push(Value::Opaque(format!("{module}.{name}")));
                 Ok(())
             }
             None => Err(PickleError::Refused(format!(
@@ -228,6 +233,11 @@ impl<'a> PickleVm<'a> {
         let arguments = self.pop()?;
         let arguments = self.tuple_of(arguments)?;
         let callee = self.pop()?;
+        if let Value::Opaque(name) = self.value(callee) {
+            let value = Value::Opaque(name.clone());
+            self.push(value);
+            return Ok(());
+        }
         let Value::Global(callee) = *self.value(callee) else {
             return Err(PickleError::Refused(
                 "calls something that is not a name".to_owned(),
@@ -257,12 +267,18 @@ impl<'a> PickleVm<'a> {
         Ok(())
     }
 
+    /// Whether `NEWOBJ` would make a container of the values on the stack.
+    fn makes_container(&self) -> bool {
+        let callee = self.stack.len().checked_sub(2).map(|at| self.stack[at]);
+        callee.is_some_and(|id| matches!(self.value(id), Value::Opaque(_)))
+    }
+
     /// Attributes of an `OrderedDict` (`_metadata` of a state dict): dropped.
     fn build(&mut self) -> Result<(), PickleError> {
         self.pop()?;
         let target = self.top()?;
         match self.value(target) {
-            Value::Dict(_) | Value::Tensor { .. } => Ok(()),
+            Value::Dict(_) | Value::Tensor { .. } | Value::Opaque(_) => Ok(()),
             _ => Err(PickleError::Refused(
                 "sets the state of an object (BUILD)".to_owned(),
             )),
@@ -325,6 +341,8 @@ impl<'a> PickleVm<'a> {
                 held.extend_from_slice(items);
                 Ok(())
             }
+            // What a skipped container holds is of no interest.
+            Value::Opaque(_) => Ok(()),
             _ => malformed("appends to something that is no list"),
         }
     }
@@ -333,6 +351,7 @@ impl<'a> PickleVm<'a> {
         let dict = self.top()?;
         let (pairs, rest) = items.as_chunks::<2>();
         match &mut self.values[dict as usize] {
+            Value::Opaque(_) => Ok(()),
             Value::Dict(entries) if rest.is_empty() => {
                 entries.extend(pairs.iter().map(|pair| (pair[0], pair[1])));
                 Ok(())

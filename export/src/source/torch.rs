@@ -15,11 +15,12 @@ const MAX_PICKLE: u64 = 256 << 20;
 
 /// The tensors of a file by key: of its `model` entry where it has one (a
 /// training checkpoint), else of the file itself (a state dict). Whatever else
-/// the file holds, the optimizer's state for one, is passed over.
+/// the file holds, the optimizer's state for one, is passed over. `skip` names
+/// entries in which containers of configuration libraries are allowed.
 ///
 /// # Errors
 /// [`Error::Refused`] for a hostile pickle, [`Error::Damaged`] for a broken file.
-pub(crate) fn read(file: &Arc<SourceFile>) -> Result<BTreeMap<String, Tensor>> {
+pub(crate) fn read(file: &Arc<SourceFile>, skip: &[String]) -> Result<BTreeMap<String, Tensor>> {
     let path = file.path();
     let archive = Archive::open(file.clone())?;
     let prefix = prefix(&archive).ok_or_else(|| Error::NotWeights {
@@ -38,7 +39,7 @@ pub(crate) fn read(file: &Arc<SourceFile>) -> Result<BTreeMap<String, Tensor>> {
     let bytes = archive
         .content(&format!("{prefix}data.pkl"), MAX_PICKLE)?
         .unwrap_or_default();
-    let pickle = Pickle::read(&bytes).map_err(|fault| match fault {
+    let pickle = Pickle::read(&bytes, skip).map_err(|fault| match fault {
         PickleError::Refused(problem) => Error::Refused {
             path: path.to_owned(),
             problem,

@@ -28,6 +28,8 @@ pub(crate) enum Value {
     Dict(Vec<(Id, Id)>),
     /// One of the known names.
     Global(Global),
+    /// A container of a configuration library, of which only the name is kept.
+    Opaque(String),
     /// A storage: its entry name in the archive, element type and element count.
     Storage {
         /// Entry `data/<name>` of the archive.
@@ -86,6 +88,20 @@ impl Global {
             }
             _ => return None,
         })
+    }
+}
+
+/// Whether a name is a harmless container: training scripts store their configuration
+/// in one beside the weights. It is never called, whatever the library would do.
+pub(super) fn is_container(module: &str, name: &str) -> bool {
+    match module {
+        "argparse" => name == "Namespace",
+        "collections" => name == "defaultdict",
+        "builtins" | "__builtin__" => {
+            ["dict", "list", "tuple", "int", "float", "str", "bool"].contains(&name)
+        }
+        "typing" => name == "Any",
+        _ => module == "omegaconf" || module.starts_with("omegaconf."),
     }
 }
 

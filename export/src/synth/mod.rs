@@ -144,5 +144,6 @@ pub fn paths(directory: &Path) -> crate::source::SourcePaths {
         llm: path("llm"),
         bert_vocab: path("bert/vocab.txt"),
         config: Some(path("deltavlm.json")),
+        skip: Vec::new(),
     }
 }

@@ -68,6 +68,7 @@ impl Golden {
             llm: model.join(llm),
             bert_vocab: model.join("bert/vocab.txt"),
             config: Some(model.join("deltavlm.json")),
+            skip: Vec::new(),
         }
     }
 }
