@@ -170,6 +170,9 @@ fn recognise(
     }
     // Backwards: scores, with or without a bias, of scaled queries and rotated keys.
     let (scores, bias) = match graph.producer(&softmax.input[0], "Add") {
+        // A stored bias is one for each head (window attention); the kernel takes one
+        // for all heads, which a mask or causality is.
+        Some(add) if graph.floats(&add.input[1]).ok()?.is_some() => return None,
         Some(add) => (
             graph.producer(&add.input[0], "MatMul")?,
             Some(add.input[1].clone()),
