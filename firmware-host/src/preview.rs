@@ -87,6 +87,7 @@ fn difference(before: &RgbImage, after: &RgbImage) -> Result<RgbImage, RefusalRe
 mod tests {
     use super::*;
     use crate::pair_files::{FileFingerprint, PairVersion};
+    use deltavlm_messages::PREVIEW_BYTES;
     use image::Rgb;
 
     fn pair(dir: &std::path::Path, after_size: u32) -> PairFiles {
@@ -171,5 +172,39 @@ mod tests {
         assert_eq!(refusal(PreviewImage::Difference, 0), RefusalReason::Failed);
         std::fs::write(&pair.after, b"no picture").unwrap();
         assert_eq!(refusal(PreviewImage::After, 0), RefusalReason::Failed);
+    }
+
+    /// The ground estimates the time of a preview from these sizes before it asks for one.
+    #[test]
+    fn previews_of_the_sample_pairs_take_as_many_bytes_as_estimated() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo/pairs");
+        let mut longest = [0usize; MAX_LEVEL as usize + 1];
+        for entry in std::fs::read_dir(root.join("A")).unwrap() {
+            let before = entry.unwrap().path();
+            let after = root.join("B").join(before.file_name().unwrap());
+            let scratch = tempfile::tempdir().unwrap();
+            let pair = PairFiles {
+                before: Some(before),
+                after,
+                ..pair(scratch.path(), 128)
+            };
+            for picture in [
+                PreviewImage::Before,
+                PreviewImage::After,
+                PreviewImage::Difference,
+            ] {
+                let request = request(picture, MAX_LEVEL);
+                for part in render_previews(&request, &pair, &DecodeOptions::default()).unwrap() {
+                    let longest = &mut longest[usize::from(part.level)];
+                    *longest = (*longest).max(part.total as usize);
+                }
+            }
+        }
+        for (level, (longest, estimated)) in longest.into_iter().zip(PREVIEW_BYTES).enumerate() {
+            assert!(
+                longest <= estimated && longest * 5 > estimated * 4,
+                "level {level}: {longest} bytes, estimated {estimated}"
+            );
+        }
     }
 }

@@ -148,9 +148,9 @@ impl Host {
         self.node.receive(POLL_INTERVAL);
         if let Some(event) = self.node.poll_carrier_event() {
             match event {
-                CarrierEvent::Opened => log::info!("link {} is open", self.node.address()),
+                CarrierEvent::Opened => log::info!("link {} is open", self.node.carrier_name()),
                 CarrierEvent::Closed(reason) => {
-                    log::warn!("link {}: {reason}", self.node.address())
+                    log::warn!("link {}: {reason}", self.node.carrier_name())
                 }
             }
         }
@@ -481,14 +481,14 @@ fn open_node(config: &Config, settings: &GroundSettings) -> Result<Node, HostErr
         .as_deref()
         .map(SharedKey::read)
         .transpose()?;
-    Ok(Node::start(NodeConfig {
+    let node = NodeConfig {
         role: Role::Board,
-        address: config.link.address.clone(),
         key,
         storage: config.spool.dir.join("link"),
         mtu: config.link.mtu,
         rate: settings.overrides.rate.unwrap_or(config.link.rate),
         probe_interval: config.link.probe,
         commands_per_minute: u16::try_from(config.query.per_minute).unwrap_or(u16::MAX),
-    })?)
+    };
+    Ok(Node::start(node, config.link.address.clone())?)
 }

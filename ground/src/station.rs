@@ -123,7 +123,7 @@ impl Station {
         let state = |path: PathBuf| move |source| StationError::State { path, source };
         fs::create_dir_all(dir).map_err(state(dir.clone()))?;
         // The storage locks its file, and with it the whole directory.
-        let node = Node::start(node_config(&settings))?;
+        let node = Node::start(node_config(&settings), settings.address.clone())?;
         let record_path = dir.join("record");
         let record = Record::open(&record_path).map_err(state(record_path))?;
         let queries_path = dir.join("queries.json");
@@ -403,7 +403,6 @@ fn node_config(settings: &StationConfig) -> NodeConfig {
     let rate = settings.rate.or(carries.map(|carries| carries * 9 / 10));
     NodeConfig {
         role: Role::Ground,
-        address: settings.address.clone(),
         key: settings.key.clone(),
         storage: settings.state.join("link"),
         mtu: settings.mtu,

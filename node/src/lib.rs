@@ -51,4 +51,4 @@ pub use event::NodeEvent;
 pub use key::{KeyError, SharedKey};
 pub use message_types::MESSAGE_TYPES;
 pub use node::{Node, NodeConfig, NodeError};
-pub use reconnect::{CarrierEvent, ReconnectingCarrier};
+pub use reconnect::{CarrierEvent, CarrierSource, ReconnectingCarrier};

@@ -1,17 +1,17 @@
 //! One end of a link: carrier, endpoint, clock, and the loop that ties them.
 
 use crate::{
-    Address, CarrierEvent, MESSAGE_TYPES, NodeEvent, ReconnectingCarrier, SharedKey,
+    CarrierEvent, CarrierSource, MESSAGE_TYPES, NodeEvent, ReconnectingCarrier, SharedKey,
     event::translate,
 };
 use deltavlm_link::{
-    Config, Counters, Endpoint, MessageId, Role, SendError, StartError,
+    Config, Counters, Endpoint, Estimate, MessageId, Role, SendError, StartError,
     auth::{Key, Keys, Protection},
     config::ConfigError,
     pacing::Pacing,
     storage::{FileStorage, Storage, log::LogError},
 };
-use deltavlm_messages::{MAX_BODY, Message};
+use deltavlm_messages::{MAX_BODY, Message, expected_reply_size};
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
     io,
@@ -24,8 +24,6 @@ use std::{
 pub struct NodeConfig {
     /// Which end it is.
     pub role: Role,
-    /// The carrier.
-    pub address: Address,
     /// The key that the other end holds as well; without one nothing is authenticated.
     pub key: Option<SharedKey>,
     /// The file that keeps the link's state over a power cut; it belongs to one end alone.
@@ -75,12 +73,13 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts from what storage holds. The carrier is opened with the first
-    /// [`receive`](Self::receive).
+    /// Starts from what storage holds. The carrier is an [`Address`](crate::Address), which is opened
+    /// with the first [`receive`](Self::receive) and again whenever it is lost, or a boxed
+    /// [`Carrier`](crate::Carrier) of the program's own.
     ///
     /// # Errors
     /// The storage cannot be used, or belongs to another program.
-    pub fn start(config: NodeConfig) -> Result<Self, NodeError> {
+    pub fn start(config: NodeConfig, carrier: impl Into<CarrierSource>) -> Result<Self, NodeError> {
         let mut link = Config::new(config.role);
         link.message_types = MESSAGE_TYPES;
         link.mtu = config.mtu;
@@ -101,7 +100,7 @@ impl Node {
         };
         match Endpoint::new(link, storage) {
             Ok(endpoint) => Ok(Self {
-                carrier: ReconnectingCarrier::new(config.address),
+                carrier: ReconnectingCarrier::from_source(carrier.into()),
                 endpoint,
                 started: Instant::now(),
             }),
@@ -159,6 +158,18 @@ impl Node {
             .send(message.kind() as u8, &body[..length], now)
     }
 
+    /// What a message and its answer will cost on the air if it is sent now.
+    ///
+    /// # Errors
+    /// The message is too long.
+    pub fn estimate(&self, message: &Message) -> Result<Estimate, SendError> {
+        let mut body = [0; MAX_BODY];
+        let length = message.encode(&mut body).ok_or(SendError::TooLarge)?;
+        let reply = expected_reply_size(message);
+        self.endpoint
+            .estimate(message.kind() as u8, length, reply, self.now())
+    }
+
     /// Says that a message which [`poll_event`](Self::poll_event) returned is dealt with.
     pub fn acknowledge(&mut self, id: MessageId) {
         self.endpoint.acknowledge(id);
@@ -185,8 +196,8 @@ impl Node {
 
     /// Where the carrier leads.
     #[must_use]
-    pub fn address(&self) -> &Address {
-        self.carrier.address()
+    pub fn carrier_name(&self) -> &str {
+        self.carrier.name()
     }
 
     /// What happened on the link since the start.
@@ -236,12 +247,16 @@ fn link_duration(span: Duration) -> deltavlm_link::Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Address;
     use std::error::Error;
 
-    fn config(role: Role, address: &str, storage: PathBuf) -> NodeConfig {
+    fn address(text: &str) -> Address {
+        text.parse().unwrap()
+    }
+
+    fn config(role: Role, storage: PathBuf) -> NodeConfig {
         NodeConfig {
             role,
-            address: address.parse().unwrap(),
             key: None,
             storage,
             mtu: 128,
@@ -259,10 +274,18 @@ mod tests {
         drop(free);
         let listen = format!("udp-listen:127.0.0.1:{port}");
         let connect = format!("udp:127.0.0.1:{port}");
-        let mut board =
-            Node::start(config(Role::Board, &listen, dir.path().join("board"))).unwrap();
-        let mut ground =
-            Node::start(config(Role::Ground, &connect, dir.path().join("ground"))).unwrap();
+        let mut board = Node::start(
+            config(Role::Board, dir.path().join("board")),
+            address(&listen),
+        )
+        .unwrap();
+        let mut ground = Node::start(
+            config(Role::Ground, dir.path().join("ground")),
+            address(&connect),
+        )
+        .unwrap();
+        let estimate = ground.estimate(&Message::Ping(7)).unwrap();
+        assert!((15..200).contains(&estimate.bytes_up), "{estimate:?}");
         let id = ground.send(&Message::Ping(7)).unwrap();
         let (mut came, mut delivered) = (false, false);
         let end = Instant::now() + Duration::from_secs(20);
@@ -289,7 +312,7 @@ mod tests {
     #[test]
     fn a_storage_that_cannot_be_opened_is_named_with_its_cause() {
         let storage = PathBuf::from("/nowhere/link");
-        let error = Node::start(config(Role::Board, "udp:127.0.0.1:9", storage))
+        let error = Node::start(config(Role::Board, storage), address("udp:127.0.0.1:9"))
             .err()
             .unwrap();
         assert!(error.to_string().contains("/nowhere/link"), "{error}");
@@ -304,9 +327,11 @@ mod tests {
     #[test]
     fn settings_that_contradict_each_other_are_the_last_source() {
         let dir = tempfile::tempdir().unwrap();
-        let mut config = config(Role::Board, "udp:127.0.0.1:9", dir.path().join("link"));
+        let mut config = config(Role::Board, dir.path().join("link"));
         config.mtu = 8;
-        let error = Node::start(config).err().unwrap();
+        let error = Node::start(config, address("udp:127.0.0.1:9"))
+            .err()
+            .unwrap();
         let start = error.source().unwrap();
         let cause = start.source().unwrap();
         assert_eq!(cause.downcast_ref::<ConfigError>(), Some(&ConfigError::Mtu));

@@ -17,12 +17,34 @@ pub enum CarrierEvent {
     Closed(String),
 }
 
+/// Where a [`Node`](crate::Node) gets its carrier from.
+pub enum CarrierSource {
+    /// Opened on demand, and again whenever it goes away.
+    Address(Address),
+    /// One that the program made; when it goes away, it is not opened again.
+    Carrier(Box<dyn Carrier>),
+}
+
+impl From<Address> for CarrierSource {
+    fn from(address: Address) -> Self {
+        Self::Address(address)
+    }
+}
+
+impl<C: Carrier + 'static> From<Box<C>> for CarrierSource {
+    fn from(carrier: Box<C>) -> Self {
+        Self::Carrier(carrier)
+    }
+}
+
 /// A carrier at an address, opened on demand and again whenever it goes away.
 ///
 /// While it is closed, reading waits and yields nothing and writing drops the frame:
 /// to the link that is a contact gap, which it survives.
 pub struct ReconnectingCarrier {
-    address: Address,
+    /// `None` for a carrier that the program made: it cannot be opened again.
+    address: Option<Address>,
+    name: String,
     carrier: Option<Box<dyn Carrier>>,
     retry_at: Instant,
     event: Option<CarrierEvent>,
@@ -34,7 +56,8 @@ impl ReconnectingCarrier {
     #[must_use]
     pub fn new(address: Address) -> Self {
         Self {
-            address,
+            name: address.to_string(),
+            address: Some(address),
             carrier: None,
             retry_at: Instant::now(),
             event: None,
@@ -42,10 +65,26 @@ impl ReconnectingCarrier {
         }
     }
 
-    /// The address it was made for.
+    /// A carrier from an address, or one that is open already.
     #[must_use]
-    pub fn address(&self) -> &Address {
-        &self.address
+    pub fn from_source(source: CarrierSource) -> Self {
+        match source {
+            CarrierSource::Address(address) => Self::new(address),
+            CarrierSource::Carrier(carrier) => Self {
+                address: None,
+                name: "carrier of the program's own".to_owned(),
+                carrier: Some(carrier),
+                retry_at: Instant::now(),
+                event: Some(CarrierEvent::Opened),
+                reported: None,
+            },
+        }
+    }
+
+    /// The address it was made for, or what stands for it where there is none.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Reads what has arrived, waiting for `timeout` at most.
@@ -88,8 +127,11 @@ impl ReconnectingCarrier {
     }
 
     fn carrier(&mut self) -> Option<&mut Box<dyn Carrier>> {
-        if self.carrier.is_none() && Instant::now() >= self.retry_at {
-            match self.address.open() {
+        if let Some(address) = &self.address
+            && self.carrier.is_none()
+            && Instant::now() >= self.retry_at
+        {
+            match address.open() {
                 Ok(carrier) => {
                     self.carrier = Some(carrier);
                     self.event = Some(CarrierEvent::Opened);
