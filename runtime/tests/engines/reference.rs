@@ -84,9 +84,13 @@ fn causal(new: usize) -> Vec<f32> {
 fn golden_answers(key: &str) -> Vec<(String, Vec<u32>, String)> {
     let golden = Golden::read();
     let free = golden.json["free"].as_array().unwrap().clone();
+    // The other prompt forms are compared where the bundle is made, in the export's tests.
     free.iter()
+        .filter(|entry| entry["form"] == "raw")
         .map(|entry| {
             let mut ids: Vec<u32> = serde_json::from_value(entry[key].clone()).unwrap();
+            // `generate` puts the id that it was seeded with in front of what it generated.
+            assert_eq!(ids.remove(0), 1, "the language model's bos_token_id");
             if ids.last() == Some(&2) {
                 ids.pop();
             }
