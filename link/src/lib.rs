@@ -134,6 +134,7 @@ pub mod sim;
 pub mod storage;
 mod time;
 #[cfg(test)]
+#[path = "../tests/vectors/golden.rs"]
 mod vectors;
 
 pub use class::Class;

@@ -14,8 +14,6 @@ use crate::{
     time::Instant,
 };
 
-const MINUTE: u64 = 60_000_000;
-
 impl<S: Storage> Endpoint<S> {
     pub(super) fn receive_fragment(
         &mut self,
@@ -24,7 +22,7 @@ impl<S: Storage> Endpoint<S> {
         part: (u16, bool, &[u8]),
         now: Instant,
     ) -> Taken {
-        if self.inbox.window(id.class).contains(id.sequence) {
+        if self.receiver.inbox.window(id.class).contains(id.sequence) {
             Counters::count(&mut self.counters.duplicates);
             return Taken::Yes;
         }
@@ -32,11 +30,11 @@ impl<S: Storage> Endpoint<S> {
             return Taken::No;
         }
         let (offset, last, bytes) = part;
-        let mut placed = self.inbox.place(id, kind, offset, last, bytes);
+        let mut placed = self.receiver.inbox.place(id, kind, offset, last, bytes);
         if placed == Placed::NoPlace && self.config.mode != Mode::Duplex {
             // Nobody will send what the oldest lacks any more often than what is new.
-            self.inbox.drop_oldest_partial();
-            placed = self.inbox.place(id, kind, offset, last, bytes);
+            self.receiver.inbox.drop_oldest_partial();
+            placed = self.receiver.inbox.place(id, kind, offset, last, bytes);
         }
         match placed {
             Placed::Incomplete => Taken::Yes,
@@ -52,6 +50,7 @@ impl<S: Storage> Endpoint<S> {
             Placed::Complete(place) => {
                 let mut body = [0; crate::MAX_MESSAGE];
                 let Some(complete) = self
+                    .receiver
                     .inbox
                     .partial(place)
                     .and_then(|partial| partial.complete())
@@ -62,10 +61,10 @@ impl<S: Storage> Endpoint<S> {
                 body[..length].copy_from_slice(complete);
                 let taken = self.receive_message(id, kind, &body[..length], now);
                 if taken == Taken::Yes {
-                    self.inbox.drop_partial(id);
+                    self.receiver.inbox.drop_partial(id);
                 } else {
                     // The last part comes again, and with it the occasion to store the message.
-                    self.inbox.reopen(place, offset, bytes.len());
+                    self.receiver.inbox.reopen(place, offset, bytes.len());
                 }
                 taken
             }
@@ -79,7 +78,7 @@ impl<S: Storage> Endpoint<S> {
         body: &[u8],
         now: Instant,
     ) -> Taken {
-        if self.inbox.window(id.class).contains(id.sequence) {
+        if self.receiver.inbox.window(id.class).contains(id.sequence) {
             Counters::count(&mut self.counters.duplicates);
             return Taken::Yes;
         }
@@ -102,10 +101,10 @@ impl<S: Storage> Endpoint<S> {
         if is_command != (self.config.role == Role::Board) {
             return self.reject(id, RejectReason::Unsupported);
         }
-        if self.inbox.waiting.is_full() {
+        if self.receiver.inbox.waiting.is_full() {
             return self.refuse_or_defer(id, is_command);
         }
-        if is_command && !self.command_allowed(now) {
+        if is_command && !self.receiver.commands.take(now) {
             return self.reject(id, RejectReason::RateLimited);
         }
         let key = Key {
@@ -123,13 +122,14 @@ impl<S: Storage> Endpoint<S> {
         }
         if id.class.latest_wins() {
             self.drop_older(id);
-            self.inbox
+            self.receiver
+                .inbox
                 .window(id.class)
                 .advance(id.sequence.saturating_add(1));
         } else {
-            self.inbox.window(id.class).insert(id.sequence);
+            self.receiver.inbox.window(id.class).insert(id.sequence);
         }
-        let pushed = self.inbox.waiting.push(Waiting {
+        let pushed = self.receiver.inbox.waiting.push(Waiting {
             id,
             shown: false,
             redelivered: false,
@@ -140,7 +140,7 @@ impl<S: Storage> Endpoint<S> {
 
     /// Whether the window reaches to the message, after it was moved where it may be.
     fn make_room(&mut self, id: MessageId) -> bool {
-        let window = self.inbox.window(id.class);
+        let window = self.receiver.inbox.window(id.class);
         if !window.is_beyond(id.sequence) {
             return true;
         }
@@ -155,12 +155,13 @@ impl<S: Storage> Endpoint<S> {
 
     fn drop_older(&mut self, id: MessageId) {
         while let Some(place) = self
+            .receiver
             .inbox
             .waiting
             .iter()
             .position(|old| old.id.class == id.class && !old.shown)
         {
-            let old = self.inbox.waiting.swap_remove(place);
+            let old = self.receiver.inbox.waiting.swap_remove(place);
             let key = Key {
                 direction: Direction::Inbound,
                 class: old.id.class,
@@ -183,22 +184,7 @@ impl<S: Storage> Endpoint<S> {
     /// and is rejected again.
     fn reject(&mut self, id: MessageId, reason: RejectReason) -> Taken {
         Counters::count(&mut self.counters.rejected);
-        if !self.rejections.iter().any(|(queued, _)| *queued == id) {
-            let _ = self.rejections.push_back((id, reason));
-        }
+        self.receiver.queue_rejection(id, reason);
         Taken::No
-    }
-
-    fn command_allowed(&mut self, now: Instant) -> bool {
-        let per_minute = u64::from(self.config.commands_per_minute);
-        if per_minute == 0 {
-            return true;
-        }
-        let (tokens, counted_at) = self.command_tokens;
-        let gained = now.since(counted_at).as_micros().saturating_mul(per_minute);
-        let tokens = tokens.saturating_add(gained).min(per_minute * MINUTE);
-        let allowed = tokens >= MINUTE;
-        self.command_tokens = (tokens - if allowed { MINUTE } else { 0 }, now);
-        allowed
     }
 }

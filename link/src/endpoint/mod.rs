@@ -1,18 +1,31 @@
 //! One end of a link: bytes and time in, frames and events out.
 
+mod acks;
 mod clock;
+mod command_limit;
 mod deliver;
 mod event;
+mod frame_counter;
+mod handshake;
 mod receive;
+mod receiver;
+mod repair;
 mod start;
 mod transmit;
+mod transmitter;
 
 pub use event::{Event, SendError};
 pub use start::StartError;
 
-use clock::{Clock, Delivery};
+use acks::AckTracker;
+use clock::Clock;
 use event::Notice;
+use frame_counter::FrameCounter;
+use handshake::Handshake;
+use receiver::Receiver;
+use repair::Repair;
 use start::register;
+use transmitter::{Link, Transmitter};
 
 use crate::{
     MAX_MESSAGE,
@@ -22,15 +35,11 @@ use crate::{
     config::{Config, Mode},
     config_error::ConfigError,
     counters::Counters,
-    fec::{Decoder, Encoder},
-    flight::{Flight, Timer},
-    frame::{Deframer, MAX_MTU, capacity},
+    frame::{MAX_MTU, capacity},
     id::MessageId,
-    inbox::{Inbox, Waiting},
-    outbox::{Outbox, Outcome, State},
-    pacing::{Contact, MAX_CONTACTS, Pacer, check_contacts},
-    reject_reason::RejectReason,
-    replay_window::ReplayWindow,
+    inbox::Waiting,
+    outbox::{Outcome, State},
+    pacing::{Contact, MAX_CONTACTS, check_contacts},
     role::Role,
     storage::{Direction, Key, Register, Storage, StorageError},
     time::{Duration, Instant},
@@ -38,15 +47,6 @@ use crate::{
 
 /// Numbers of health messages are taken from storage in blocks of this many.
 const SEQUENCE_BLOCK: u32 = 64;
-
-/// How this end stands with its peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Link {
-    /// Nothing heard lately: only probes are sent.
-    Down,
-    /// Something was heard.
-    Up,
-}
 
 /// One end of a link.
 ///
@@ -64,91 +64,14 @@ pub struct Endpoint<S> {
     clock: Clock,
     random: u32,
     counters: Counters,
-
-    /// The counter of the next frame. Invariant: below `reserved`.
-    next_counter: u64,
-    /// What storage says may have been used.
-    reserved: u64,
-    /// Names this start of the program; never zero.
-    boot_id: u16,
-    /// How often the program has started.
-    boot_count: u32,
-    /// Names the storage; never zero.
-    storage_id: u16,
-    /// The peer's storage and start, as far as they are known; zero for not known.
-    peer_storage_id: u16,
-    peer_boot_id: u16,
-    /// The frame that told of the peer's start; what older ones say of parts is void.
-    peer_boot_counter: u64,
-
-    link: Link,
-    /// The peer knows of this start. Until then nothing is acknowledged, because a peer that
-    /// believes in parts that an earlier start acknowledged would never send them again.
-    peer_synced: bool,
-    hello_due: bool,
-    replay_floor_due: bool,
-    /// The next frame is a handshake, although the peer knows of this start.
-    handshake_due: bool,
-    /// When the peer may be told of the floor again because of an old frame.
-    replay_floor_at: Instant,
-    base_due: [bool; 5],
-    auth_denied_due: bool,
-    probe_at: Instant,
-    /// When the retransmission timer runs out, if anything is under way.
-    timeout_at: Instant,
-    in_contact: bool,
-    /// Frames with messages that may be sent until the peer is heard; `None` is no limit.
-    credit: Option<u8>,
-
-    pacer: Pacer,
-    timer: Timer,
-    flight: Flight,
-    delivery: Delivery,
-    outbox: Outbox,
-    next_sequence: [u32; 5],
-    reserved_sequence: u32,
-
-    deframer: Deframer,
-    replay_window: ReplayWindow,
-    inbox: Inbox,
-    /// Frames that wait to be acknowledged, and until when they may.
-    unacknowledged: u8,
-    acknowledge_at: Instant,
-    rejections: heapless::Deque<(MessageId, RejectReason), 8>,
-    /// Commands that may still be taken, in millionths of a minute's worth, and when that was counted.
-    command_tokens: (u64, Instant),
-
+    numbering: FrameCounter,
+    handshake: Handshake,
+    transmitter: Transmitter,
+    receiver: Receiver,
+    acks: AckTracker,
     repair: Repair,
-    /// In simplex, when messages are sent again.
-    repeat_at: Instant,
-
     notices: heapless::Deque<Notice, 8>,
     frame: [u8; MAX_MTU + 1],
-}
-
-/// What simplex adds at either end.
-#[derive(Debug)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "there is no allocator to box it with"
-)]
-enum Repair {
-    /// Duplex.
-    None,
-    Board(Encoder),
-    Ground(Decoder),
-}
-
-impl Repair {
-    fn new(config: &Config) -> Self {
-        match (config.mode, config.role) {
-            (Mode::Duplex, _) => Self::None,
-            (Mode::Simplex(simplex), Role::Board) => {
-                Self::Board(Encoder::new(simplex.group, simplex.repairs))
-            }
-            (Mode::Simplex(_), Role::Ground) => Self::Ground(Decoder::new()),
-        }
-    }
 }
 
 impl<S: Storage> Endpoint<S> {
@@ -170,21 +93,21 @@ impl<S: Storage> Endpoint<S> {
         if class.latest_wins() {
             self.supersede(class);
         }
-        if !self.outbox.has_room(class) {
+        if !self.transmitter.outbox.has_room(class) {
             return Err(SendError::QueueFull);
         }
         let id = MessageId {
             class,
-            sequence: self.next_sequence[class.index()],
+            sequence: self.transmitter.next_sequence[class.index()],
         };
         let next = id.sequence.wrapping_add(1);
-        if class.latest_wins() && id.sequence >= self.reserved_sequence {
+        if class.latest_wins() && id.sequence >= self.transmitter.reserved_sequence {
             let reserved = id.sequence.saturating_add(SEQUENCE_BLOCK);
             let stored = self
                 .storage
                 .set(Register::NextSequence(class), register(u64::from(reserved)));
             self.storage_result(stored).ok_or(SendError::Storage)?;
-            self.reserved_sequence = reserved;
+            self.transmitter.reserved_sequence = reserved;
         }
         let key = Key {
             direction: Direction::Outbound,
@@ -199,10 +122,11 @@ impl<S: Storage> Endpoint<S> {
                 return Err(SendError::Storage);
             }
         }
-        self.next_sequence[class.index()] = next;
+        self.transmitter.next_sequence[class.index()] = next;
         let expires =
             self.config.lifetimes[class.index()].map_or(Instant::MAX, |lifetime| now + lifetime);
-        self.outbox
+        self.transmitter
+            .outbox
             .insert(id, kind, body.len() as u16, expires, self.repeats());
         Ok(id)
     }
@@ -211,6 +135,7 @@ impl<S: Storage> Endpoint<S> {
     /// not waiting.
     pub fn cancel(&mut self, id: MessageId) -> bool {
         let found = self
+            .transmitter
             .outbox
             .find(id)
             .is_some_and(|slot| slot.state == State::Open);
@@ -231,7 +156,7 @@ impl<S: Storage> Endpoint<S> {
                 Notice::AuthDenied(reason) => Event::AuthDenied(reason),
             });
         }
-        if let Some((id, outcome)) = self.outbox.take_done() {
+        if let Some((id, outcome)) = self.transmitter.outbox.take_done() {
             return Some(match outcome {
                 Outcome::Delivered => Event::Delivered(id),
                 Outcome::Rejected(reason) => Event::Rejected(id, reason),
@@ -240,7 +165,13 @@ impl<S: Storage> Endpoint<S> {
                 Outcome::Sent => Event::Sent(id),
             });
         }
-        while let Some(waiting) = self.inbox.waiting.iter_mut().find(|waiting| !waiting.shown) {
+        while let Some(waiting) = self
+            .receiver
+            .inbox
+            .waiting
+            .iter_mut()
+            .find(|waiting| !waiting.shown)
+        {
             waiting.shown = true;
             let Waiting {
                 id, redelivered, ..
@@ -265,6 +196,7 @@ impl<S: Storage> Endpoint<S> {
     /// not be shown again, not even after a start. Until then it takes up room in storage.
     pub fn acknowledge(&mut self, id: MessageId) {
         let Some(place) = self
+            .receiver
             .inbox
             .waiting
             .iter()
@@ -272,7 +204,7 @@ impl<S: Storage> Endpoint<S> {
         else {
             return;
         };
-        let value = self.inbox.window(id.class).to_value();
+        let value = self.receiver.inbox.window(id.class).to_value();
         let stored = self.storage.set(Register::Settled(id.class), value);
         if self.storage_result(stored).is_none() {
             return;
@@ -284,7 +216,7 @@ impl<S: Storage> Endpoint<S> {
         };
         let removed = self.storage.acknowledge(key);
         if self.storage_result(removed).is_some() {
-            self.inbox.waiting.swap_remove(place);
+            self.receiver.inbox.waiting.swap_remove(place);
         }
     }
 
@@ -292,6 +224,7 @@ impl<S: Storage> Endpoint<S> {
     /// it will be returned again.
     pub fn defer(&mut self, id: MessageId) {
         if let Some(waiting) = self
+            .receiver
             .inbox
             .waiting
             .iter_mut()
@@ -308,22 +241,22 @@ impl<S: Storage> Endpoint<S> {
 
     /// Whether the peer has been heard lately.
     pub fn is_up(&self) -> bool {
-        self.link == Link::Up
+        self.transmitter.link == Link::Up
     }
 
     /// Messages that are accepted for sending and not over.
     pub fn waiting(&self) -> usize {
-        self.outbox.waiting()
+        self.transmitter.outbox.waiting()
     }
 
     /// How often a program has started on this storage.
     pub fn boot_count(&self) -> u32 {
-        self.boot_count
+        self.handshake.boot_count
     }
 
     /// The smoothed time from a frame to its acknowledgement.
     pub fn round_trip(&self) -> Duration {
-        self.timer.round_trip()
+        self.transmitter.timer.round_trip()
     }
 
     /// The storage.
@@ -343,7 +276,7 @@ impl<S: Storage> Endpoint<S> {
 
     /// Sends nothing at all before `until`.
     pub fn quiet_until(&mut self, until: Instant) {
-        self.pacer.quiet_until = until + self.clock.offset;
+        self.transmitter.pacer.quiet_until = until + self.clock.offset;
     }
 
     /// Sends at most `rate` bytes in a second from now on.
@@ -351,7 +284,7 @@ impl<S: Storage> Endpoint<S> {
         if rate == 0 {
             return Err(ConfigError::Rate);
         }
-        self.pacer.rate = rate;
+        self.transmitter.pacer.rate = rate;
         Ok(())
     }
 
@@ -364,7 +297,7 @@ impl<S: Storage> Endpoint<S> {
             contact.start = contact.start + self.clock.offset;
             contact.end = contact.end + self.clock.offset;
         }
-        self.pacer.contacts = shifted;
+        self.transmitter.pacer.contacts = shifted;
         Ok(())
     }
 
@@ -390,7 +323,7 @@ impl<S: Storage> Endpoint<S> {
     /// Ends a message before it was delivered. Its number stays taken until the peer knows.
     fn give_up(&mut self, id: MessageId, outcome: Outcome) {
         let simplex = self.config.mode != Mode::Duplex;
-        if let Some(slot) = self.outbox.find(id) {
+        if let Some(slot) = self.transmitter.outbox.find(id) {
             if simplex || id.class.latest_wins() {
                 self.finish(id, outcome);
             } else {
@@ -403,9 +336,10 @@ impl<S: Storage> Endpoint<S> {
     fn finish(&mut self, id: MessageId, outcome: Outcome) {
         let class = id.class;
         // The register keeps the numbers going when the newest entry is no longer there to tell.
-        if !class.latest_wins() && id.sequence.wrapping_add(1) == self.next_sequence[class.index()]
+        if !class.latest_wins()
+            && id.sequence.wrapping_add(1) == self.transmitter.next_sequence[class.index()]
         {
-            let next = u64::from(self.next_sequence[class.index()]);
+            let next = u64::from(self.transmitter.next_sequence[class.index()]);
             let stored = self
                 .storage
                 .set(Register::NextSequence(class), register(next));
@@ -420,7 +354,7 @@ impl<S: Storage> Endpoint<S> {
         };
         let removed = self.storage.acknowledge(key);
         if self.storage_result(removed).is_some()
-            && let Some(slot) = self.outbox.find(id)
+            && let Some(slot) = self.transmitter.outbox.find(id)
         {
             slot.state = State::Done(outcome);
         }
@@ -428,6 +362,7 @@ impl<S: Storage> Endpoint<S> {
 
     fn supersede(&mut self, class: Class) {
         let old = self
+            .transmitter
             .outbox
             .slots()
             .find(|slot| slot.id.class == class && slot.state == State::Open)
@@ -465,13 +400,6 @@ impl<S: Storage> Endpoint<S> {
         }
     }
 
-    /// All outbound messages of the class below this one are done with.
-    fn base(&self, class: Class) -> u32 {
-        self.outbox
-            .lowest(class)
-            .unwrap_or(self.next_sequence[class.index()])
-    }
-
     /// The longest payload of a frame that carries no handshake.
     fn capacity(&self) -> usize {
         capacity(self.config.mtu, self.config.sending(), false) - self.repair_margin()
@@ -490,24 +418,24 @@ impl<S: Storage> Endpoint<S> {
     }
 
     pub(crate) fn bytes_ahead(&self, class: Class) -> usize {
-        self.outbox.bytes_ahead(class)
+        self.transmitter.outbox.bytes_ahead(class)
     }
 
     /// Bytes on the air with the repetitions to expect.
     pub(crate) fn with_loss(&self, bytes: usize) -> u32 {
-        let through = u64::from(65_536 - self.delivery.lost.min(60_000));
-        u32::try_from((bytes as u64 * 65_536).div_ceil(through)).unwrap_or(u32::MAX)
+        self.transmitter.with_loss(bytes)
     }
 
     /// How long the pacing takes for so many bytes.
     pub(crate) fn time_for(&self, bytes: u64) -> Duration {
-        self.pacer.time_for(bytes)
+        self.transmitter.pacer.time_for(bytes)
     }
 
     /// How long something takes that needs `span` of contact.
     pub(crate) fn within_schedule(&self, span: Duration, now: Instant) -> Option<Duration> {
         let now = self.clock.peek(now);
-        self.pacer
+        self.transmitter
+            .pacer
             .after_contact(span, now)
             .map(|end| end.since(now))
     }

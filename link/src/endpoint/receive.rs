@@ -35,7 +35,7 @@ impl<S: Storage> Endpoint<S> {
         let now = self.clock.read(now);
         for &byte in bytes {
             self.counters.bytes_received = self.counters.bytes_received.saturating_add(1);
-            match self.deframer.push(byte) {
+            match self.receiver.deframer.push(byte) {
                 None => {}
                 Some(Err(error)) => self.counters.frame_error(error),
                 Some(Ok(stuffed)) => {
@@ -55,13 +55,13 @@ impl<S: Storage> Endpoint<S> {
             config.role,
             config.receiving(),
             &config.keys,
-            self.replay_window.expected(),
+            self.receiver.replay_window.expected(),
         );
         let (head, payload) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 if matches!(error, FrameError::Unprotected | FrameError::UnknownKey) {
-                    self.auth_denied_due = true;
+                    self.receiver.denial_due = true;
                 }
                 self.counters.frame_error(error);
                 return;
@@ -76,47 +76,51 @@ impl<S: Storage> Endpoint<S> {
     /// Refuses replays, and keeps storage ahead of what is accepted.
     fn admit(&mut self, head: Head, now: Instant) -> bool {
         let counter = head.counter;
-        let expected = self.replay_window.expected();
+        let expected = self.receiver.replay_window.expected();
         if counter >= 1 << 62 || (expected > 0 && counter > expected + MAX_JUMP) {
             Counters::count(&mut self.counters.nonsense);
             return false;
         }
-        if !self.replay_window.is_new(counter) {
+        if !self.receiver.replay_window.is_new(counter) {
             self.counters.frame_error(FrameError::Replayed);
             // An honest peer may have lost its storage, or not know how far a start of this end moved
             // its floor. It is told where to go on, but not as often as somebody repeats old frames.
-            if (head.handshake || counter < self.replay_window.replay_floor())
-                && now >= self.replay_floor_at
+            if (head.handshake || counter < self.receiver.replay_window.replay_floor())
+                && now >= self.handshake.floor_at
             {
-                self.replay_floor_at = now + self.config.max_timeout;
-                (self.hello_due, self.replay_floor_due, self.handshake_due) = (true, true, true);
+                self.handshake.floor_at = now + self.config.max_timeout;
+                (
+                    self.handshake.hello_due,
+                    self.handshake.floor_due,
+                    self.handshake.frame_due,
+                ) = (true, true, true);
             }
             return false;
         }
-        if let Some(floor) = self.replay_window.must_store(counter) {
+        if let Some(floor) = self.receiver.replay_window.must_store(counter) {
             let stored = self
                 .storage
                 .set(Register::ReplayFloor, super::register(floor));
             if self.storage_result(stored).is_none() {
                 return false;
             }
-            self.replay_window.stored(floor);
+            self.receiver.replay_window.stored(floor);
         }
-        self.replay_window.accept(counter);
+        self.receiver.replay_window.accept(counter);
         Counters::count(&mut self.counters.frames_received);
         true
     }
 
     fn heard(&mut self, now: Instant) {
-        self.timer.expired = 0;
-        self.credit = None;
-        if self.link == Link::Down && self.config.mode == Mode::Duplex {
-            self.link = Link::Up;
+        self.transmitter.timer.expired = 0;
+        self.transmitter.credit = None;
+        if self.transmitter.link == Link::Down && self.config.mode == Mode::Duplex {
+            self.transmitter.link = Link::Up;
             self.notice(Notice::LinkUp);
-            for frame in self.flight.give_up() {
+            for frame in self.transmitter.flight.give_up() {
                 self.requeue(frame);
             }
-            self.timeout_at = now;
+            self.transmitter.timeout_at = now;
         }
     }
 
@@ -143,13 +147,10 @@ impl<S: Storage> Endpoint<S> {
             }
         }
         if taken == Taken::Yes {
-            self.replay_window.take(head.counter);
+            self.receiver.replay_window.take(head.counter);
         }
         if wants_answer && self.config.mode == Mode::Duplex {
-            if self.unacknowledged == 0 {
-                self.acknowledge_at = now + self.config.ack_delay;
-            }
-            self.unacknowledged = self.unacknowledged.saturating_add(1);
+            self.acks.note(now, self.config.ack_delay);
         }
     }
 
@@ -169,7 +170,7 @@ impl<S: Storage> Endpoint<S> {
                 }
             }
             Chunk::Cancel { class, sequence } => {
-                let sequence = self.inbox.window(class).expand(sequence);
+                let sequence = self.receiver.inbox.window(class).expand(sequence);
                 return self.skip(MessageId { class, sequence });
             }
             Chunk::Base { class, sequence } => return self.receive_base(class, sequence),
@@ -180,7 +181,7 @@ impl<S: Storage> Endpoint<S> {
                 body,
             } => {
                 let class = Class::of_kind(kind);
-                let sequence = self.inbox.window(class).expand(sequence);
+                let sequence = self.receiver.inbox.window(class).expand(sequence);
                 return self.receive_message(MessageId { class, sequence }, kind, body, now);
             }
             Chunk::Fragment {
@@ -191,7 +192,7 @@ impl<S: Storage> Endpoint<S> {
                 part,
             } => {
                 let class = Class::of_kind(kind);
-                let sequence = self.inbox.window(class).expand(sequence);
+                let sequence = self.receiver.inbox.window(class).expand(sequence);
                 return self.receive_fragment(
                     MessageId { class, sequence },
                     kind,
@@ -214,9 +215,9 @@ impl<S: Storage> Endpoint<S> {
             return;
         }
         for (counter, payload) in decoder.repair(first, repair.group, repair.index, repair.data) {
-            if self.replay_window.is_new(counter) {
+            if self.receiver.replay_window.is_new(counter) {
                 Counters::count(&mut self.counters.frames_repaired);
-                self.replay_window.accept(counter);
+                self.receiver.replay_window.accept(counter);
                 self.receive_payload(Head { counter, ..head }, &payload, now);
             }
         }
@@ -224,13 +225,13 @@ impl<S: Storage> Endpoint<S> {
 
     fn receive_hello(&mut self, head: Head, hello: Hello) -> Taken {
         let counter = head.counter;
-        if counter < self.peer_boot_counter {
+        if counter < self.handshake.peer_boot_counter {
             // An earlier start of the peer, overtaken by its successor.
             return Taken::Yes;
         }
-        if hello.storage_id != self.peer_storage_id {
-            if self.peer_storage_id != 0 {
-                self.inbox.peer_replaced();
+        if hello.storage_id != self.handshake.peer_storage_id {
+            if self.handshake.peer_storage_id != 0 {
+                self.receiver.inbox.peer_replaced();
                 for class in Class::ALL {
                     let stored = self
                         .storage
@@ -240,62 +241,68 @@ impl<S: Storage> Endpoint<S> {
                     }
                 }
             }
-            let value = identity_register(self.storage_id, hello.storage_id, self.boot_count);
+            let value = identity_register(
+                self.handshake.storage_id,
+                hello.storage_id,
+                self.handshake.boot_count,
+            );
             let stored = self.storage.set(Register::Identity, value);
             if self.storage_result(stored).is_none() {
                 return Taken::No;
             }
-            self.peer_storage_id = hello.storage_id;
-            self.base_due = Class::ALL.map(|class| self.base(class) > 0);
+            self.handshake.peer_storage_id = hello.storage_id;
+            self.transmitter.base_due = Class::ALL.map(|class| self.transmitter.base(class) > 0);
         }
-        if hello.boot_id != self.peer_boot_id {
-            if self.peer_boot_id != 0 {
+        if hello.boot_id != self.handshake.peer_boot_id {
+            if self.handshake.peer_boot_id != 0 {
                 self.notice(Notice::PeerStarted);
             }
-            self.peer_boot_id = hello.boot_id;
-            self.peer_boot_counter = counter;
-            self.inbox.peer_started();
-            self.outbox.forget_progress();
+            self.handshake.peer_boot_id = hello.boot_id;
+            self.handshake.peer_boot_counter = counter;
+            self.receiver.inbox.peer_started();
+            self.transmitter.outbox.forget_progress();
         }
         // A peer sends handshakes as long as it does not know that this end knows of its start.
-        self.hello_due |= head.handshake || hello.echo != self.boot_id;
-        self.peer_synced |= hello.echo == self.boot_id;
+        self.handshake.hello_due |= head.handshake || hello.echo != self.handshake.boot_id;
+        self.handshake.peer_synced |= hello.echo == self.handshake.boot_id;
         Taken::Yes
     }
 
     fn receive_replay_floor(&mut self, floor: u64) {
-        let Some(jump) = floor.checked_sub(self.next_counter) else {
+        let Some(jump) = floor.checked_sub(self.numbering.next) else {
             return;
         };
         if jump > MAX_REPLAY_FLOOR_JUMP {
             Counters::count(&mut self.counters.nonsense);
         } else if jump > 0 {
-            self.next_counter = floor;
-            for frame in self.flight.give_up() {
+            self.numbering.next = floor;
+            for frame in self.transmitter.flight.give_up() {
                 self.requeue(frame);
             }
         }
     }
 
     fn receive_ack(&mut self, counter: u64, newest: u16, missing: u64, now: Instant) {
-        if counter < self.peer_boot_counter {
+        if counter < self.handshake.peer_boot_counter {
             // From an earlier start of the peer, which has forgotten the parts it acknowledged.
             return;
         }
-        let newest = nearest(self.next_counter, newest);
-        if newest >= self.next_counter {
+        let newest = nearest(self.numbering.next, newest);
+        if newest >= self.numbering.next {
             Counters::count(&mut self.counters.nonsense);
             return;
         }
-        let (settled, sample) = self.flight.acknowledge(newest, missing, now);
+        let (settled, sample) = self.transmitter.flight.acknowledge(newest, missing, now);
         if let Some(sample) = sample {
-            self.timer.sample(sample);
-            self.timeout_at = now + self.timeout();
+            self.transmitter.timer.sample(sample);
+            self.transmitter.timeout_at = now + self.timeout();
         }
         for frame in &settled.acked {
             self.acknowledged(*frame);
         }
-        self.delivery.count(settled.acked.len(), settled.lost.len());
+        self.transmitter
+            .delivery
+            .count(settled.acked.len(), settled.lost.len());
         for frame in settled.lost {
             self.requeue(frame);
         }
@@ -310,7 +317,7 @@ impl<S: Storage> Endpoint<S> {
                     start,
                     end,
                 } => {
-                    let Some(slot) = self.outbox.stamped(slot, stamp) else {
+                    let Some(slot) = self.transmitter.outbox.stamped(slot, stamp) else {
                         continue;
                     };
                     if slot.state != State::Open {
@@ -327,7 +334,7 @@ impl<S: Storage> Endpoint<S> {
                     }
                 }
                 Part::Cancel { slot, stamp } => {
-                    let Some(slot) = self.outbox.stamped(slot, stamp) else {
+                    let Some(slot) = self.transmitter.outbox.stamped(slot, stamp) else {
                         continue;
                     };
                     if let State::Cancelled { outcome, .. } = slot.state {
@@ -354,7 +361,7 @@ impl<S: Storage> Endpoint<S> {
                     start,
                     end,
                 } => {
-                    if let Some(slot) = self.outbox.stamped(slot, stamp) {
+                    if let Some(slot) = self.transmitter.outbox.stamped(slot, stamp) {
                         slot.to_send.insert(start, end);
                         let acked = slot.acked;
                         acked
@@ -364,20 +371,20 @@ impl<S: Storage> Endpoint<S> {
                     }
                 }
                 Part::Cancel { slot, stamp } => {
-                    if let Some(slot) = self.outbox.stamped(slot, stamp)
+                    if let Some(slot) = self.transmitter.outbox.stamped(slot, stamp)
                         && let State::Cancelled { due, .. } = &mut slot.state
                     {
                         *due = true;
                     }
                 }
-                Part::Base(class) => self.base_due[usize::from(class)] = true,
+                Part::Base(class) => self.transmitter.base_due[usize::from(class)] = true,
             }
         }
     }
 
     fn receive_reject(&mut self, class: Class, sequence: u16, reason: u8) {
         let reason = RejectReason::from_number(reason).unwrap_or(RejectReason::Failed);
-        let slot = self.outbox.slots_mut().find(|slot| {
+        let slot = self.transmitter.outbox.slots_mut().find(|slot| {
             slot.id.class == class
                 && slot.id.sequence as u16 == sequence
                 && slot.state == State::Open
@@ -394,14 +401,14 @@ impl<S: Storage> Endpoint<S> {
     }
 
     fn receive_base(&mut self, class: Class, base: u32) -> Taken {
-        let mut window = *self.inbox.window(class);
+        let mut window = *self.receiver.inbox.window(class);
         window.advance(base);
         self.store_window(class, window)
     }
 
     /// Marks a message that will never come, or that is of no use, as done with.
     pub(super) fn skip(&mut self, id: MessageId) -> Taken {
-        let mut window = *self.inbox.window(id.class);
+        let mut window = *self.receiver.inbox.window(id.class);
         if window.is_beyond(id.sequence) {
             return Taken::No;
         }
@@ -410,7 +417,7 @@ impl<S: Storage> Endpoint<S> {
     }
 
     fn store_window(&mut self, class: Class, window: Window) -> Taken {
-        if window == *self.inbox.window(class) {
+        if window == *self.receiver.inbox.window(class) {
             return Taken::Yes;
         }
         let stored = self
@@ -419,8 +426,8 @@ impl<S: Storage> Endpoint<S> {
         if self.storage_result(stored).is_none() {
             return Taken::No;
         }
-        *self.inbox.window(class) = window;
-        self.inbox.drop_settled_partials();
+        *self.receiver.inbox.window(class) = window;
+        self.receiver.inbox.drop_settled_partials();
         Taken::Yes
     }
 }

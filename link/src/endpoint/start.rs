@@ -2,26 +2,21 @@
 
 use core::fmt;
 
-use super::{Clock, Delivery, Endpoint, Link, Repair};
+use super::{AckTracker, Clock, Endpoint, FrameCounter, Handshake, Receiver, Repair, Transmitter};
 use crate::{
     MAX_MESSAGE,
     class::Class,
     config::{Config, Mode},
     config_error::ConfigError,
     counters::Counters,
-    flight::{Flight, Timer},
-    frame::{Deframer, MAX_MTU},
+    frame::MAX_MTU,
     id::MessageId,
     inbox::{Inbox, Waiting, Window},
     outbox::Outbox,
-    pacing::Pacer,
     replay_window::{REPLAY_FLOOR_BLOCK, ReplayWindow},
     storage::{Direction, Key, Register, Storage, StorageError, Value},
-    time::{Duration, Instant},
+    time::Instant,
 };
-
-/// Counters are taken from storage in blocks of this many.
-pub(super) const COUNTER_BLOCK: u64 = 1024;
 
 /// Why an endpoint could not start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,8 +84,7 @@ impl<S: Storage> Endpoint<S> {
         let next_counter = storage
             .get(Register::SendCounter)?
             .map_or(0, |value| number(value) + REPLAY_FLOOR_BLOCK);
-        let reserved = next_counter + COUNTER_BLOCK;
-        storage.set(Register::SendCounter, register(reserved))?;
+        let numbering = FrameCounter::reserve(next_counter, &mut storage)?;
         let replay_window =
             ReplayWindow::new(storage.get(Register::ReplayFloor)?.map_or(0, number));
 
@@ -113,55 +107,21 @@ impl<S: Storage> Endpoint<S> {
             &mut next_sequence,
         )?;
 
-        let initial = 1_000_000 + 4_000_000 * u64::from(config.mtu) / u64::from(config.pacing.rate);
-        let timer = Timer::new(
-            Duration::from_micros(initial.min(config.max_timeout.as_micros())),
-            config.min_timeout,
-            config.max_timeout,
-        );
         Ok(Self {
             clock: Clock::default(),
             random,
             counters: Counters::default(),
-            next_counter,
-            reserved,
-            boot_id: (boot_count % u32::from(u16::MAX)) as u16 + 1,
-            boot_count,
-            storage_id,
-            peer_storage_id,
-            peer_boot_id: 0,
-            peer_boot_counter: 0,
-            link: Link::Down,
-            peer_synced: false,
-            hello_due: true,
-            replay_floor_due: config.mode == Mode::Duplex,
-            handshake_due: false,
-            replay_floor_at: Instant::ZERO,
-            base_due: [false; 5],
-            auth_denied_due: false,
-            probe_at: Instant::ZERO,
-            timeout_at: Instant::ZERO,
-            in_contact: false,
-            credit: None,
-            pacer: Pacer::new(&config.pacing),
-            timer,
-            flight: Flight::new(),
-            delivery: Delivery::default(),
-            outbox,
-            reserved_sequence: next_sequence[Class::Telemetry.index()],
-            next_sequence,
-            deframer: Deframer::new(),
-            replay_window,
-            inbox,
-            unacknowledged: 0,
-            acknowledge_at: Instant::MAX,
-            rejections: heapless::Deque::new(),
-            command_tokens: (
-                u64::from(config.commands_per_minute) * 60_000_000,
-                Instant::ZERO,
+            numbering,
+            handshake: Handshake::new(
+                storage_id,
+                peer_storage_id,
+                boot_count,
+                config.mode == Mode::Duplex,
             ),
+            transmitter: Transmitter::new(&config, outbox, next_sequence),
+            receiver: Receiver::new(replay_window, inbox, config.commands_per_minute),
+            acks: AckTracker::new(),
             repair: Repair::new(&config),
-            repeat_at: Instant::ZERO,
             notices: heapless::Deque::new(),
             frame: [0; MAX_MTU + 1],
             config,

@@ -1,4 +1,4 @@
-//! The golden bytes in `tests/vectors`, in both directions. `UPDATE=1` writes them anew; whoever needs
+//! The golden bytes in this folder, in both directions: a part of the library, because chunks are its own affair. `UPDATE=1` writes them anew; whoever needs
 //! that has changed the wire format.
 
 use std::{format, fs, string::String, vec::Vec};
