@@ -17,6 +17,7 @@ mod answer_kind;
 mod check;
 mod error;
 mod files;
+mod fusion;
 mod manifest;
 mod protobuf;
 mod sentencepiece;
@@ -26,6 +27,7 @@ mod wordpiece;
 pub use answer_kind::AnswerKind;
 pub use error::Error;
 pub use files::{FileRecord, sha256_of_bytes, sha256_of_file};
+pub use fusion::{Fusion, Signals, UNCHANGED_CAPTIONS, UNCHANGED_COUNT};
 pub use manifest::{
     Calibration, DEFAULT_START_ID, ElementType, Embedding, Fidelity, Generation, InstructionRecord,
     LanguageModel, Manifest, Model, Precision, QFormer, Segment, SegmentRecord, SourceRecord,

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use deltavlm_messages::Instruction;
 
-use crate::{AnswerKind, Error, FORMAT_VERSION, FileRecord, MANIFEST_FILE, sha256_of_bytes};
+use crate::{
+    AnswerKind, Error, FORMAT_VERSION, FileRecord, Fusion, MANIFEST_FILE, sha256_of_bytes,
+};
 
 /// Stands for the seal in the text that is sealed.
 const UNSEALED: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -43,6 +45,10 @@ pub struct Manifest {
     pub sources: Vec<SourceRecord>,
     /// Agreement with the f32 reference, by segment name and `end_to_end`.
     pub fidelity: BTreeMap<String, Fidelity>,
+    /// How the answers of a survey are fused into one finding; [`Fusion::default`]
+    /// where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fusion: Option<Fusion>,
     /// SHA-256 of this very file, its own 64 digits counted as zeros; empty where
     /// the writer gave none.
     #[serde(default, skip_serializing_if = "String::is_empty")]

@@ -121,6 +121,7 @@ fn single(
     started: Instant,
 ) -> Result<(), CliError> {
     let mut answers = Vec::new();
+    let mut finding = None;
     if let Some(asked) = arguments.instruction {
         let requests: Vec<Request> = instructions(asked, model)
             .into_iter()
@@ -129,6 +130,7 @@ fn single(
         let given = model.ask_within(pair, &requests, budget)?;
         timing.add(&given.timing);
         answers.extend(given.answers);
+        finding = given.finding;
     }
     let mut history = first_turn(arguments, &answers);
     for question in &arguments.question {
@@ -164,6 +166,9 @@ fn single(
             "before_cached": pair.before_was_cached(),
             "peak_rss_mib": json::peak_rss(),
         });
+        if let Some(finding) = &finding {
+            document["finding"] = json::finding(finding);
+        }
         if let Some((file, mask)) = &mask {
             document["mask"] = json::mask(file, mask);
         }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use deltavlm_runtime::Rect;
 use deltavlm_runtime::frame::Merged;
 use deltavlm_runtime::{
-    Answer, AnswerContent, Cell, Count, LocatedCells, Mask, Model, Timing, peak_rss_bytes,
+    Answer, AnswerContent, Cell, Count, Finding, LocatedCells, Mask, Model, Timing, peak_rss_bytes,
 };
 use serde_json::{Map, Value, json};
 
@@ -43,6 +43,13 @@ pub(crate) fn precision(model: &Model) -> String {
             .collect::<Vec<_>>()
             .join(","),
     }
+}
+
+pub(crate) fn finding(finding: &Finding) -> Value {
+    json!({
+        "changed": finding.changed,
+        "confidence": rounded(finding.confidence),
+    })
 }
 
 pub(crate) fn answer(answer: &Answer) -> Value {

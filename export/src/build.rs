@@ -180,6 +180,7 @@ pub fn build(options: &Options) -> Result<Manifest> {
         files,
         sources: source_records(network.layers(), done.sources),
         fidelity,
+        fusion: config.fusion,
         seal: String::new(),
     }
     .sealed();

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use deltavlm_bundle::Fusion;
 use deltavlm_messages::Instruction;
 use serde::Deserialize;
 
@@ -27,6 +28,8 @@ pub struct Config {
     pub generation: GenerationConfig,
     /// Prompts and grammars.
     pub instructions: HashMap<Instruction, InstructionConfig>,
+    /// Weights of the one finding per pair; the default ones unless given.
+    pub fusion: Option<Fusion>,
 }
 
 /// Overrides of the vision encoder.

@@ -123,15 +123,22 @@ impl Analyzer for ModelAnalyzer {
     fn detect(&mut self, files: &PairFiles) -> Result<Detection, AnalysisError> {
         let budget = self.budget();
         let pair = self.encode(files, &budget)?;
-        let classify = [Request::fixed(Instruction::Classify)];
-        let (changed, confidence) =
-            classification(&self.answers(files, &pair, &classify, &budget)?)?;
+        // Together, so that the judgement is the finding that a survey would give; the
+        // caption only where the finding needs it.
+        let fusion = self.model.manifest().fusion.unwrap_or_default();
+        let asked: Vec<Request> = Instruction::SINGLE
+            .into_iter()
+            .filter(|&instruction| {
+                instruction != Instruction::Caption || fusion.needed().any(|n| n == instruction)
+            })
+            .map(Request::fixed)
+            .collect();
+        let answers = self.answers(files, &pair, &asked, &budget)?;
+        let (changed, confidence) = classification(&answers)?;
         if !changed {
             let change = None;
             return Ok(Detection { confidence, change });
         }
-        let further = [Instruction::Count, Instruction::Localize].map(Request::fixed);
-        let answers = self.answers(files, &pair, &further, &budget)?;
         let (roads, buildings) = counts(&answers)?;
         let (roads_grid, buildings_grid, _) = location(&answers)?;
         let change = Some(Alert {

@@ -41,8 +41,8 @@
 //! process.
 //!
 //! # Modules
-//! Pictures are read by `deltavlm-imaging`. `model` encodes pairs and answers
-//! requests; [`engine`] runs graphs; `decode` chooses tokens; [`parse`] reads the
+//! Pictures are read by `deltavlm-imaging`. `model` encodes pairs, `ask` answers
+//! requests, `finding` makes the answers about a pair agree; [`engine`] runs graphs; `decode` chooses tokens; [`parse`] reads the
 //! model's text; [`frame`] asks about large frames tile by tile.
 
 #![deny(unsafe_code, missing_docs)]
@@ -51,6 +51,7 @@
 compile_error!("deltavlm-runtime needs an engine: enable the feature `tract` or `ort`");
 
 mod answer;
+mod ask;
 mod budget;
 mod bundle;
 mod cache;
@@ -58,6 +59,7 @@ mod decode;
 mod dialogue;
 pub mod engine;
 mod error;
+mod finding;
 pub mod frame;
 mod mask;
 mod memory;
@@ -71,6 +73,7 @@ mod request;
 mod timing;
 
 pub use answer::{Answer, AnswerContent, Count, LocatedCells};
+pub use ask::Answers;
 pub use budget::Budget;
 pub use deltavlm_bundle::{Manifest, Segment, Turn};
 pub use deltavlm_imaging::{
@@ -80,9 +83,10 @@ pub use deltavlm_messages::{Cell, CellSet, Instruction};
 pub use engine::EngineReport;
 pub use engine::error::{EngineError, LibraryError, LibraryOrigin};
 pub use error::{Error, Fault, MemoryRemedy, RequestError};
+pub use finding::Finding;
 pub use mask::Mask;
 pub use memory::{MemoryEstimate, available_bytes, peak_rss_bytes, resident_bytes};
-pub use model::{Answers, Model};
+pub use model::Model;
 pub use options::{CacheOptions, Check, EngineChoice, Options, Provider, UnknownName};
 pub use pair::Pair;
 pub use request::{Decoding, Request};

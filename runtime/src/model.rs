@@ -8,41 +8,30 @@ use deltavlm_bundle::{Manifest, Segment};
 use deltavlm_imaging::{Image, ImageSource, normalise, resize};
 use deltavlm_messages::Instruction;
 
-use crate::answer::Answer;
 use crate::budget::Budget;
 use crate::bundle::Bundle;
 use crate::cache::{FeatureCache, round_to_f16};
-use crate::decode::{self, Automaton, Job};
+use crate::decode::Automaton;
 use crate::engine::{self, Engine, EngineReport, Input};
 use crate::error::Error;
+use crate::finding::Fuser;
 use crate::mask::Mask;
 use crate::memory::MemoryEstimate;
 use crate::options::Options;
 use crate::pair::Pair;
-use crate::prompt::{PromptTokens, batches, build_prompt, parse_answer};
-use crate::request::Request;
 use crate::timing::Timing;
 use crate::timing::{ms_since, timed};
 
 /// A bundle, opened and ready to answer. One thread uses it at a time; it may move
 /// between threads.
 pub struct Model {
-    bundle: Bundle,
-    engine: Box<dyn Engine>,
-    grammars: HashMap<Instruction, Automaton>,
+    pub(crate) bundle: Bundle,
+    pub(crate) engine: Box<dyn Engine>,
+    pub(crate) grammars: HashMap<Instruction, Automaton>,
+    pub(crate) fuser: Fuser,
     cache: FeatureCache,
     options: Options,
     load_ms: f64,
-}
-
-/// The answers to several requests about one pair.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Answers {
-    /// In the order of the requests; of a survey in the order of [`Instruction::SINGLE`],
-    /// as far as the bundle knows them.
-    pub answers: Vec<Answer>,
-    /// What answering took, encoding of the pair not included.
-    pub timing: Timing,
 }
 
 impl Model {
@@ -69,6 +58,7 @@ impl Model {
         Ok(Self {
             engine,
             grammars,
+            fuser: Fuser::new(&bundle),
             cache: FeatureCache::new(&options.cache),
             options: options.clone(),
             load_ms: ms_since(started),
@@ -182,122 +172,6 @@ impl Model {
         Ok(pair)
     }
 
-    /// Answers one request.
-    ///
-    /// # Errors
-    /// As [`Model::ask_within`].
-    pub fn ask(&mut self, pair: &Pair, request: &Request) -> Result<Answer, Error> {
-        let mut asked = self.ask_within(pair, std::slice::from_ref(request), Budget::UNLIMITED)?;
-        Ok(asked.answers.remove(0))
-    }
-
-    /// Asks every fixed instruction that the bundle knows, in batches.
-    ///
-    /// # Errors
-    /// As [`Model::ask_within`].
-    pub fn survey(&mut self, pair: &Pair) -> Result<Answers, Error> {
-        self.survey_within(pair, Budget::UNLIMITED)
-    }
-
-    /// As [`Model::survey`], giving up between two steps when `budget` says so.
-    ///
-    /// # Errors
-    /// As [`Model::ask_within`].
-    pub fn survey_within(&mut self, pair: &Pair, budget: &Budget) -> Result<Answers, Error> {
-        let requests: Vec<Request> = Instruction::SINGLE
-            .into_iter()
-            .filter(|&instruction| self.bundle.manifest.instruction(instruction).is_some())
-            .map(Request::fixed)
-            .collect();
-        self.ask_within(pair, &requests, budget)
-    }
-
-    /// Answers several requests about one pair, giving up between two steps when
-    /// `budget` says so. Requests of similar length go through Q-Former and language
-    /// model as one batch; beam search goes one by one. Only the pair is shared
-    /// between requests: the KV cache of one is of no use to the next, because every
-    /// prompt begins with the queries and these depend on the text of the question.
-    ///
-    /// # Errors
-    /// [`Error::Request`] for a request that cannot be served, [`Error::Unfit`] for
-    /// one that this bundle does not know, [`Error::Engine`], [`Error::Deadline`],
-    /// [`Error::Cancelled`].
-    pub fn ask_within(
-        &mut self,
-        pair: &Pair,
-        requests: &[Request],
-        budget: &Budget,
-    ) -> Result<Answers, Error> {
-        let started = Instant::now();
-        let mut timing = Timing::default();
-        self.bundle.expect_pair(pair)?;
-        let texts = requests
-            .iter()
-            .map(|request| PromptTokens::of(&self.bundle, request))
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut answers = Vec::with_capacity(requests.len());
-        let queries = self.bundle.manifest.model.qformer.queries;
-        let lengths: Vec<usize> = texts
-            .iter()
-            .map(|text| queries + text.positions())
-            .collect();
-        for group in batches(&lengths) {
-            budget.check(started, "reading the instruction")?;
-            let grouped: Vec<&PromptTokens> = group.iter().map(|&index| &texts[index]).collect();
-            let queries = timed(&mut timing.qformer, || self.queries(pair, &grouped))?;
-            let mut batch: Vec<(usize, Job<'_>)> = Vec::new();
-            for (&index, queries) in group.iter().zip(&queries) {
-                let request = &requests[index];
-                // Rows of the token table may have to come from the disk.
-                let job = timed(&mut timing.prefill, || {
-                    build_prompt(
-                        &self.bundle,
-                        &self.grammars,
-                        request,
-                        &texts[index],
-                        queries,
-                    )
-                })?;
-                if request.beams > 1 {
-                    let engine = self.engine.as_mut();
-                    let decoded = decode::beam_search(
-                        engine,
-                        &self.bundle,
-                        &job,
-                        request.beams,
-                        budget,
-                        started,
-                        &mut timing,
-                    )?;
-                    answers.push((index, decoded));
-                } else {
-                    batch.push((index, job));
-                }
-            }
-            if !batch.is_empty() {
-                let (indices, jobs): (Vec<usize>, Vec<Job<'_>>) = batch.into_iter().unzip();
-                let engine = self.engine.as_mut();
-                let decoded = decode::greedy_search(
-                    engine,
-                    &self.bundle,
-                    &jobs,
-                    budget,
-                    started,
-                    &mut timing,
-                )?;
-                answers.extend(indices.into_iter().zip(decoded));
-            }
-        }
-        answers.sort_by_key(|(index, _)| *index);
-        let ms = ms_since(started);
-        let answers = answers
-            .into_iter()
-            .zip(&texts)
-            .map(|((index, decoded), text)| parse_answer(&requests[index], text, &decoded, ms))
-            .collect();
-        Ok(Answers { answers, timing })
-    }
-
     /// The change mask of a pair, where the bundle has the segment.
     ///
     /// # Errors
@@ -380,7 +254,12 @@ impl Model {
     }
 
     /// A graph whose output has another size than the manifest says is a faulty bundle.
-    fn expect(&self, segment: Segment, found: usize, expected: usize) -> Result<(), Error> {
+    pub(crate) fn expect(
+        &self,
+        segment: Segment,
+        found: usize,
+        expected: usize,
+    ) -> Result<(), Error> {
         if found == expected {
             return Ok(());
         }
@@ -389,39 +268,6 @@ impl Model {
             segment.name()
         );
         Err(self.bundle.unfit(problem))
-    }
-
-    /// Projected queries of every text, from one run of the Q-Former.
-    fn queries(&mut self, pair: &Pair, texts: &[&PromptTokens]) -> Result<Vec<Vec<f32>>, Error> {
-        let model = &self.bundle.manifest.model;
-        let row = model.qformer.queries * model.llm.width;
-        let length = texts
-            .iter()
-            .map(|text| text.qformer_ids.len())
-            .max()
-            .unwrap_or(0);
-        let mut ids = vec![0i64; texts.len() * length];
-        let mut mask = vec![0i64; texts.len() * length];
-        for (index, text) in texts.iter().enumerate() {
-            let rows = model.qformer.vocab_size;
-            self.bundle
-                .expect_ids(&text.qformer_ids, rows, "Q-Former's vocabulary")?;
-            for (at, &id) in text.qformer_ids.iter().enumerate() {
-                ids[index * length + at] = i64::from(id);
-                mask[index * length + at] = 1;
-            }
-        }
-        let shape = [texts.len(), length];
-        let queries = self.engine.run(
-            Segment::Qformer,
-            &[
-                Input::f32("difference", &pair.shape, &pair.difference),
-                Input::i64("token_ids", &shape, &ids),
-                Input::i64("token_mask", &shape, &mask),
-            ],
-        )?;
-        self.expect(Segment::Qformer, queries.len(), texts.len() * row)?;
-        Ok(queries.chunks_exact(row).map(<[f32]>::to_vec).collect())
     }
 }
 
@@ -437,6 +283,7 @@ impl std::fmt::Debug for Model {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::Request;
 
     /// A daemon owns the model on a thread of its own.
     #[test]

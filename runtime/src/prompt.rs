@@ -92,6 +92,7 @@ pub(crate) fn build_prompt<'a>(
     request: &Request,
     text: &PromptTokens,
     queries: &[f32],
+    watched: &'a [Vec<u32>],
 ) -> Result<Job<'a>, Error> {
     let model = &bundle.manifest.model;
     let length = model.qformer.queries + text.llm_ids.len();
@@ -127,6 +128,8 @@ pub(crate) fn build_prompt<'a>(
     Ok(Job {
         prompt,
         policy: grammar.map_or(Policy::Free, Policy::Grammar),
+        watched,
+        ruled_out: false,
         max_tokens: if grammar.is_some() {
             room
         } else {

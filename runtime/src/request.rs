@@ -87,6 +87,14 @@ impl Request {
         Self::new(Prompt::Raw(text.into()))
     }
 
+    /// The fixed instruction, where it is one.
+    pub(crate) fn instruction(&self) -> Option<Instruction> {
+        match self.prompt {
+            Prompt::Fixed(instruction) => Some(instruction),
+            _ => None,
+        }
+    }
+
     /// Chooses how tokens are chosen.
     #[must_use]
     pub fn decoding(mut self, decoding: Decoding) -> Self {

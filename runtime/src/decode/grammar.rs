@@ -46,6 +46,31 @@ impl Automaton {
         &self.states[index]
     }
 
+    /// Whether from this state only one text is left.
+    pub(crate) fn is_chain(&self, mut state: usize) -> bool {
+        loop {
+            let State { edges, accepting } = &self.states[state];
+            match (edges.as_slice(), accepting) {
+                ([], true) => return true,
+                ([only], false) => state = only.next,
+                _ => return false,
+            }
+        }
+    }
+
+    /// Whether these tokens are a whole answer.
+    pub(crate) fn accepts(&self, ids: &[u32]) -> bool {
+        let mut state = Self::START;
+        for &id in ids {
+            let edges = &self.states[state].edges;
+            match edges.iter().find(|edge| edge.token == id) {
+                Some(edge) => state = edge.next,
+                None => return false,
+            }
+        }
+        self.states[state].accepting
+    }
+
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.states.len()
@@ -284,32 +309,15 @@ mod tests {
         Automaton::compile(grammar, &tokenizer, tokenizer.len()).unwrap()
     }
 
-    /// Follows a text's tokens; true when they end in an accepting state.
-    fn accepts(automaton: &Automaton, ids: &[u32]) -> bool {
-        let mut state = Automaton::START;
-        for &id in ids {
-            match automaton
-                .state(state)
-                .edges
-                .iter()
-                .find(|edge| edge.token == id)
-            {
-                Some(edge) => state = edge.next,
-                None => return false,
-            }
-        }
-        automaton.state(state).accepting
-    }
-
     const CELL: &str = "(?:top|center|bottom)-(?:left|center|right)";
 
     #[test]
     fn yes_or_no_is_one_choice_and_then_the_end() {
         let automaton = compile("^(yes|no)$");
         let tokenizer = tokenizer();
-        assert!(accepts(&automaton, &tokenizer.encode("yes")));
-        assert!(accepts(&automaton, &tokenizer.encode("no")));
-        assert!(!accepts(&automaton, &tokenizer.encode("yes no")));
+        assert!(automaton.accepts(&tokenizer.encode("yes")));
+        assert!(automaton.accepts(&tokenizer.encode("no")));
+        assert!(!automaton.accepts(&tokenizer.encode("yes no")));
         for state in &automaton.states {
             assert!(state.accepting || !state.edges.is_empty());
         }
@@ -328,29 +336,20 @@ mod tests {
                 .collect();
             for other in ["", "bottom-center", "center-left, center-right"] {
                 let text = format!("roads [{}] buildings [{other}]", cells.join(", "));
-                assert!(accepts(&grids, &tokenizer.encode(&text)), "{text}");
+                assert!(grids.accepts(&tokenizer.encode(&text)), "{text}");
             }
         }
-        assert!(!accepts(
-            &grids,
-            &tokenizer.encode("roads [middle] buildings []")
-        ));
+        assert!(!grids.accepts(&tokenizer.encode("roads [middle] buildings []")));
 
         let counts = compile(
             "there are no changes in roads or buildings|(?:no|[1-9][0-9]?) new roads? and (?:no|[1-9][0-9]?) new buildings?",
         );
         for roads in 1..30 {
             let text = format!("{roads} new roads and {} new buildings", 30 - roads);
-            assert!(accepts(&counts, &tokenizer.encode(&text)), "{text}");
+            assert!(counts.accepts(&tokenizer.encode(&text)), "{text}");
         }
-        assert!(accepts(
-            &counts,
-            &tokenizer.encode("there are no changes in roads or buildings")
-        ));
-        assert!(!accepts(
-            &counts,
-            &tokenizer.encode("0 new roads and 1 new building")
-        ));
+        assert!(counts.accepts(&tokenizer.encode("there are no changes in roads or buildings")));
+        assert!(!counts.accepts(&tokenizer.encode("0 new roads and 1 new building")));
     }
 
     /// Random walks end in texts that the tokenizer writes in just this way.
@@ -402,6 +401,22 @@ mod tests {
                 .len()
         );
         assert_eq!(automaton.len(), tokens + 1);
+    }
+
+    #[test]
+    fn a_chain_leaves_one_text() {
+        let automaton = compile("no change|no (?:road|building)");
+        assert!(!automaton.is_chain(Automaton::START));
+        let after = |text: &str| {
+            let mut state = Automaton::START;
+            for id in tokenizer().encode(text) {
+                let edges = &automaton.state(state).edges;
+                state = edges.iter().find(|edge| edge.token == id).unwrap().next;
+            }
+            state
+        };
+        assert!(!automaton.is_chain(after("no")));
+        assert!(automaton.is_chain(after("no change")));
     }
 
     #[test]

@@ -17,6 +17,12 @@ pub(crate) struct Job<'a> {
     /// Embeddings of queries and prompt, `[positions, width]`.
     pub(crate) prompt: Vec<f32>,
     pub(crate) policy: Policy<'a>,
+    /// Sentences (ids with the ending one) whose probability is kept in free text, or
+    /// that are ruled out.
+    pub(crate) watched: &'a [Vec<u32>],
+    /// Whether the watched sentences are ruled out: in free text all that begins like
+    /// one of them, within a grammar what can only become one.
+    pub(crate) ruled_out: bool,
     /// Generated tokens at most. For a grammar this is all that there are positions
     /// for: it ends by itself, and a cut answer would not parse.
     pub(crate) max_tokens: usize,
@@ -97,6 +103,8 @@ pub(crate) fn greedy_search(
 struct SequenceState<'a> {
     index: usize,
     policy: Policy<'a>,
+    watched: &'a [Vec<u32>],
+    ruled_out: bool,
     max_tokens: usize,
     /// State of the automaton; unused in free decoding.
     state: usize,
@@ -113,6 +121,8 @@ impl<'a> SequenceState<'a> {
         Self {
             index,
             policy: job.policy,
+            watched: job.watched,
+            ruled_out: job.ruled_out,
             max_tokens: job.max_tokens,
             state: Automaton::START,
             ids: Vec::new(),
@@ -156,14 +166,48 @@ impl<'a> SequenceState<'a> {
         let generation = &bundle.manifest.generation;
         let mut scores = logits.to_vec();
         apply_repetition_penalty(&mut scores, &self.ids, generation);
-        let best = argmax(&scores);
-        let probability = log_softmax(logits)[best].exp();
-        let id = u32::try_from(best).unwrap_or(generation.eos_id);
-        if id == generation.eos_id {
-            self.end(probability, Vec::new());
-        } else {
-            self.push(bundle, id, probability, Vec::new());
+        let towards = self.towards();
+        if self.ruled_out {
+            for &id in &towards {
+                scores[id as usize] = f32::NEG_INFINITY;
+            }
         }
+        let best = argmax(&scores);
+        let logs = log_softmax(logits);
+        let chance = |id: u32| logs[id as usize].exp();
+        let id = u32::try_from(best).unwrap_or(generation.eos_id);
+        let mut probability = chance(id);
+        let mut alternatives = Vec::new();
+        if self.ruled_out {
+            let left = 1.0 - towards.iter().map(|&id| chance(id)).sum::<f32>();
+            probability = (probability / left.max(1e-6)).min(1.0);
+        } else {
+            for other in towards.into_iter().filter(|&other| other != id) {
+                let surface = if other == generation.eos_id {
+                    Vec::new()
+                } else {
+                    bundle.sentencepiece.surface(other).unwrap_or_default()
+                };
+                alternatives.push((surface, chance(other)));
+            }
+        }
+        if id == generation.eos_id {
+            self.end(probability, alternatives);
+        } else {
+            self.push(bundle, id, probability, alternatives);
+        }
+    }
+
+    /// Tokens by which the text would go on like a watched sentence.
+    fn towards(&self) -> Vec<u32> {
+        let mut found: Vec<u32> = self
+            .watched
+            .iter()
+            .filter_map(|sentence| sentence.strip_prefix(self.ids.as_slice())?.first().copied())
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 
     fn choose_within(&mut self, bundle: &Bundle, automaton: &Automaton, logits: &[f32]) {
@@ -172,8 +216,18 @@ impl<'a> SequenceState<'a> {
         let mut fresh = Some(logits);
         loop {
             let state = automaton.state(self.state);
+            let towards = if self.ruled_out {
+                self.towards()
+            } else {
+                Vec::new()
+            };
             // Edges first, then the end.
-            let mut ids: Vec<u32> = state.edges.iter().map(|edge| edge.token).collect();
+            let edges: Vec<_> = state
+                .edges
+                .iter()
+                .filter(|edge| !(towards.contains(&edge.token) && automaton.is_chain(edge.next)))
+                .collect();
+            let mut ids: Vec<u32> = edges.iter().map(|edge| edge.token).collect();
             if state.accepting {
                 ids.push(eos);
             }
@@ -195,7 +249,7 @@ impl<'a> SequenceState<'a> {
                 .enumerate()
                 .filter(|&(index, _)| index != best)
                 .map(|(index, &id)| {
-                    let text = if index == state.edges.len() {
+                    let text = if index == edges.len() {
                         Vec::new()
                     } else {
                         surface(id)
@@ -203,7 +257,7 @@ impl<'a> SequenceState<'a> {
                     (text, probabilities[index])
                 })
                 .collect();
-            match state.edges.get(best) {
+            match edges.get(best) {
                 Some(edge) => {
                     self.state = edge.next;
                     self.push(bundle, edge.token, probabilities[best], alternatives);

@@ -39,7 +39,8 @@ pub(crate) struct Choice {
     pub(crate) surface: Vec<u8>,
     /// Its probability among the alternatives; 1 when there was none.
     pub(crate) probability: f32,
-    /// What else the grammar allowed, with probabilities; empty in free text.
+    /// What else the grammar allowed, with probabilities. In free text only what would
+    /// have led towards a watched sentence; an empty surface is the end.
     pub(crate) alternatives: Vec<(Vec<u8>, f32)>,
 }
 
@@ -86,6 +87,41 @@ impl Decoded {
             product / self.choices.len().max(1) as f64
         };
         exponent.exp() as f32
+    }
+
+    /// At most the probability that one of `sentences` (their bytes, a leading space
+    /// included where the tokenizer writes one) is the answer: exact for what was said;
+    /// of the others, the chance of leaving the said text towards them.
+    pub(crate) fn mass_of(&self, sentences: &[Vec<u8>]) -> f32 {
+        let (mut total, mut reached, mut said) = (0.0, 1.0, Vec::new());
+        for choice in &self.choices {
+            let leads = |surface: &[u8]| {
+                sentences.iter().any(|sentence| {
+                    let rest = sentence.strip_prefix(said.as_slice());
+                    rest.is_some_and(|rest| match surface {
+                        [] => rest.is_empty(),
+                        more => rest.starts_with(more),
+                    })
+                })
+            };
+            let others = choice.alternatives.iter();
+            let left: f32 = others
+                .filter(|(surface, _)| leads(surface))
+                .map(|(_, probability)| probability)
+                .sum();
+            total += reached * left;
+            if !leads(&choice.surface) {
+                return total;
+            }
+            reached *= choice.probability;
+            said.extend_from_slice(&choice.surface);
+        }
+        total
+            + if sentences.contains(&said) {
+                reached
+            } else {
+                0.0
+            }
     }
 
     /// Probability of the choices that made a part of the text.
@@ -237,6 +273,25 @@ mod tests {
         assert!((decoded.probability_of(&(0..11)) - 0.5).abs() < 1e-6);
         assert!((decoded.probability_of(&(16..32)) - 0.25).abs() < 1e-6);
         assert!((decoded.confidence() - 0.125).abs() < 1e-6);
+    }
+
+    /// The same case as `test_ground.py`: said is `1 0`, the others leave it.
+    #[test]
+    fn sentences_count_where_they_leave_the_said_text() {
+        let decoded = decoded(vec![
+            choice("b", 0.6, &[("a", 0.1), ("c", 0.3)]),
+            choice("a", 0.5, &[("b", 0.3), ("c", 0.2)]),
+            choice("", 1.0, &[]),
+        ]);
+        let mass = |sentences: &[&str]| {
+            let sentences: Vec<Vec<u8>> = sentences.iter().map(|s| s.as_bytes().to_vec()).collect();
+            decoded.mass_of(&sentences)
+        };
+        assert!((mass(&["bc"]) - 0.12).abs() < 1e-6);
+        assert!((mass(&["ca"]) - 0.3).abs() < 1e-6);
+        assert!((mass(&["ba", "ca", "bc"]) - 0.72).abs() < 1e-6);
+        // Begun but not ended.
+        assert!(mass(&["bax"]).abs() < 1e-6);
     }
 
     #[test]

@@ -40,7 +40,10 @@ fn main() {
             an_id_without_text_ends_nothing,
         ),
         ("constrained_answers_parse", constrained_answers_parse),
-        ("a_survey_is_its_questions", a_survey_is_its_questions),
+        (
+            "a_survey_speaks_with_one_voice",
+            a_survey_speaks_with_one_voice,
+        ),
         (
             "rows_of_a_batch_do_not_disturb_each_other",
             rows_of_a_batch_do_not_disturb_each_other,
