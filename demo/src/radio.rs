@@ -2,8 +2,12 @@
 //!
 //! Each program opens an ordinary serial device. What it writes is cut into frames at the
 //! zero bytes, held back for as long as a real radio would need to send it, and then
-//! delivered, damaged or dropped, as a seeded generator decides.
+//! delivered, damaged or dropped, as the simulator's [`Channel`] decides.
 
+use deltavlm_link::{
+    Duration as LinkDuration, Instant as LinkInstant,
+    sim::{Channel, Fate, Faults},
+};
 use deltavlm_node::{Carrier, Serial};
 use rustix::{
     fd::OwnedFd,
@@ -34,6 +38,19 @@ pub struct ChannelModel {
     pub seed: u64,
 }
 
+impl ChannelModel {
+    fn faults(&self, contact: bool) -> Faults {
+        Faults {
+            loss: self.loss,
+            ber: self.bit_errors,
+            rate: self.baud / 10,
+            delay: LinkDuration::ZERO,
+            contact: (!contact).then_some((LinkDuration::from_secs(1), LinkDuration::ZERO)),
+            ..Faults::default()
+        }
+    }
+}
+
 /// Which way a frame went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
@@ -41,19 +58,6 @@ pub enum Direction {
     Down,
     /// From the ground to the board.
     Up,
-}
-
-/// What became of a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FrameOutcome {
-    /// It arrived as it was sent.
-    Arrived,
-    /// It arrived with inverted bits.
-    Damaged,
-    /// It vanished.
-    Lost,
-    /// It was sent while there was no contact.
-    NoContact,
 }
 
 /// A frame that was on the air.
@@ -66,7 +70,7 @@ pub struct FrameRecord {
     /// Its length, delimiter included.
     pub bytes: usize,
     /// What became of it.
-    pub outcome: FrameOutcome,
+    pub fate: Fate,
 }
 
 /// The radio. It is switched off when this is dropped.
@@ -86,6 +90,13 @@ struct Shared {
     contact: AtomicBool,
     off: AtomicBool,
     log: Mutex<Vec<FrameRecord>>,
+}
+
+impl Shared {
+    fn now(&self) -> LinkInstant {
+        let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        LinkInstant::from_micros(micros)
+    }
 }
 
 impl Radio {
@@ -118,14 +129,15 @@ impl Radio {
         ] {
             let path = DirectionPath {
                 direction,
-                channel,
-                random: SplitMix64(
+                // Each direction has dice of its own.
+                channel: Channel::new(
+                    channel.faults(true),
                     channel.seed ^ (direction as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15),
                 ),
+                model: channel,
                 from: side(from)?,
                 to: side(to)?,
                 shared: Arc::clone(&shared),
-                free_at: Instant::now(),
             };
             paths.push(
                 thread::Builder::new()
@@ -180,13 +192,11 @@ impl Drop for Radio {
 /// One direction of the radio.
 struct DirectionPath {
     direction: Direction,
-    channel: ChannelModel,
-    random: SplitMix64,
+    channel: Channel,
+    model: ChannelModel,
     from: Serial,
     to: Serial,
     shared: Arc<Shared>,
-    /// When the transmitter has sent what it was given so far.
-    free_at: Instant,
 }
 
 impl DirectionPath {
@@ -208,61 +218,27 @@ impl DirectionPath {
         }
     }
 
-    fn send(&mut self, mut frame: Vec<u8>) {
-        let airtime =
-            Duration::from_secs_f64(frame.len() as f64 * 10.0 / f64::from(self.channel.baud));
-        self.free_at = self.free_at.max(Instant::now()) + airtime;
-        thread::sleep(self.free_at.saturating_duration_since(Instant::now()));
-        let bytes = frame.len();
-        let outcome = if !self.shared.contact.load(Ordering::Relaxed) {
-            FrameOutcome::NoContact
-        } else if self.random.next_f64() < self.channel.loss {
-            FrameOutcome::Lost
-        } else if self.damage(&mut frame) {
-            FrameOutcome::Damaged
-        } else {
-            FrameOutcome::Arrived
-        };
-        if matches!(outcome, FrameOutcome::Arrived | FrameOutcome::Damaged) {
+    fn send(&mut self, frame: Vec<u8>) {
+        let contact = self.shared.contact.load(Ordering::Relaxed);
+        self.channel.set_faults(self.model.faults(contact));
+        let fate = self.channel.send(&frame, self.shared.now());
+        let sent = self.channel.busy_until();
+        thread::sleep(Duration::from_micros(
+            sent.since(self.shared.now()).as_micros(),
+        ));
+        while let Some(frame) = self.channel.receive(sent) {
             // A program that is not there misses the frame, as it would on the air.
             let _ = self.to.write(&frame);
         }
         let frame = FrameRecord {
             at: self.shared.started.elapsed(),
             direction: self.direction,
-            bytes,
-            outcome,
+            bytes: frame.len(),
+            fate,
         };
         if let Ok(mut log) = self.shared.log.lock() {
             log.push(frame);
         }
-    }
-
-    fn damage(&mut self, frame: &mut [u8]) -> bool {
-        let mut damaged = false;
-        for byte in frame {
-            for bit in 0..8 {
-                if self.random.next_f64() < self.channel.bit_errors {
-                    *byte ^= 1 << bit;
-                    damaged = true;
-                }
-            }
-        }
-        damaged
-    }
-}
-
-/// SplitMix64: small, seeded, even enough for dice.
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    /// A number from 0 to below 1.
-    fn next_f64(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
@@ -327,18 +303,18 @@ mod tests {
             bit_errors: 0.0,
             seed: 5,
         };
-        let outcomes = |channel| -> Vec<FrameOutcome> {
+        let outcomes = |channel| -> Vec<Fate> {
             send(channel, 200)
                 .0
                 .log()
                 .iter()
-                .map(|frame| frame.outcome)
+                .map(|frame| frame.fate)
                 .collect()
         };
         let first = outcomes(channel);
         let lost = first
             .iter()
-            .filter(|outcome| **outcome == FrameOutcome::Lost)
+            .filter(|outcome| **outcome == Fate::Lost)
             .count();
         assert!((30..=90).contains(&lost), "{lost} of 200");
         assert_eq!(outcomes(channel), first);
@@ -365,6 +341,6 @@ mod tests {
                 .unwrap(),
             0
         );
-        assert_eq!(radio.log()[0].outcome, FrameOutcome::NoContact);
+        assert_eq!(radio.log()[0].fate, Fate::NoContact);
     }
 }

@@ -2,10 +2,10 @@
 
 use crate::{
     pairs::SamplePair,
-    radio::{ChannelModel, Direction, FrameOutcome, FrameRecord},
+    radio::{ChannelModel, Direction, FrameRecord},
 };
 use deltavlm_ground::{queries::PendingQuery, render};
-use deltavlm_link::Counters;
+use deltavlm_link::{Counters, sim::Fate};
 use deltavlm_messages::Message;
 use serde_json::Value;
 use std::time::Duration;
@@ -163,11 +163,11 @@ impl RunLog {
         {
             stats.frames += 1;
             stats.bytes += frame.bytes;
-            match frame.outcome {
-                FrameOutcome::Arrived => {}
-                FrameOutcome::Lost => stats.lost += 1,
-                FrameOutcome::Damaged => stats.damaged += 1,
-                FrameOutcome::NoContact => stats.no_contact += 1,
+            match frame.fate {
+                Fate::Arrives => {}
+                Fate::Lost => stats.lost += 1,
+                Fate::Damaged => stats.damaged += 1,
+                Fate::NoContact => stats.no_contact += 1,
             }
         }
         stats

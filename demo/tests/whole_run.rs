@@ -3,11 +3,12 @@
 
 use deltavlm_demo::{
     pairs,
-    radio::{ChannelModel, FrameOutcome},
+    radio::ChannelModel,
     report,
     scenario::{self, Plan, RunEvent},
 };
 use deltavlm_host::{AnalysisError, AnalyzedAnswer, Analyzer, Detection, PairFiles};
+use deltavlm_link::sim::Fate;
 use deltavlm_messages::{
     Alert, AnswerBody, CellSet, Confidence, Instruction, Message, Prompt, Text,
 };
@@ -168,12 +169,7 @@ fn every_change_is_alerted_once_every_question_answered_and_the_report_needs_not
     for alert in late {
         assert!(alert.wire_bytes <= 40, "{} bytes", alert.wire_bytes);
     }
-    assert!(
-        run_log
-            .frames
-            .iter()
-            .any(|frame| frame.outcome == FrameOutcome::Lost)
-    );
+    assert!(run_log.frames.iter().any(|frame| frame.fate == Fate::Lost));
     for pair_log in &run_log.pair_logs {
         assert!(!pair_log.exchanges.is_empty());
         for exchange in &pair_log.exchanges {

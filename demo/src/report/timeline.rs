@@ -1,9 +1,10 @@
 //! The air over time, as an SVG: every frame a tick, the time without contact a band.
 
 use crate::{
-    radio::{Direction, FrameOutcome, FrameRecord},
+    radio::{Direction, FrameRecord},
     run_log::RunLog,
 };
+use deltavlm_link::sim::Fate;
 use std::{fmt::Write, time::Duration};
 
 const WIDTH: f64 = 1000.0;
@@ -93,11 +94,11 @@ fn tick(frame: &FrameRecord, x: f64) -> String {
         Direction::Down => 18.0,
         Direction::Up => 18.0 + LANE + 6.0,
     };
-    let class = match frame.outcome {
-        FrameOutcome::Arrived => "arrived",
-        FrameOutcome::Damaged => "damaged",
-        FrameOutcome::Lost => "lost",
-        FrameOutcome::NoContact => "unheard",
+    let class = match frame.fate {
+        Fate::Arrives => "arrived",
+        Fate::Damaged => "damaged",
+        Fate::Lost => "lost",
+        Fate::NoContact => "unheard",
     };
     // The longest frame fills the lane.
     let height = 5.0 + (LANE - 5.0) * (frame.bytes as f64 / 128.0).min(1.0);

@@ -58,6 +58,19 @@ pub struct Burst {
     pub loss: f64,
 }
 
+/// What becomes of a frame, as the channel knows when it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It arrives as it was sent.
+    Arrives,
+    /// It arrives with other bits or bytes than were sent.
+    Damaged,
+    /// It vanishes.
+    Lost,
+    /// It is sent while the channel is silent.
+    NoContact,
+}
+
 /// Frames on their way in one direction.
 #[derive(Debug)]
 pub struct Channel {
@@ -101,16 +114,18 @@ impl Channel {
             .is_none_or(|(period, open)| now.as_micros() % period.as_micros() < open.as_micros())
     }
 
-    /// Puts a frame on the air.
-    pub fn send(&mut self, frame: &[u8], now: Instant) {
+    /// Puts a frame on the air, and says what becomes of it: of the first copy that arrives, if it
+    /// comes twice.
+    pub fn send(&mut self, frame: &[u8], now: Instant) -> Fate {
         self.bytes += frame.len() as u64;
         self.frames += 1;
         let air =
             Duration::from_micros(frame.len() as u64 * 1_000_000 / u64::from(self.faults.rate));
         self.busy_until = self.busy_until.max(now) + air;
         if !self.is_open(now) || !self.is_open(self.busy_until) {
-            return;
+            return Fate::NoContact;
         }
+        let mut fate = Fate::Lost;
         let copies = 1 + u32::from(self.rng.chance(self.faults.duplicate));
         for _ in 0..copies {
             if self.vanishes() {
@@ -118,10 +133,23 @@ impl Channel {
             }
             let late = self.rng.below(u64::from(self.faults.reorder) + 1);
             let at = self.busy_until + self.faults.delay + air.saturating_mul(late);
-            let damaged = self.damage(frame);
+            let arriving = self.damage(frame);
+            if fate == Fate::Lost {
+                fate = if arriving == frame {
+                    Fate::Arrives
+                } else {
+                    Fate::Damaged
+                };
+            }
             self.sequence += 1;
-            self.under_way.push(Reverse((at, self.sequence, damaged)));
+            self.under_way.push(Reverse((at, self.sequence, arriving)));
         }
+        fate
+    }
+
+    /// When the transmitter has sent what it was given so far.
+    pub fn busy_until(&self) -> Instant {
+        self.busy_until
     }
 
     /// When the next frame arrives.
@@ -192,14 +220,18 @@ mod tests {
         };
         let mut channel = Channel::new(faults, 1);
         let frame = [0u8; 100];
-        let (mut came, mut damaged) = (0u32, 0u32);
+        let (mut came, mut damaged, mut lost) = (0u32, 0u32, 0u32);
         for step in 0..20_000 {
-            channel.send(&frame, Instant::from_secs(step));
+            let fate = channel.send(&frame, Instant::from_secs(step));
+            lost += u32::from(fate == Fate::Lost);
             while let Some(arrived) = channel.receive(Instant::MAX) {
                 came += 1;
                 damaged += arrived.iter().map(|byte| byte.count_ones()).sum::<u32>();
             }
         }
+        // A doubled frame is lost where both copies are.
+        let lost = f64::from(lost) / 20_000.0;
+        assert!((lost - (0.9 * 0.3 + 0.1 * 0.09)).abs() < 0.02, "{lost}");
         let came = f64::from(came) / 20_000.0;
         assert!((came - 1.1 * 0.7).abs() < 0.02, "{came}");
         let flipped = f64::from(damaged) / (20_000.0 * came * 800.0);

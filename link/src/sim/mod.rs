@@ -10,7 +10,7 @@ mod rng;
 mod traffic;
 mod world;
 
-pub use channel::{Burst, Channel, Faults};
+pub use channel::{Burst, Channel, Fate, Faults};
 pub use power::{CutDisk, PowerCut, Severed};
 pub use rng::Rng;
 pub use traffic::{Mix, TestMessage, message_of, number_of};
