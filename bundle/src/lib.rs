@@ -30,8 +30,8 @@ pub use files::{FileRecord, sha256_of_bytes, sha256_of_file};
 pub use fusion::{Fusion, Signals, UNCHANGED_CAPTIONS, UNCHANGED_COUNT};
 pub use manifest::{
     Calibration, DEFAULT_START_ID, ElementType, Embedding, Fidelity, Generation, InstructionRecord,
-    LanguageModel, Manifest, Model, Precision, QFormer, Segment, SegmentRecord, SourceRecord,
-    Target, TextRules, TokenizerFiles, Vision,
+    LanguageModel, Manifest, Model, Precision, PromptTemplate, QFormer, Segment, SegmentRecord,
+    SourceRecord, Target, TokenizerFiles, Vision,
 };
 pub use sentencepiece::SentencePiece;
 pub use text::Turn;

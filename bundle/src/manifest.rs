@@ -28,7 +28,7 @@ pub struct Manifest {
     /// Dimensions of every part.
     pub model: Model,
     /// How a question becomes the text that both tokenizers see.
-    pub text: TextRules,
+    pub text: PromptTemplate,
     /// Special tokens and the published decoding defaults.
     pub generation: Generation,
     /// One record for every graph; `mask` may be absent.
@@ -207,7 +207,7 @@ pub struct LanguageModel {
 /// How a question becomes text for the tokenizers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TextRules {
+pub struct PromptTemplate {
     /// Put before a question; `q: ` as in training.
     pub question_prefix: String,
     /// Put before an earlier answer in a dialogue; `a: ` as in training.

@@ -4,7 +4,7 @@
 //! was trained on text in this form, and a capital or a full stop that slips
 //! through is an input it has never met.
 
-use crate::TextRules;
+use crate::PromptTemplate;
 
 /// An earlier question with the answer that the model gave to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Turn {
 /// The published punctuation class: each of these becomes a space.
 const PUNCTUATION: &[char] = &['.', '!', '"', '(', ')', '*', '#', ':', ';', '~'];
 
-impl TextRules {
+impl PromptTemplate {
     /// Lower-cases, replaces punctuation by spaces, collapses runs of white space
     /// and strips. Does not shorten.
     pub fn clean(&self, text: &str) -> String {
@@ -37,7 +37,7 @@ impl TextRules {
         cleaned.trim_end_matches('\n').trim_matches(' ').to_owned()
     }
 
-    /// Cleans and keeps the first [`max_words`](TextRules::max_words) words.
+    /// Cleans and keeps the first [`max_words`](PromptTemplate::max_words) words.
     pub fn process(&self, text: &str) -> String {
         let cleaned = self.clean(text);
         let mut words: Vec<&str> = cleaned.split(' ').collect();
@@ -52,7 +52,7 @@ impl TextRules {
 
     /// A question after earlier turns, `q: Q1 a: A1  q: Q2` before cleaning, in full.
     ///
-    /// It may be longer than the model takes; [`TextRules::fits`] tells, and
+    /// It may be longer than the model takes; [`PromptTemplate::fits`] tells, and
     /// whoever holds the dialogue leaves out the oldest turns.
     pub fn dialogue(&self, turns: &[Turn], question: &str) -> String {
         let mut text = String::new();
@@ -95,8 +95,8 @@ fn flush(cleaned: &mut String, run: &mut String) {
 mod tests {
     use super::*;
 
-    fn rules() -> TextRules {
-        TextRules {
+    fn rules() -> PromptTemplate {
+        PromptTemplate {
             question_prefix: "q: ".to_owned(),
             answer_prefix: "a: ".to_owned(),
             max_words: 50,

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use deltavlm_bundle::{Error, SentencePiece, TextRules, WordPiece};
+use deltavlm_bundle::{Error, PromptTemplate, SentencePiece, WordPiece};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -41,7 +41,7 @@ fn golden() -> Golden {
 
 #[test]
 fn text_is_processed_as_published() {
-    let rules = TextRules {
+    let rules = PromptTemplate {
         question_prefix: "q: ".to_owned(),
         answer_prefix: "a: ".to_owned(),
         max_words: 50,

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use deltavlm_bundle::{
     ElementType, Embedding, FORMAT_VERSION, FileRecord, Generation, InstructionRecord,
-    MANIFEST_FILE, Manifest, Precision, Segment, SegmentRecord, SentencePiece, SourceRecord,
-    Target, TextRules, TokenizerFiles, WordPiece, sha256_of_bytes,
+    MANIFEST_FILE, Manifest, Precision, PromptTemplate, Segment, SegmentRecord, SentencePiece,
+    SourceRecord, Target, TokenizerFiles, WordPiece, sha256_of_bytes,
 };
 use deltavlm_messages::Instruction;
 use prost::Message;
@@ -228,8 +228,8 @@ fn check_target(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn prompt_template(config: &Config) -> TextRules {
-    TextRules {
+fn prompt_template(config: &Config) -> PromptTemplate {
+    PromptTemplate {
         question_prefix: config
             .text
             .question_prefix
@@ -261,7 +261,7 @@ fn generation(config: &Config, network: &Network, pieces: usize) -> Generation {
 fn instructions(
     config: &Config,
     network: &Network,
-    text: &TextRules,
+    text: &PromptTemplate,
     generation: &Generation,
     words: &WordPiece,
     pieces: &SentencePiece,

@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{Golden, golden_directory, ids, quick, relative_error};
-use deltavlm_bundle::{Precision, SentencePiece, Target, TextRules, WordPiece};
+use deltavlm_bundle::{Precision, PromptTemplate, SentencePiece, Target, WordPiece};
 use deltavlm_export::array::Array;
 use deltavlm_export::config::Config;
 use deltavlm_export::graph::{self, SegmentGraph};
@@ -177,7 +177,7 @@ fn tokens_and_texts_are_the_published_ones() {
             "{text:?}"
         );
     }
-    let rules = TextRules {
+    let rules = PromptTemplate {
         question_prefix: "q: ".to_owned(),
         answer_prefix: "a: ".to_owned(),
         max_words: 50,

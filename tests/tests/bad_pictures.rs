@@ -2,16 +2,14 @@
 
 mod common;
 
-use common::{host_config, listen, station};
+use common::{host_config, listen, station, tcp_addresses};
 use deltavlm_host::{Analyzer, Config, Host, HostEvent, ModelAnalyzer};
 use deltavlm_messages::tile_number;
 use deltavlm_messages::{FaultReason, Message};
-use deltavlm_node::Address;
 use image::{ExtendedColorType, ImageEncoder, RgbImage, codecs::png::PngEncoder};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -106,17 +104,8 @@ fn floating_point() -> Vec<u8> {
 #[test]
 fn each_broken_pair_is_reported_once_with_its_reason_and_the_good_ones_get_through() {
     let dir = tempfile::tempdir().unwrap();
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let address = |kind: &str| {
-        format!("{kind}:127.0.0.1:{port}")
-            .parse::<Address>()
-            .unwrap()
-    };
-    let text = host_config(dir.path(), &address("tcp-listen"));
+    let [listening, connecting] = tcp_addresses();
+    let text = host_config(dir.path(), &listening);
     let mut config = Config::parse(&text, dir.path()).unwrap();
     config.model.bundle = bundle();
 
@@ -190,7 +179,7 @@ fn each_broken_pair_is_reported_once_with_its_reason_and_the_good_ones_get_throu
         host.run(&raised).unwrap();
     });
 
-    let mut ground = station(&dir.path().join("ground"), address("tcp"));
+    let mut ground = station(&dir.path().join("ground"), connecting);
     let faults = |messages: &[Message]| -> BTreeMap<u32, Vec<FaultReason>> {
         let mut faults = BTreeMap::<u32, Vec<FaultReason>>::new();
         for message in messages {
@@ -243,17 +232,8 @@ fn a_damaged_bundle_is_reported_once_and_the_board_still_answers() {
     bytes[middle] ^= 1;
     fs::write(&weights, bytes).unwrap();
 
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let address = |kind: &str| {
-        format!("{kind}:127.0.0.1:{port}")
-            .parse::<Address>()
-            .unwrap()
-    };
-    let text = host_config(dir.path(), &address("tcp-listen"));
+    let [listening, connecting] = tcp_addresses();
+    let text = host_config(dir.path(), &listening);
     let config = Config::parse(&text, dir.path()).unwrap();
     let problems = deltavlm_host::check(&config);
     let said = problems
@@ -273,7 +253,7 @@ fn a_damaged_bundle_is_reported_once_and_the_board_still_answers() {
         ModelAnalyzer::open(&model).map(|open| Box::new(open) as Box<dyn Analyzer>)
     });
     let host = thread::spawn(move || Host::start(config, open).unwrap().run(&raised).unwrap());
-    let mut ground = station(&dir.path().join("ground"), address("tcp"));
+    let mut ground = station(&dir.path().join("ground"), connecting);
     let first = listen(&mut ground, Duration::from_secs(30), |messages| {
         !messages.is_empty()
     });

@@ -3,29 +3,15 @@
 
 mod common;
 
-use common::{Board, deliver_pair, listen, station};
-use deltavlm_ground::{Station, StationEvent, queries::PendingQuery};
-use deltavlm_messages::{
-    AnswerBody, Confidence, Instruction, Message, RefusalReason, Setting, short_hash,
-};
+use common::{Board, ask, deliver_pair, listen, station};
+use deltavlm_ground::{StationEvent, queries::PendingQuery};
+use deltavlm_messages::{AnswerBody, Confidence, Message, RefusalReason, Setting, short_hash};
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-fn ask(station: &mut Station, tile: u32) -> u16 {
-    let pending = PendingQuery {
-        tile: tile.to_string(),
-        instruction: "classify".to_owned(),
-        question: None,
-        follow_up: false,
-    };
-    station
-        .ask(tile, Instruction::Classify.into(), pending)
-        .unwrap()
-}
 
 fn replies(messages: &[Message]) -> usize {
     messages

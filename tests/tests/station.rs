@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{Board, deliver_pair, listen, station};
-use deltavlm_ground::{Station, StationConfig, StationEvent, queries::PendingQuery};
-use deltavlm_messages::{Instruction, Message, RefusalReason};
+use common::{Board, ask, deliver_pair, listen, station};
+use deltavlm_ground::{Station, StationConfig, StationEvent};
+use deltavlm_messages::{Message, RefusalReason};
 use deltavlm_node::SharedKey;
 use std::{
     fs,
@@ -13,18 +13,6 @@ use std::{
 };
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-fn ask(station: &mut Station, tile: u32) -> u16 {
-    let pending = PendingQuery {
-        tile: tile.to_string(),
-        instruction: "classify".to_owned(),
-        question: None,
-        follow_up: false,
-    };
-    station
-        .ask(tile, Instruction::Classify.into(), pending)
-        .unwrap()
-}
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();

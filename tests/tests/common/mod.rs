@@ -2,13 +2,13 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use deltavlm_ground::{Station, StationEvent};
+use deltavlm_ground::{Station, StationEvent, queries::PendingQuery};
 use deltavlm_host::{
     AnalysisError, AnalyzedAnswer, Analyzer, Config, Detection, Host, HostError, PairFiles,
     PairImages,
 };
 use deltavlm_imaging::DecodeOptions;
-use deltavlm_messages::{Alert, AnswerBody, CellSet, Confidence, Message, Prompt};
+use deltavlm_messages::{Alert, AnswerBody, CellSet, Confidence, Instruction, Message, Prompt};
 use deltavlm_node::{Address, SharedKey};
 use deltavlm_runtime::Turn;
 use std::{
@@ -166,17 +166,8 @@ impl Board {
         edit: impl FnOnce(String) -> String,
         open: impl FnMut() -> Result<Box<dyn Analyzer>, AnalysisError> + Send + 'static,
     ) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let address = |kind: &str| {
-            format!("{kind}:127.0.0.1:{port}")
-                .parse::<Address>()
-                .unwrap()
-        };
-        let text = edit(host_config(dir, &address("tcp-listen")));
+        let [listening, connecting] = tcp_addresses();
+        let text = edit(host_config(dir, &listening));
         let config = Config::parse(&text, dir).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let raised = Arc::clone(&stop);
@@ -184,7 +175,7 @@ impl Board {
         Self {
             stop,
             thread,
-            ground: address("tcp"),
+            ground: connecting,
         }
     }
 
@@ -200,4 +191,27 @@ impl Board {
             .join()
             .expect("the on-board program does not panic")
     }
+}
+
+/// Two ends of a TCP connection over a free port: the board's, which listens, and the ground's.
+pub(crate) fn tcp_addresses() -> [Address; 2] {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    ["tcp-listen", "tcp"].map(|kind| format!("{kind}:127.0.0.1:{port}").parse().unwrap())
+}
+
+/// Asks whether a tile has changed.
+pub(crate) fn ask(station: &mut Station, tile: u32) -> u16 {
+    let pending = PendingQuery {
+        tile: tile.to_string(),
+        instruction: "classify".to_owned(),
+        question: None,
+        follow_up: false,
+    };
+    station
+        .ask(tile, Instruction::Classify.into(), pending)
+        .unwrap()
 }
