@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use deltavlm_link::{
-    Config, Endpoint, Event, Instant, MessageId, Role, auth::Key, auth::Keys, auth::Protection,
-    cobs, crc::crc32c, frame::Deframer, sim::CutDisk, sim::Mix, sim::message_of, sim::number_of,
-    storage, storage::Direction, storage::MemoryStorage, storage::Register, storage::Storage,
-    storage::log::LogStorage,
+    Config, Endpoint, Event, Instant, LinkId, MessageId, Role, auth::Key, auth::Keys, auth::Protection,
+    cobs, frame::Deframer, sim::CutDisk, sim::Mix, sim::message_of, sim::number_of,
+    sim::plain_frame, storage, storage::Direction, storage::MemoryStorage, storage::Register,
+    storage::Storage, storage::log::LogStorage,
 };
 
 /// Any bytes from the air: into the deframer alone, and into both ends in each protection.
@@ -26,11 +26,15 @@ pub(crate) fn frames(data: &[u8]) {
                 uplink: protection,
                 downlink: protection,
                 keys: Keys::single(Key::new(5, b"sixteen letters.")),
+                id: LinkId::new(0x1234, 0x56),
                 ..Config::new(role)
             };
             let mut end =
                 Endpoint::new(config, MemoryStorage::<4096>::new()).expect("a fresh end starts");
             end.receive(data, Instant::ZERO);
+            // The same bytes as a payload that is opened.
+            let opened = plain_frame(&end, 0, &data[..data.len().min(200)]);
+            end.receive(&opened, Instant::ZERO);
             settle(&mut end, Instant::from_secs(1));
         }
     }
@@ -125,8 +129,9 @@ pub(crate) fn endpoints(data: &[u8]) {
             }
             6 => {
                 honest = false;
-                let counter = u16::from(steps.byte());
-                ends[side].receive(&made_up(ROLES[1 - side], counter, steps.bytes()), now);
+                let counter = u64::from(steps.byte());
+                let frame = plain_frame(&ends[side], counter, steps.bytes());
+                ends[side].receive(&frame, now);
             }
             _ => now = Instant::from_micros(now.as_micros() / (2 + u64::from(steps.byte()))),
         }
@@ -176,21 +181,6 @@ fn look(end: &mut End, side: usize, seen: &mut [BTreeMap<u32, u32>; 2], honest: 
             assert_eq!(*times, 1, "{id:?} came twice");
         }
     }
-}
-
-/// A plain frame with a good checksum and any payload.
-fn made_up(sender: Role, counter: u16, payload: &[u8]) -> Vec<u8> {
-    let mut buffer = vec![0; payload.len() + 16];
-    buffer[1] = 0b0100_0000 | (sender as u8) << 5;
-    buffer[2] = payload.len() as u8;
-    buffer[3..5].copy_from_slice(&counter.to_le_bytes());
-    let end = 5 + payload.len();
-    buffer[5..end].copy_from_slice(payload);
-    let crc = crc32c(&buffer[1..end]);
-    buffer[end..end + 4].copy_from_slice(&crc.to_le_bytes());
-    let sent = cobs::encode_in_place(&mut buffer, end + 3);
-    buffer.truncate(sent);
-    buffer
 }
 
 fn settle(end: &mut Endpoint<MemoryStorage<4096>>, now: Instant) {

@@ -4,8 +4,8 @@
 //! hardware, because its tag may be cut to 8 bytes by specification (RFC 3610, M = 8), and because
 //! signing alone is the same computation with the payload as associated data.
 //!
-//! The nonce is never sent: sending end (1 byte), key id (4, little-endian), counter (8,
-//! little-endian). It repeats only if a counter does, and counters never repeat under a key.
+//! The nonce is never sent: craft (2 bytes), sending end (1 bit) and station (7 bits), the sender's epoch
+//! (4) and its counter (6), all little-endian. It repeats only if a counter does within an epoch.
 
 use core::fmt;
 
@@ -16,12 +16,15 @@ use ccm::{
     consts::{U8, U13},
 };
 
-use crate::role::Role;
+use crate::frame::MAX_MTU;
 
 /// Length of the authentication tag.
 pub const TAG: usize = 8;
 
 type Cipher = Ccm<Aes128Enc, U8, U13>;
+
+/// What makes each frame's encryption its own.
+pub(crate) type Nonce = [u8; 13];
 
 /// What protects the frames of one direction. A later one is stronger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -71,26 +74,29 @@ impl Key {
         (self.id & 1) as u8
     }
 
-    fn nonce(&self, sender: Role, counter: u64) -> [u8; 13] {
-        let mut nonce = [0; 13];
-        nonce[0] = sender as u8;
-        nonce[1..5].copy_from_slice(&self.id.to_le_bytes());
-        nonce[5..].copy_from_slice(&counter.to_le_bytes());
-        nonce
+    /// Authenticated, and not sent: the key's name, the epoch of the end that the frame is for, and
+    /// `clear`.
+    fn associated(&self, addressee: u32, clear: &[u8]) -> heapless::Vec<u8, { MAX_MTU + 8 }> {
+        let mut data = heapless::Vec::new();
+        for part in [&self.id.to_le_bytes()[..], &addressee.to_le_bytes(), clear] {
+            let fits = data.extend_from_slice(part).is_ok();
+            debug_assert!(fits, "a frame is no longer than the MTU");
+        }
+        data
     }
 
-    /// Computes the tag over both parts, and encrypts `hidden`.
+    /// Computes the tag over both parts and the addressee, and encrypts `hidden`.
     pub(crate) fn seal(
         &self,
-        sender: Role,
-        counter: u64,
+        nonce: &Nonce,
+        addressee: u32,
         clear: &[u8],
         hidden: &mut [u8],
     ) -> [u8; TAG] {
-        let nonce = self.nonce(sender, counter);
+        let associated = self.associated(addressee, clear);
         match self
             .cipher
-            .encrypt_inout_detached(&nonce.into(), clear, hidden.into())
+            .encrypt_inout_detached(&(*nonce).into(), &associated, hidden.into())
         {
             Ok(tag) => tag.into(),
             // CCM fails only on lengths over 64 KiB, and a frame has 255 bytes.
@@ -98,18 +104,18 @@ impl Key {
         }
     }
 
-    /// Decrypts `hidden` when the tag fits both parts; otherwise leaves no plain text behind.
+    /// Decrypts `hidden` when the tag fits; otherwise leaves no plain text behind.
     pub(crate) fn open(
         &self,
-        sender: Role,
-        counter: u64,
+        nonce: &Nonce,
+        addressee: u32,
         clear: &[u8],
         hidden: &mut [u8],
         tag: &[u8; TAG],
     ) -> bool {
-        let nonce = self.nonce(sender, counter);
+        let associated = self.associated(addressee, clear);
         self.cipher
-            .decrypt_inout_detached(&nonce.into(), clear, hidden.into(), &(*tag).into())
+            .decrypt_inout_detached(&(*nonce).into(), &associated, hidden.into(), &(*tag).into())
             .is_ok()
     }
 }
@@ -204,18 +210,24 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_fits_one_sender_counter_key_and_content() {
+    fn a_tag_fits_one_nonce_addressee_key_and_content() {
         let key = Key::new(6, &[1; 16]);
+        let nonce = [9; 13];
         let mut hidden = *b"alert";
-        let tag = key.seal(Role::Board, 9, b"head", &mut hidden);
+        let tag = key.seal(&nonce, 3, b"head", &mut hidden);
         assert_ne!(&hidden, b"alert");
-        let opens = |key: &Key, sender, counter, clear: &[u8]| {
-            key.open(sender, counter, clear, &mut hidden.clone(), &tag)
+        let opens = |key: &Key, nonce: &Nonce, addressee, clear: &[u8]| {
+            key.open(nonce, addressee, clear, &mut hidden.clone(), &tag)
         };
-        assert!(opens(&key, Role::Board, 9, b"head"));
-        assert!(!opens(&key, Role::Ground, 9, b"head"));
-        assert!(!opens(&key, Role::Board, 10, b"head"));
-        assert!(!opens(&key, Role::Board, 9, b"hexd"));
-        assert!(!opens(&Key::new(8, &[1; 16]), Role::Board, 9, b"head"));
+        assert!(opens(&key, &nonce, 3, b"head"));
+        for byte in 0..13 {
+            let mut other = nonce;
+            other[byte] ^= 1;
+            assert!(!opens(&key, &other, 3, b"head"));
+        }
+        assert!(!opens(&key, &nonce, 4, b"head"));
+        assert!(!opens(&key, &nonce, 3, b"hexd"));
+        assert!(!opens(&Key::new(8, &[1; 16]), &nonce, 3, b"head"));
+        assert!(!opens(&Key::new(6, &[2; 16]), &nonce, 3, b"head"));
     }
 }

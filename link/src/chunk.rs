@@ -2,13 +2,14 @@
 
 use crate::class::Class;
 
-const HELLO: u8 = 0x01;
 const REPLAY_FLOOR: u8 = 0x02;
 const REJECT: u8 = 0x03;
 const CANCEL: u8 = 0x04;
 const REPAIR: u8 = 0x05;
 const BASE: u8 = 0x06;
 const AUTH_DENIED: u8 = 0x07;
+const HELLO: u8 = 0x08;
+const HELLO_VERIFIED: u8 = 0x09;
 const ACK: u8 = 0x10;
 const ACK_LAST: u8 = 0x18;
 const SIZED_CONTROL: u8 = 0x20;
@@ -24,7 +25,7 @@ pub(crate) const MESSAGE_HEAD: usize = 3;
 /// Bytes that a fragment takes on top of its part of the body.
 pub(crate) const FRAGMENT_HEAD: usize = 5;
 /// Bytes of a hello.
-pub(crate) const HELLO_BYTES: usize = 7;
+pub(crate) const HELLO_BYTES: usize = 9;
 /// Bytes of a replay floor.
 pub(crate) const REPLAY_FLOOR_BYTES: usize = 9;
 /// Bytes of a rejection.
@@ -82,12 +83,13 @@ pub(crate) enum Chunk<'a> {
 /// Who is speaking, and whom it heard last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hello {
-    /// Names this start of the sender.
-    pub(crate) boot_id: u16,
-    /// The peer's start that the sender knows of; zero for none.
-    pub(crate) echo: u16,
-    /// Names the sender's storage.
-    pub(crate) storage_id: u16,
+    /// Names this start of the sender: a number that it never used before.
+    pub(crate) session: u32,
+    /// The peer's session as the sender heard it last; zero for none. The peer knows by it that the
+    /// frame is not an old one.
+    pub(crate) echo: u32,
+    /// The peer has proved to the sender which storage it speaks from.
+    pub(crate) verified: bool,
 }
 
 /// A repair of frames `first..first + group`, the `index`-th of its group.
@@ -159,10 +161,10 @@ impl<'a> Chunks<'a> {
 
     fn control(&mut self, id: u8) -> Option<Chunk<'a>> {
         Some(match id {
-            HELLO => Chunk::Hello(Hello {
-                boot_id: self.word()?,
-                echo: self.word()?,
-                storage_id: self.word()?,
+            HELLO | HELLO_VERIFIED => Chunk::Hello(Hello {
+                session: self.long()?,
+                echo: self.long()?,
+                verified: id == HELLO_VERIFIED,
             }),
             REPLAY_FLOOR => Chunk::ReplayFloor(u64::from_le_bytes(*self.take(8)?.first_chunk()?)),
             REJECT => {
@@ -182,7 +184,7 @@ impl<'a> Chunks<'a> {
                 let class = Class::from_number(self.byte()?)?;
                 Chunk::Base {
                     class,
-                    sequence: u32::from_le_bytes(*self.take(4)?.first_chunk()?),
+                    sequence: self.long()?,
                 }
             }
             REPAIR => {
@@ -227,6 +229,12 @@ impl<'a> Chunks<'a> {
             .map(|bytes| u16::from_le_bytes(*bytes))
     }
 
+    fn long(&mut self) -> Option<u32> {
+        self.take(4)?
+            .first_chunk()
+            .map(|bytes| u32::from_le_bytes(*bytes))
+    }
+
     fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
@@ -269,11 +277,15 @@ impl<'a> Writer<'a> {
     }
 
     pub(crate) fn hello(&mut self, hello: Hello) {
+        let id = if hello.verified {
+            HELLO_VERIFIED
+        } else {
+            HELLO
+        };
         self.put(&[
-            &[HELLO],
-            &hello.boot_id.to_le_bytes(),
+            &[id],
+            &hello.session.to_le_bytes(),
             &hello.echo.to_le_bytes(),
-            &hello.storage_id.to_le_bytes(),
         ]);
     }
 
@@ -379,9 +391,9 @@ mod tests {
         let mut payload = [0; 100];
         let mut writer = Writer::new(&mut payload);
         let hello = Hello {
-            boot_id: 1,
+            session: 1,
             echo: 2,
-            storage_id: 3,
+            verified: true,
         };
         writer.hello(hello);
         writer.replay_floor(99);

@@ -4,6 +4,7 @@ pub use crate::config_error::ConfigError;
 
 use crate::{
     auth::{Keys, Protection},
+    identity::{LinkId, MAX_STATION},
     message_types::MessageTypes,
     pacing::Pacing,
     role::Role,
@@ -40,6 +41,8 @@ pub struct Simplex {
 pub struct Config {
     /// Which end this is.
     pub role: Role,
+    /// Which craft and which station the link is between. Both ends must agree.
+    pub id: LinkId,
     /// Whether the ground can answer. Both ends must agree.
     pub mode: Mode,
     /// The longest frame in bytes on the air, everything included: 32 to 255. The ends may differ.
@@ -71,8 +74,12 @@ pub struct Config {
     pub max_skips: [u8; 5],
     /// Commands that the board takes in a minute; zero for no limit.
     pub commands_per_minute: u16,
-    /// Any number that differs between devices and starts, to spread timers.
-    pub seed: u32,
+    /// Storage was damaged, and what is left of it may be older than what was there: counters and
+    /// what was known of the peer are not to be trusted. Messages in it are kept.
+    pub storage_salvaged: bool,
+    /// A number that no device had at any start before, from a source of entropy: the epoch of fresh
+    /// storage and the number of each start are drawn from it, and timers are spread by it.
+    pub seed: u64,
 }
 
 impl Config {
@@ -80,6 +87,7 @@ impl Config {
     pub fn new(role: Role) -> Self {
         Self {
             role,
+            id: LinkId::default(),
             mode: Mode::Duplex,
             mtu: 128,
             uplink: Protection::Plain,
@@ -101,7 +109,8 @@ impl Config {
             ],
             max_skips: [0, 4, 8, 16, 32],
             commands_per_minute: 0,
-            seed: 1,
+            storage_salvaged: false,
+            seed: role as u64 + 1,
         }
     }
 
@@ -126,6 +135,9 @@ impl Config {
         if self.mtu < crate::frame::MIN_MTU {
             return Err(ConfigError::Mtu);
         }
+        if self.id.station > MAX_STATION {
+            return Err(ConfigError::Station);
+        }
         if self.ack_every == 0 || self.ack_every > 32 {
             return Err(ConfigError::AckEvery);
         }
@@ -141,6 +153,9 @@ impl Config {
                 && simplex.repairs <= 4)
         {
             return Err(ConfigError::Simplex);
+        }
+        if matches!(self.mode, Mode::Simplex(simplex) if simplex.repairs > 0) && self.mtu < 40 {
+            return Err(ConfigError::SimplexMtu);
         }
         if self.keys.is_empty()
             && (self.uplink != Protection::Plain || self.downlink != Protection::Plain)

@@ -6,6 +6,10 @@
 pub enum ConfigError {
     /// `mtu` is under 32.
     Mtu,
+    /// In simplex with repairs, `mtu` is under 40.
+    SimplexMtu,
+    /// `id.station` is over 127.
+    Station,
     /// `ack_every` is not between 1 and 32.
     AckEvery,
     /// `min_timeout` is zero or over `max_timeout`.
@@ -28,6 +32,8 @@ impl core::fmt::Display for ConfigError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
             Self::Mtu => "mtu must be 32 to 255",
+            Self::SimplexMtu => "mtu must be 40 to 255 in simplex with repairs",
+            Self::Station => "a station's number must be 0 to 127",
             Self::AckEvery => "ack_every must be 1 to 32",
             Self::Timeouts => "min_timeout must be over zero and at most max_timeout",
             Self::DownAfter => "down_after must be at least 1",

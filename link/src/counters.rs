@@ -33,8 +33,12 @@ counters! {
     bad_stuffing,
     /// Frames of another version.
     bad_version,
-    /// Frames whose length was wrong.
+    /// Whole frames of version 1 of the wire format, among those of another version.
+    version_1,
+    /// Frames that were too short.
     bad_length,
+    /// Frames of other craft or stations on the channel.
+    foreign,
     /// Frames whose CRC did not fit.
     bad_checksum,
     /// Frames that this end could have sent itself.
@@ -43,6 +47,8 @@ counters! {
     unprotected,
     /// Frames that named an empty key slot.
     unknown_key,
+    /// Frames that came before the peer had proved which storage it speaks from.
+    unknown_epoch,
     /// Frames whose tag did not fit: forged, for another key, or damaged.
     bad_authentication,
     /// Frames whose counter was not new.
@@ -83,9 +89,14 @@ impl Counters {
     }
 
     pub(crate) fn frame_error(&mut self, error: FrameError) {
+        if error == FrameError::Version1 {
+            Self::count(&mut self.version_1);
+        }
         Self::count(match error {
             FrameError::Stuffing => &mut self.bad_stuffing,
-            FrameError::Version => &mut self.bad_version,
+            FrameError::Version | FrameError::Version1 => &mut self.bad_version,
+            FrameError::Foreign => &mut self.foreign,
+            FrameError::UnknownEpoch => &mut self.unknown_epoch,
             FrameError::Length => &mut self.bad_length,
             FrameError::Checksum => &mut self.bad_checksum,
             FrameError::Reflected => &mut self.reflected,

@@ -22,7 +22,13 @@ const TABLE: [u32; 256] = {
 
 /// The CRC-32C of `bytes`.
 pub fn crc32c(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, &byte| {
+    crc32c_of(&[bytes])
+}
+
+/// The CRC-32C of `parts`, one after the other.
+pub(crate) fn crc32c_of(parts: &[&[u8]]) -> u32 {
+    let bytes = parts.iter().copied().flatten();
+    !bytes.fold(u32::MAX, |crc, &byte| {
         (crc >> 8) ^ TABLE[usize::from(crc as u8 ^ byte)]
     })
 }

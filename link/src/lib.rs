@@ -98,7 +98,9 @@
 //!   any bytes. Both ends hold the same few kilobytes from start to end.
 //! - It loses no message that it accepted, hands none out twice within one start, and never says a
 //!   message is delivered before it is in the peer's storage.
-//! - It uses no frame counter twice with a key, whatever happens to the power.
+//! - It uses no nonce twice with a key, whatever happens to the power, and even if storage is lost.
+//! - It takes no frame of another craft or station for one of its own, obeys none that was sent to
+//!   another storage, and none from a peer that has not proved that it speaks now.
 //! - It never interprets a body, and knows no message of any application.
 
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
@@ -119,6 +121,7 @@ mod fec;
 mod flight;
 pub mod frame;
 mod id;
+mod identity;
 mod inbox;
 #[cfg(feature = "embedded-io")]
 pub mod io;
@@ -143,6 +146,7 @@ pub use counters::Counters;
 pub use endpoint::{Endpoint, Event, SendError, StartError};
 pub use estimate::Estimate;
 pub use id::MessageId;
+pub use identity::{LinkId, MAX_STATION};
 pub use inbox::INBOX;
 pub use message_types::MessageTypes;
 pub use outbox::OUTBOX;

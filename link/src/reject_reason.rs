@@ -19,6 +19,9 @@ pub enum RejectReason {
     Unsupported = 6,
     /// For a reason that this version does not know.
     Failed = 7,
+    /// Another end with the same identity is on the channel, or this end's storage was replaced by
+    /// another and has come back.
+    DuplicateIdentity = 32,
 }
 
 impl RejectReason {
@@ -32,6 +35,7 @@ impl RejectReason {
             2 => Self::RateLimited,
             3 => Self::BadAuthentication,
             6 => Self::Unsupported,
+            32 => Self::DuplicateIdentity,
             4 | 5 | 7 => Self::Failed,
             _ => return None,
         })
@@ -47,6 +51,9 @@ impl fmt::Display for RejectReason {
             Self::BadAuthentication => "frames are not authenticated as demanded",
             Self::Unsupported => "messages of this kind are not taken",
             Self::Failed => "the peer failed",
+            Self::DuplicateIdentity => {
+                "another end with the same craft and station numbers is on this channel"
+            }
         })
     }
 }

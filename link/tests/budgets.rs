@@ -180,7 +180,7 @@ fn a_ground_with_fresh_storage_catches_up_with_an_old_board_and_the_other_way_ro
 /// another message under the same one. With encryption that gives both away.
 #[test]
 fn no_counter_is_used_twice_wherever_the_power_fails() {
-    let mut highest = None;
+    let (mut highest, mut epochs) = (None, None);
     let mut storage = PowerCut::new(Storage::new(), 5);
     for calls in 0..400u64 {
         storage.restore();
@@ -200,7 +200,11 @@ fn no_counter_is_used_twice_wherever_the_power_fails() {
                 let mut block = frame[..frame.len() - 1].to_vec();
                 let content = deltavlm_link::cobs::decode_in_place(&mut block).unwrap();
                 assert_eq!(content[0] & 2, 2, "a handshake");
-                let counter = u64::from_le_bytes(content[2..10].try_into().unwrap());
+                let mut counter = [0; 8];
+                counter[..6].copy_from_slice(&content[2..8]);
+                let counter = u64::from_le_bytes(counter);
+                let epoch = u32::from_le_bytes(content[8..12].try_into().unwrap());
+                assert_eq!(*epochs.get_or_insert(epoch), epoch, "the storage was kept");
                 assert!(highest < Some(counter), "{counter} after {highest:?}");
                 highest = Some(counter);
             }

@@ -38,8 +38,44 @@ pub enum NodeEvent {
     PeerStarted,
     /// The other end says that frames of this one do not pass its authentication.
     AuthDenied(RefusalReason),
+    /// The other end speaks from other storage than before.
+    PeerReplaced,
+    /// Another end with the other end's craft and station numbers is on this channel.
+    DuplicateIdentity,
+    /// The other end says that another has this one's craft and station numbers.
+    Displaced,
+    /// The other end speaks this version of the wire format.
+    OtherFormat(u8),
     /// Storage failed. What it failed at was refused or left with the other end.
     StorageFailed,
+}
+
+impl NodeEvent {
+    /// What an operator must be told, with the remedy: somebody has to do something about it, or the
+    /// other end is not heard any more.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        Some(match self {
+            Self::AuthDenied(_) => "the other end refuses frames of this one: both ends need the \
+                 same key, craft and station"
+                .to_owned(),
+            Self::PeerReplaced => "the other end speaks from new storage: it lost its own, or \
+                 another took its place; what was under way is sent again"
+                .to_owned(),
+            Self::DuplicateIdentity => "another end with the same craft and station numbers is on \
+                 this channel, and only one of them is heard: give each craft a number of its own"
+                .to_owned(),
+            Self::Displaced => "another end has this one's craft and station numbers and took its \
+                 place: give one of them another number and start this program again; nothing is lost"
+                .to_owned(),
+            Self::OtherFormat(version) => format!(
+                "the other end speaks format {version} of the link, this program format {}: \
+                 update the older of them",
+                deltavlm_link::frame::VERSION
+            ),
+            _ => return None,
+        })
+    }
 }
 
 /// The event in this program's terms. The id alone for a message that cannot be decoded, and
@@ -67,7 +103,11 @@ pub(crate) fn translate(event: Event) -> Result<Option<NodeEvent>, MessageId> {
         Event::LinkUp => NodeEvent::LinkUp,
         Event::LinkDown => NodeEvent::LinkDown,
         Event::PeerStarted => NodeEvent::PeerStarted,
+        Event::AuthDenied(RejectReason::DuplicateIdentity) => NodeEvent::Displaced,
         Event::AuthDenied(reason) => NodeEvent::AuthDenied(refusal(reason)),
+        Event::PeerReplaced => NodeEvent::PeerReplaced,
+        Event::DuplicateIdentity => NodeEvent::DuplicateIdentity,
+        Event::OtherFormat(version) => NodeEvent::OtherFormat(version),
         Event::StorageFailed => NodeEvent::StorageFailed,
         _ => return Ok(None),
     }))

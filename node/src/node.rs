@@ -86,8 +86,8 @@ impl Node {
         link.pacing = Pacing::at_rate(config.rate.max(1));
         link.max_timeout = link_duration(config.probe_interval);
         link.commands_per_minute = config.commands_per_minute;
-        // Differs between starts; only timers are spread by it.
-        link.seed = RandomState::new().build_hasher().finish() as u32;
+        // The hasher's keys come from the system's random source.
+        link.seed = RandomState::new().build_hasher().finish();
         if let Some(key) = &config.key {
             link.keys = Keys::single(Key::new(key.id, &key.secret));
             link.uplink = Protection::Authenticated;

@@ -40,8 +40,18 @@ pub enum Event {
     LinkDown,
     /// The peer's program started again.
     PeerStarted,
-    /// The peer says that frames of this end do not pass its authentication.
+    /// The peer says that it does not take frames of this end: they do not pass its authentication,
+    /// or another end has this one's name.
     AuthDenied(RejectReason),
+    /// The peer speaks from other storage than before: it lost its own, or another end took its
+    /// place. It knows none of the messages that were under way, and they are sent again.
+    PeerReplaced,
+    /// Another end with the peer's craft and station numbers (and key) is on this channel. Only one of
+    /// them is heard; the other keeps what it has until it gets a number of its own.
+    DuplicateIdentity,
+    /// The peer speaks this version of the wire format, and this end another
+    /// ([`VERSION`](crate::frame::VERSION)): one of them has to be updated.
+    OtherFormat(u8),
     /// Storage failed. What it failed at was refused or left with the peer.
     StorageFailed,
 }
@@ -85,4 +95,7 @@ pub(super) enum Notice {
     PeerStarted,
     StorageFailed,
     AuthDenied(RejectReason),
+    PeerReplaced,
+    DuplicateIdentity,
+    OtherFormat(u8),
 }

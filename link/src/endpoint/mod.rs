@@ -7,6 +7,7 @@ mod deliver;
 mod event;
 mod frame_counter;
 mod handshake;
+mod meet;
 mod receive;
 mod receiver;
 mod repair;
@@ -62,7 +63,7 @@ pub struct Endpoint<S> {
     config: Config,
     storage: S,
     clock: Clock,
-    random: u32,
+    random: u64,
     counters: Counters,
     numbering: FrameCounter,
     handshake: Handshake,
@@ -154,6 +155,9 @@ impl<S: Storage> Endpoint<S> {
                 Notice::PeerStarted => Event::PeerStarted,
                 Notice::StorageFailed => Event::StorageFailed,
                 Notice::AuthDenied(reason) => Event::AuthDenied(reason),
+                Notice::PeerReplaced => Event::PeerReplaced,
+                Notice::DuplicateIdentity => Event::DuplicateIdentity,
+                Notice::OtherFormat(version) => Event::OtherFormat(version),
             });
         }
         if let Some((id, outcome)) = self.transmitter.outbox.take_done() {
@@ -251,7 +255,17 @@ impl<S: Storage> Endpoint<S> {
 
     /// How often a program has started on this storage.
     pub fn boot_count(&self) -> u32 {
-        self.handshake.boot_count
+        self.handshake.own.boot_count
+    }
+
+    /// Names this end's storage: drawn when it was first used. Never zero.
+    pub fn epoch(&self) -> u32 {
+        self.handshake.own.epoch
+    }
+
+    /// The peer's epoch, once the peer has proved that it speaks from it.
+    pub fn peer_epoch(&self) -> Option<u32> {
+        self.handshake.verified()
     }
 
     /// The smoothed time from a frame to its acknowledgement.
@@ -411,6 +425,12 @@ impl<S: Storage> Endpoint<S> {
             Mode::Simplex(simplex) if simplex.repairs > 0 => REPAIR_HEAD + 1,
             _ => 0,
         }
+    }
+
+    /// Names this start of the program.
+    #[cfg(feature = "std")]
+    pub(crate) fn session(&self) -> u32 {
+        self.handshake.session
     }
 
     pub(crate) fn config(&self) -> &Config {

@@ -1,13 +1,13 @@
 //! The receiving half: bytes to frames, frames to chunks, chunks to messages.
 
-use super::{Endpoint, Link, Notice, Repair, start::identity_register};
+use super::{Endpoint, Link, Notice, Repair, start::floor_register};
 use crate::{
     chunk::{Chunk, Chunks, Hello},
     class::Class,
     config::Mode,
     counters::Counters,
     flight::{Frame, Part},
-    frame::{FrameError, Head, MAX_MTU, nearest, open},
+    frame::{COUNTER_END, Expected, FrameError, Head, MAX_MTU, nearest, open},
     id::MessageId,
     inbox::Window,
     outbox::{Outcome, State},
@@ -50,34 +50,43 @@ impl<S: Storage> Endpoint<S> {
 
     fn receive_frame(&mut self, block: &mut [u8], now: Instant) {
         let config = &self.config;
-        let opened = open(
-            block,
-            config.role,
-            config.receiving(),
-            &config.keys,
-            self.receiver.replay_window.expected(),
-        );
-        let (head, payload) = match opened {
+        let expected = Expected {
+            role: config.role,
+            id: config.id,
+            demanded: config.receiving(),
+            keys: &config.keys,
+            epoch: self.handshake.verified(),
+            addressee: match config.mode {
+                Mode::Duplex => self.handshake.own.epoch,
+                Mode::Simplex(_) => 0,
+            },
+            counter: self.receiver.replay_window.expected(),
+        };
+        let (head, payload) = match open(block, &expected) {
             Ok(opened) => opened,
             Err(error) => {
                 if matches!(error, FrameError::Unprotected | FrameError::UnknownKey) {
-                    self.receiver.denial_due = true;
+                    self.receiver.denial = Some(RejectReason::BadAuthentication);
+                }
+                if error == FrameError::Version1 {
+                    self.heard_version_1();
                 }
                 self.counters.frame_error(error);
                 return;
             }
         };
-        if self.admit(head, now) {
+        let is_peer = self.handshake.verified() == Some(head.epoch);
+        if (is_peer || self.meet(head, payload, now)) && self.admit(head, now) {
             self.heard(now);
             self.receive_payload(head, payload, now);
         }
     }
 
     /// Refuses replays, and keeps storage ahead of what is accepted.
-    fn admit(&mut self, head: Head, now: Instant) -> bool {
+    pub(super) fn admit(&mut self, head: Head, now: Instant) -> bool {
         let counter = head.counter;
         let expected = self.receiver.replay_window.expected();
-        if counter >= 1 << 62 || (expected > 0 && counter > expected + MAX_JUMP) {
+        if counter >= COUNTER_END || (expected > 0 && counter > expected + MAX_JUMP) {
             Counters::count(&mut self.counters.nonsense);
             return false;
         }
@@ -100,7 +109,7 @@ impl<S: Storage> Endpoint<S> {
         if let Some(floor) = self.receiver.replay_window.must_store(counter) {
             let stored = self
                 .storage
-                .set(Register::ReplayFloor, super::register(floor));
+                .set(Register::ReplayFloor, floor_register(floor, head.epoch));
             if self.storage_result(stored).is_none() {
                 return false;
             }
@@ -111,7 +120,10 @@ impl<S: Storage> Endpoint<S> {
         true
     }
 
-    fn heard(&mut self, now: Instant) {
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.receiver.old_frames = 0;
+        let timeout = self.transmitter.timer.timeout(0);
+        self.handshake.peer_heard(now, timeout);
         self.transmitter.timer.expired = 0;
         self.transmitter.credit = None;
         if self.transmitter.link == Link::Down && self.config.mode == Mode::Duplex {
@@ -142,6 +154,12 @@ impl<S: Storage> Endpoint<S> {
                 chunk,
                 Chunk::Ack { .. } | Chunk::Reject { .. } | Chunk::AuthDenied(_) | Chunk::Unknown
             );
+            if head.handshake && self.config.mode == Mode::Duplex && !is_introduction(&chunk) {
+                // Not addressed to any end, so it may be meant for another.
+                Counters::count(&mut self.counters.nonsense);
+                taken = Taken::No;
+                continue;
+            }
             if self.receive_chunk(head, chunk, now) == Taken::No {
                 taken = Taken::No;
             }
@@ -156,7 +174,7 @@ impl<S: Storage> Endpoint<S> {
 
     fn receive_chunk(&mut self, head: Head, chunk: Chunk<'_>, now: Instant) -> Taken {
         match chunk {
-            Chunk::Hello(hello) => return self.receive_hello(head, hello),
+            Chunk::Hello(hello) => return self.receive_hello(head, hello, now),
             Chunk::ReplayFloor(floor) => self.receive_replay_floor(floor),
             Chunk::Ack { newest, missing } => self.receive_ack(head.counter, newest, missing, now),
             Chunk::Reject {
@@ -166,7 +184,7 @@ impl<S: Storage> Endpoint<S> {
             } => self.receive_reject(class, sequence, reason),
             Chunk::AuthDenied(reason) => {
                 if let Some(reason) = RejectReason::from_number(reason) {
-                    self.notice(Notice::AuthDenied(reason));
+                    self.receive_denial(reason);
                 }
             }
             Chunk::Cancel { class, sequence } => {
@@ -223,48 +241,35 @@ impl<S: Storage> Endpoint<S> {
         }
     }
 
-    fn receive_hello(&mut self, head: Head, hello: Hello) -> Taken {
-        let counter = head.counter;
-        if counter < self.handshake.peer_boot_counter {
+    pub(super) fn receive_hello(&mut self, head: Head, hello: Hello, now: Instant) -> Taken {
+        let handshake = &mut self.handshake;
+        if head.counter < handshake.peer_session_counter {
             // An earlier start of the peer, overtaken by its successor.
             return Taken::Yes;
         }
-        if hello.storage_id != self.handshake.peer_storage_id {
-            if self.handshake.peer_storage_id != 0 {
-                self.receiver.inbox.peer_replaced();
-                for class in Class::ALL {
-                    let stored = self
-                        .storage
-                        .set(Register::Settled(class), Window::default().to_value());
-                    if self.storage_result(stored).is_none() {
-                        return Taken::No;
-                    }
-                }
-            }
-            let value = identity_register(
-                self.handshake.storage_id,
-                hello.storage_id,
-                self.handshake.boot_count,
-            );
-            let stored = self.storage.set(Register::Identity, value);
-            if self.storage_result(stored).is_none() {
-                return Taken::No;
-            }
-            self.handshake.peer_storage_id = hello.storage_id;
-            self.transmitter.base_due = Class::ALL.map(|class| self.transmitter.base(class) > 0);
-        }
-        if hello.boot_id != self.handshake.peer_boot_id {
-            if self.handshake.peer_boot_id != 0 {
-                self.notice(Notice::PeerStarted);
-            }
-            self.handshake.peer_boot_id = hello.boot_id;
-            self.handshake.peer_boot_counter = counter;
+        if hello.session != handshake.peer_session {
+            // A start that is over does not come back, unless there are two of them.
+            let is_back = handshake.peer_session_before == hello.session && hello.session != 0;
+            let is_restart = handshake.peer_session != 0;
+            handshake.peer_session_before = handshake.peer_session;
+            handshake.peer_session = hello.session;
+            handshake.peer_session_counter = head.counter;
             self.receiver.inbox.peer_started();
             self.transmitter.outbox.forget_progress();
+            if is_restart {
+                self.notice(Notice::PeerStarted);
+            }
+            if is_back {
+                self.tell_of_duplicate(None, now);
+            }
         }
+        let handshake = &mut self.handshake;
+        let knows_session = hello.echo == handshake.session;
         // A peer sends handshakes as long as it does not know that this end knows of its start.
-        self.handshake.hello_due |= head.handshake || hello.echo != self.handshake.boot_id;
-        self.handshake.peer_synced |= hello.echo == self.handshake.boot_id;
+        handshake.hello_due |= head.handshake || !knows_session || !hello.verified;
+        // Only a handshake can show it which storage this end speaks from.
+        handshake.frame_due |= !hello.verified;
+        handshake.peer_synced |= knows_session && hello.verified;
         Taken::Yes
     }
 
@@ -283,7 +288,7 @@ impl<S: Storage> Endpoint<S> {
     }
 
     fn receive_ack(&mut self, counter: u64, newest: u16, missing: u64, now: Instant) {
-        if counter < self.handshake.peer_boot_counter {
+        if counter < self.handshake.peer_session_counter {
             // From an earlier start of the peer, which has forgotten the parts it acknowledged.
             return;
         }
@@ -430,4 +435,12 @@ impl<S: Storage> Endpoint<S> {
         self.receiver.inbox.drop_settled_partials();
         Taken::Yes
     }
+}
+
+/// Whether a chunk may be in a handshake where both ends send.
+fn is_introduction(chunk: &Chunk<'_>) -> bool {
+    matches!(
+        chunk,
+        Chunk::Hello(_) | Chunk::ReplayFloor(_) | Chunk::AuthDenied(_) | Chunk::Unknown
+    )
 }

@@ -13,8 +13,10 @@ pub(super) struct Receiver {
     pub(super) replay_window: ReplayWindow,
     pub(super) inbox: Inbox,
     pub(super) rejections: heapless::Deque<(MessageId, RejectReason), 8>,
-    /// The peer is to be told that its frames do not pass.
-    pub(super) denial_due: bool,
+    /// Why the peer is to be told that its frames are not taken.
+    pub(super) denial: Option<RejectReason>,
+    /// Frames of version 1 of the wire format since the last good one.
+    pub(super) old_frames: u8,
     pub(super) commands: CommandLimit,
 }
 
@@ -25,7 +27,8 @@ impl Receiver {
             replay_window,
             inbox,
             rejections: heapless::Deque::new(),
-            denial_due: false,
+            denial: None,
+            old_frames: 0,
             commands: CommandLimit::new(commands_per_minute, Instant::ZERO),
         }
     }

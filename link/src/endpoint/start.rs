@@ -2,7 +2,10 @@
 
 use core::fmt;
 
-use super::{AckTracker, Clock, Endpoint, FrameCounter, Handshake, Receiver, Repair, Transmitter};
+use super::{
+    AckTracker, Clock, Endpoint, FrameCounter, Handshake, Receiver, Repair, Transmitter,
+    handshake::Identity,
+};
 use crate::{
     MAX_MESSAGE,
     class::Class,
@@ -60,33 +63,38 @@ impl<S: Storage> Endpoint<S> {
     /// Starts an end from what storage holds: nothing that was accepted before is lost.
     pub fn new(config: Config, mut storage: S) -> Result<Self, StartError<S::Error>> {
         config.check().map_err(StartError::Config)?;
-        let mut random = (config.seed ^ 0x9E37_79B9).max(1);
-
-        let identity_value = storage.get(Register::Identity)?;
-        let (storage_id, peer_storage_id, boot_count) = identity_value.map_or_else(
-            || ((next_random(&mut random) as u16).max(1), 0, 0),
-            |value| {
-                let [a, b, c, d, e, f, g, h, ..] = value;
-                (
-                    u16::from_le_bytes([a, b]),
-                    u16::from_le_bytes([c, d]),
-                    u32::from_le_bytes([e, f, g, h]),
-                )
-            },
-        );
+        let stored = storage.get(Register::Identity)?;
+        let boot_count = stored.map_or(0, |value| {
+            let [_, _, _, _, a, b, c, d, ..] = value;
+            u32::from_le_bytes([a, b, c, d])
+        });
         let boot_count = boot_count.wrapping_add(1);
-        storage.set(
-            Register::Identity,
-            identity_register(storage_id, peer_storage_id, boot_count),
-        )?;
+        let mut random = config.seed ^ u64::from(boot_count) << 32;
+        let before = stored.and_then(Identity::from_value);
+        let kept = before.filter(|kept| !kept.renew && !config.storage_salvaged);
+        let own = Identity {
+            epoch: kept.map_or_else(|| draw(&mut random), |kept| kept.epoch),
+            boot_count,
+            // A peer that does not know the new epoch could not be told of the floor either.
+            unproved: kept.is_none_or(|kept| kept.unproved),
+            renew: false,
+        };
+        let session = draw(&mut random);
+        storage.set(Register::Identity, own.to_value())?;
 
-        // A fresh key begins at zero; later starts leave out as much as a peer's floor may run ahead.
-        let next_counter = storage
+        // A fresh epoch begins at zero; later starts leave out as much as a peer's floor may run ahead.
+        let used = storage
             .get(Register::SendCounter)?
-            .map_or(0, |value| number(value) + REPLAY_FLOOR_BLOCK);
+            .filter(|_| kept.is_some());
+        let next_counter = used.map_or(0, |value| number(value) + REPLAY_FLOOR_BLOCK);
         let numbering = FrameCounter::reserve(next_counter, &mut storage)?;
-        let replay_window =
-            ReplayWindow::new(storage.get(Register::ReplayFloor)?.map_or(0, number));
+        let (floor, peer_epoch) = storage
+            .get(Register::ReplayFloor)?
+            .map_or((0, 0), floor_and_epoch);
+        let replay_window = ReplayWindow::new(floor);
+        let replaced = storage
+            .get(Register::ReplacedEpochs)?
+            .map_or([0; 3], replaced_epochs);
 
         let mut inbox = Inbox::new();
         let mut next_sequence = [0; 5];
@@ -112,12 +120,7 @@ impl<S: Storage> Endpoint<S> {
             random,
             counters: Counters::default(),
             numbering,
-            handshake: Handshake::new(
-                storage_id,
-                peer_storage_id,
-                boot_count,
-                config.mode == Mode::Duplex,
-            ),
+            handshake: Handshake::new(own, session, peer_epoch, replaced),
             transmitter: Transmitter::new(&config, outbox, next_sequence),
             receiver: Receiver::new(replay_window, inbox, config.commands_per_minute),
             acks: AckTracker::new(),
@@ -203,17 +206,41 @@ pub(super) fn number(value: Value) -> u64 {
     u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
-pub(super) fn identity_register(storage_id: u16, peer: u16, boot_count: u32) -> Value {
-    let mut value = [0; 12];
-    value[..2].copy_from_slice(&storage_id.to_le_bytes());
-    value[2..4].copy_from_slice(&peer.to_le_bytes());
-    value[4..8].copy_from_slice(&boot_count.to_le_bytes());
+/// The floor of an epoch of the peer.
+pub(super) fn floor_register(floor: u64, epoch: u32) -> Value {
+    let mut value = register(floor);
+    value[8..].copy_from_slice(&epoch.to_le_bytes());
     value
 }
 
-pub(super) fn next_random(state: &mut u32) -> u32 {
-    *state ^= *state << 13;
-    *state ^= *state >> 17;
-    *state ^= *state << 5;
-    *state
+fn floor_and_epoch(value: Value) -> (u64, u32) {
+    let [.., a, b, c, d] = value;
+    (number(value), u32::from_le_bytes([a, b, c, d]))
+}
+
+pub(super) fn epochs_register(epochs: [u32; 3]) -> Value {
+    let mut value = [0; 12];
+    for (place, epoch) in value.chunks_exact_mut(4).zip(epochs) {
+        place.copy_from_slice(&epoch.to_le_bytes());
+    }
+    value
+}
+
+fn replaced_epochs(value: Value) -> [u32; 3] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = value;
+    [[a, b, c, d], [e, f, g, h], [i, j, k, l]].map(u32::from_le_bytes)
+}
+
+/// The next number of SplitMix64, which gives different numbers for different seeds.
+pub(super) fn next_random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut mixed = *state;
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ mixed >> 31
+}
+
+/// A random name; never zero.
+pub(super) fn draw(state: &mut u64) -> u32 {
+    ((next_random(state) >> 32) as u32).max(1)
 }

@@ -9,7 +9,6 @@ use crate::{
     flight::{MAX_PARTS, Part},
     frame::{Head, MAX_MTU, capacity, overhead, payload_at, seal},
     outbox::{Next, Outcome, State},
-    reject_reason::RejectReason,
     role::Role,
     storage::{Direction, Key, Storage},
     time::{Duration, Instant},
@@ -77,6 +76,7 @@ impl<S: Storage> Endpoint<S> {
                 .pacer
                 .earliest(self.longest_next(), at.max(now))
         };
+        let rival = self.handshake.rival.map(|rival| rival.until.max(now));
         let expiry = self
             .transmitter
             .outbox
@@ -86,7 +86,7 @@ impl<S: Storage> Endpoint<S> {
             .min();
         let expiry = expiry.filter(|&expiry| expiry != Instant::MAX);
         let edge = self.transmitter.pacer.next_edge(now);
-        [at, expiry, edge]
+        [at, expiry, edge, rival]
             .into_iter()
             .flatten()
             .min()
@@ -94,6 +94,7 @@ impl<S: Storage> Endpoint<S> {
     }
 
     fn run_timers(&mut self, now: Instant) {
+        self.settle_rivalry(now);
         let in_contact = self.transmitter.pacer.in_contact(now);
         if in_contact != self.transmitter.in_contact {
             self.transmitter.in_contact = in_contact;
@@ -190,7 +191,8 @@ impl<S: Storage> Endpoint<S> {
         {
             return true;
         }
-        if self.transmitter.link == Link::Down && !self.is_simplex() {
+        let introduced = self.transmitter.link == Link::Up && self.handshake.peer_synced;
+        if !introduced && !self.is_simplex() {
             return false;
         }
         let acknowledges =
@@ -206,17 +208,17 @@ impl<S: Storage> Endpoint<S> {
     }
 
     fn has_data(&self) -> bool {
-        // A handshake has less room, and a message that does not fit waits for the introduction.
-        let handshakes = self.config.mode == Mode::Duplex && !self.handshake.peer_synced;
-        self.transmitter.outbox.is_ready(
-            capacity(self.config.mtu, self.config.sending(), handshakes) - self.repair_margin(),
-            self.capacity(),
-        )
+        let introduced = self.is_simplex() || self.handshake.peer_synced;
+        introduced
+            && self
+                .transmitter
+                .outbox
+                .is_ready(self.capacity(), self.capacity())
     }
 
     /// Bytes that the next frame takes at the most.
     fn longest_next(&self) -> usize {
-        let bare = overhead(self.config.sending()) + HELLO_BYTES + REPLAY_FLOOR_BYTES + 12;
+        let bare = overhead(self.config.sending()) + HELLO_BYTES + REPLAY_FLOOR_BYTES + 16;
         let down = self.transmitter.link == Link::Down && !self.is_simplex();
         let longest = usize::from(self.config.mtu);
         if down {
@@ -234,8 +236,11 @@ impl<S: Storage> Endpoint<S> {
         let protection = self.config.sending();
         let repair = self.next_repair();
         let handshake = match self.config.mode {
+            // A peer that is not heard may have lost what it knew of this end.
             Mode::Duplex => {
-                !self.handshake.peer_synced || core::mem::take(&mut self.handshake.frame_due)
+                !self.handshake.peer_synced
+                    || self.transmitter.link == Link::Down
+                    || core::mem::take(&mut self.handshake.frame_due)
             }
             Mode::Simplex(_) => {
                 repair.is_none()
@@ -258,9 +263,13 @@ impl<S: Storage> Endpoint<S> {
                 .repair(*first as u16, *group, *index, data.len())
                 .copy_from_slice(data);
         } else {
-            wants_answer =
-                self.write_control(&mut writer, &mut parts, handshake && self.is_simplex());
-            if self.transmitter.link == Link::Up || self.is_simplex() {
+            wants_answer = self.write_introduction(&mut writer, handshake && self.is_simplex());
+            // In duplex a handshake is not addressed to any end, and carries nothing else.
+            let addressed = !handshake || self.is_simplex();
+            if addressed {
+                wants_answer |= self.write_control(&mut writer, &mut parts);
+            }
+            if addressed && (self.transmitter.link == Link::Up || self.is_simplex()) {
                 self.write_data(&mut writer, &mut parts, counter)?;
             }
         }
@@ -277,8 +286,13 @@ impl<S: Storage> Endpoint<S> {
             protection,
             handshake,
             counter,
+            epoch: self.handshake.own.epoch,
+            addressee: match self.config.mode {
+                Mode::Duplex if !handshake => self.handshake.peer_epoch,
+                _ => 0,
+            },
         };
-        let sent = seal(&mut frame, length, head, &self.config.keys).len();
+        let sent = seal(&mut frame, length, head, self.config.id, &self.config.keys).len();
         self.frame = frame;
         if wants_answer && !self.is_simplex() {
             self.transmitter.flight.push(counter, now, &parts);
@@ -318,34 +332,43 @@ impl<S: Storage> Endpoint<S> {
         }
     }
 
-    /// Writes everything but messages. True if it wants an acknowledgement.
+    /// Writes who this end is, and what it thinks of the peer's frames. True if it wants an
+    /// acknowledgement.
+    fn write_introduction(&mut self, writer: &mut Writer<'_>, announce: bool) -> bool {
+        let mut wants_answer = false;
+        if (self.handshake.hello_due || announce) && writer.room() >= HELLO_BYTES {
+            writer.hello(self.handshake.hello());
+            self.handshake.hello_sent();
+            self.handshake.floor_due |= !self.handshake.peer_synced
+                && self.handshake.verified().is_some()
+                && !self.is_simplex();
+            wants_answer = true;
+        }
+        if self.handshake.floor_due && !self.is_simplex() && writer.room() >= REPLAY_FLOOR_BYTES {
+            writer.replay_floor(self.receiver.replay_window.expected());
+            self.handshake.floor_due = false;
+        }
+        if let Some(reason) = self.receiver.denial
+            && writer.room() >= AUTH_DENIED_BYTES
+        {
+            writer.auth_denied(reason as u8);
+            self.receiver.denial = None;
+        }
+        wants_answer
+    }
+
+    /// Writes everything else but messages. True if it wants an acknowledgement.
     fn write_control(
         &mut self,
         writer: &mut Writer<'_>,
         parts: &mut heapless::Vec<Part, MAX_PARTS>,
-        announce: bool,
     ) -> bool {
-        let mut wants_answer = false;
-        if (self.handshake.hello_due || announce) && writer.room() >= HELLO_BYTES {
-            writer.hello(self.handshake.hello());
-            self.handshake.hello_due = false;
-            self.handshake.floor_due |= !self.handshake.peer_synced && !self.is_simplex();
-            wants_answer = true;
-        }
         if self.acks.pending > 0 && self.handshake.peer_synced {
             let (newest, missing) = self.receiver.replay_window.acknowledgement();
             if writer.room() >= Writer::ack_bytes(missing) {
                 writer.ack(newest as u16, missing);
                 self.acks.clear();
             }
-        }
-        if self.handshake.floor_due && !self.is_simplex() && writer.room() >= REPLAY_FLOOR_BYTES {
-            writer.replay_floor(self.receiver.replay_window.expected());
-            self.handshake.floor_due = false;
-        }
-        if self.receiver.denial_due && writer.room() >= AUTH_DENIED_BYTES {
-            writer.auth_denied(RejectReason::BadAuthentication as u8);
-            self.receiver.denial_due = false;
         }
         while let Some(&(id, reason)) = self.receiver.rejections.front()
             && writer.room() >= REJECT_BYTES
@@ -363,7 +386,7 @@ impl<S: Storage> Endpoint<S> {
                 let _ = parts.push(Part::Base(class as u8));
             }
         }
-        wants_answer
+        !parts.is_empty()
     }
 
     /// Fills the rest of the frame with messages and parts of messages. `None` if storage failed.

@@ -45,7 +45,7 @@ impl Scenario {
     /// A quiet run of `messages`, half of them in each direction, over plain links without faults.
     pub fn new(seed: u64, messages: u32) -> Self {
         let config = |role| Config {
-            seed: seed as u32 ^ role as u32,
+            seed: seed << 1 ^ role as u64,
             ..Config::new(role)
         };
         Self {
@@ -295,7 +295,7 @@ impl World {
             };
             disk.restore();
             let config = Config {
-                seed: self.rng.bits() as u32,
+                seed: self.rng.bits(),
                 ..side.config.clone()
             };
             // Starting is no safer than anything else.

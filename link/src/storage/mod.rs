@@ -50,19 +50,21 @@ pub struct Key {
 pub enum Register {
     /// Frame counters below this one may have been used.
     SendCounter,
-    /// Frame counters of the peer below this one are refused.
+    /// Frame counters of the peer below this one are refused, and the peer's epoch.
     ReplayFloor,
-    /// The name of this storage, and of the peer's.
+    /// This end's epoch, how often it started, and whether the peer has proved its epoch.
     Identity,
     /// Outbound sequence numbers of the class below this one may have been used.
     NextSequence(Class),
     /// Inbound sequence numbers of the class that are done with.
     Settled(Class),
+    /// Epochs of the peer that others took the place of; none of them is taken again.
+    ReplacedEpochs,
 }
 
 impl Register {
     /// How many registers there are.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 14;
 
     /// Its number, below [`Register::COUNT`].
     pub const fn number(self) -> u8 {
@@ -72,6 +74,7 @@ impl Register {
             Self::Identity => 2,
             Self::NextSequence(class) => 3 + class as u8,
             Self::Settled(class) => 8 + class as u8,
+            Self::ReplacedEpochs => 13,
         }
     }
 
@@ -89,6 +92,7 @@ impl Register {
                 Some(class) => Self::Settled(class),
                 None => return None,
             },
+            13 => Self::ReplacedEpochs,
             _ => return None,
         })
     }

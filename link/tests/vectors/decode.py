@@ -124,38 +124,50 @@ def ccm_open(key, nonce, clear, hidden, tag):
     return message
 
 
-def open_frame(frame, key_id, key, expected):
+def open_frame(frame, link, key_id, key, epoch, addressee, expected):
+    """Opens a frame of version 2. `link` is (craft, station); `epoch` and `expected` are what the receiver
+    knows of the sender, and a greeting says both itself."""
     assert frame[-1] == 0
     content = uncobs(frame[:-1])
-    control, length = content[0], content[1]
-    assert control >> 6 == 1 and control & 1 == 0
+    control, address = content[0], content[1]
+    assert control >> 6 == 2 and control & 1 == 0
+    craft, station = link
+    assert address == craft % 32 + station % 8 * 32
     sender, slot, protection, greeting = control >> 5 & 1, control >> 4 & 1, control >> 2 & 3, control >> 1 & 1
-    body, check = content[: 4 + length], content[4 + length :]
-    assert len(check) == (4 if protection == 0 else 8)
+    size = 4 if protection == 0 else 8
+    body, check = content[:-size], content[-size:]
     low = int.from_bytes(body[2:4], "little")
+    start = 12 if greeting else 4
     if greeting:
-        counter = low | int.from_bytes(body[4:10], "little") << 16
+        counter = low | int.from_bytes(body[4:8], "little") << 16
+        epoch, addressee = int.from_bytes(body[8:12], "little"), 0
     else:
         near = ((expected & ~0xFFFF) + low + step for step in (-65536, 0, 65536))
         counter = min(near, key=lambda counter: (abs(counter - expected), counter))
-    start = 10 if greeting else 4
+    nonce = (
+        craft.to_bytes(2, "little")
+        + bytes([sender << 7 | station])
+        + epoch.to_bytes(4, "little")
+        + counter.to_bytes(6, "little")
+    )
     payload = body[start:]
     if protection == 0:
-        assert check == crc32c(body).to_bytes(4, "little")
+        unsent = nonce + addressee.to_bytes(4, "little")
+        assert check == crc32c(unsent + body).to_bytes(4, "little")
     else:
         assert slot == key_id & 1
-        nonce = bytes([sender]) + key_id.to_bytes(4, "little") + counter.to_bytes(8, "little")
+        unsent = key_id.to_bytes(4, "little") + addressee.to_bytes(4, "little")
         if protection == 1:
-            ccm_open(key, nonce, body, b"", check)
+            ccm_open(key, nonce, unsent + body, b"", check)
         else:
-            payload = ccm_open(key, nonce, body[:start], body[start:], check)
+            payload = ccm_open(key, nonce, unsent + body[:start], body[start:], check)
     return sender, counter, payload
 
 
 def chunks(payload):
     """Splits a payload; asserts that it ends where a chunk ends."""
     names = []
-    sizes = {1: 6, 2: 8, 3: 4, 4: 3, 6: 5, 7: 1}
+    sizes = {2: 8, 3: 4, 4: 3, 6: 5, 7: 1, 8: 8, 9: 8}
     while payload:
         first, rest = payload[0], payload[1:]
         form = first >> 6
@@ -298,7 +310,9 @@ def main():
     frames = load("frames")
     for vector in frames:
         frame, key = bytes.fromhex(vector["frame"]), bytes.fromhex(vector["key"])
-        sender, counter, payload = open_frame(frame, vector["key_id"], key, vector["counter"] - 1000)
+        link = vector["craft"], vector["station"]
+        known = vector["epoch"], vector["addressee"], vector["counter"] - 1000
+        sender, counter, payload = open_frame(frame, link, vector["key_id"], key, *known)
         assert ["Board", "Ground"][sender] == vector["sender"] and counter == vector["counter"], vector["name"]
         assert payload.hex() == vector["payload"], vector["name"]
         chunks(payload)

@@ -10,7 +10,8 @@ use crate::{
     chunk::{Chunk, Chunks, Hello, Writer},
     class::Class,
     fec::{Decoder, Encoder},
-    frame::{Deframer, FrameError, Head, MAX_MTU, open, payload_at, seal},
+    frame::{Deframer, Expected, FrameError, Head, MAX_MTU, open, payload_at, seal},
+    identity::LinkId,
     reject_reason::RejectReason,
     role::Role,
 };
@@ -69,11 +70,21 @@ fn payloads() -> Vec<(&'static str, Vec<u8>)> {
             "hello and floor",
             build(&|writer| {
                 writer.hello(Hello {
-                    boot_id: 2,
+                    session: 0x5E55_1014,
                     echo: 0,
-                    storage_id: 0xABCD,
+                    verified: false,
                 });
                 writer.replay_floor(64);
+            }),
+        ),
+        (
+            "hello that proves",
+            build(&|writer| {
+                writer.hello(Hello {
+                    session: 0x5E55_1014,
+                    echo: 0xECC0_ECC0,
+                    verified: true,
+                });
             }),
         ),
         (
@@ -126,6 +137,7 @@ fn payloads() -> Vec<(&'static str, Vec<u8>)> {
 fn frames_are_as_committed() {
     let mut made = Vec::new();
     let counter = 0x0001_0002_FFFE;
+    let id = LinkId::new(0x1234, 0x56);
     for (name, payload) in payloads() {
         for (sender, protection) in [
             (Role::Board, Protection::Plain),
@@ -138,14 +150,17 @@ fn frames_are_as_committed() {
                 protection,
                 handshake,
                 counter,
+                epoch: 0xE90C_4001,
+                addressee: if handshake { 0 } else { 0xADD2_E55E },
             };
             let mut buffer = [0; MAX_MTU + 1];
             let at = payload_at(handshake);
             buffer[at..at + payload.len()].copy_from_slice(&payload);
-            let sent = seal(&mut buffer, payload.len(), head, &keys());
+            let sent = seal(&mut buffer, payload.len(), head, id, &keys());
             made.push(json!({
                 "name": name, "sender": format!("{sender:?}"), "protection": protection_name(protection), "key_id": 5,
-                "key": hex(KEY), "counter": counter, "greeting": handshake, "payload": hex(&payload), "frame": hex(sent),
+                "key": hex(KEY), "craft": id.craft, "station": id.station, "epoch": head.epoch, "addressee": head.addressee,
+                "counter": counter, "greeting": handshake, "payload": hex(&payload), "frame": hex(sent),
             }));
         }
     }
@@ -165,8 +180,17 @@ fn frames_are_as_committed() {
                 .iter()
                 .for_each(|&byte| assert!(deframer.push(byte).is_none()));
             let block = deframer.push(*last).unwrap()?;
-            open(block, role, Protection::Plain, keys, counter + 99)
-                .map(|(head, payload)| (head, payload.to_vec()))
+            let handshake = vector["greeting"] == true;
+            let expected = Expected {
+                role,
+                id,
+                demanded: Protection::Plain,
+                keys,
+                epoch: (!handshake).then_some(0xE90C_4001),
+                addressee: 0xADD2_E55E,
+                counter: counter + 99,
+            };
+            open(block, &expected).map(|(head, payload)| (head, payload.to_vec()))
         };
         let (head, payload) = opened(&frame, receiver, &keys()).unwrap();
         assert_eq!((head.sender, head.counter), (sender, counter));
