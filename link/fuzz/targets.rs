@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use deltavlm_link::{
-    Config, Endpoint, Event, Instant, LinkId, MessageId, Role, auth::Key, auth::Keys, auth::Protection,
-    cobs, frame::Deframer, sim::CutDisk, sim::Mix, sim::message_of, sim::number_of,
-    sim::plain_frame, storage, storage::Direction, storage::MemoryStorage, storage::Register,
-    storage::Storage, storage::log::LogStorage,
+    Config, Endpoint, Event, Instant, LinkId, MessageId, Role, auth::Key, auth::Keys,
+    auth::Protection, cobs, frame::Deframer, sim::CutDisk, sim::Mix, sim::message_of,
+    sim::number_of, sim::plain_frame, storage, storage::Direction, storage::MemoryStorage,
+    storage::Register, storage::Storage, storage::log::LogStorage,
 };
 
 /// Any bytes from the air: into the deframer alone, and into both ends in each protection.

@@ -6,6 +6,7 @@
 //! ```
 
 use std::{
+    hash::{BuildHasher, Hasher, RandomState},
     io::{self, Read, Write},
     net::TcpStream,
     process::ExitCode,
@@ -62,7 +63,8 @@ fn run(arguments: &[String]) -> Result<bool, Box<dyn std::error::Error>> {
     }
     let config = Config {
         pacing: Pacing::at_rate(960),
-        seed: std::process::id(),
+        // The hasher's keys come from the system's random source.
+        seed: RandomState::new().build_hasher().finish(),
         message_types: MESSAGE_TYPES,
         ..Config::new(role)
     };
