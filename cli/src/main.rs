@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod align;
 mod ask;
 mod bench;
 mod common;
@@ -11,6 +12,7 @@ mod info;
 mod json;
 mod place;
 mod prepare;
+mod reading;
 
 use std::process::ExitCode;
 
@@ -27,6 +29,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Brings a frame onto a reference picture of the same place, or refuses.
+    Align(align::Arguments),
     /// Asks about one pair of pictures.
     Ask(ask::Arguments),
     /// Measures answers against ChangeChat-105k annotations.
@@ -46,6 +50,10 @@ fn main() -> ExitCode {
         .filter_module("tract_onnx", log::LevelFilter::Error)
         .init();
     let result = match Arguments::parse().command {
+        Command::Align(arguments) => match align::run(&arguments) {
+            Ok(align::Verdict::Refused) => return ExitCode::from(3),
+            result => result.map(|_| ()),
+        },
         Command::Ask(arguments) => ask::run(&arguments),
         Command::Eval(arguments) => evaluate::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),

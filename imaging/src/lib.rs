@@ -30,7 +30,7 @@
 //! [`tiff`] reads windows of GeoTIFFs of any size; `image` holds pixels; `resample` and
 //! `normalise` prepare them for the vision encoder; [`tiling`] covers large frames.
 //! [`place`] says where and how a picture was taken, by the coordinate systems of
-//! [`geo`].
+//! [`geo`]; [`register`] finds the transform between two pictures of one place.
 
 #![forbid(unsafe_code)]
 
@@ -48,11 +48,12 @@ mod normalise;
 mod options;
 mod orientation;
 pub mod place;
+pub mod register;
 mod resample;
 pub mod tiff;
 pub mod tiling;
 
-pub use crate::encode::write_grey_png;
+pub use crate::encode::{write_grey_png, write_png};
 pub use crate::error::{ImageError, ImageFault};
 pub use crate::image::{Image, ImageSource};
 pub use crate::normalise::normalise;

@@ -1,5 +1,6 @@
 //! The program as a user meets it: its JSON, and what bad input gets.
 
+mod align;
 mod place;
 mod refusals;
 

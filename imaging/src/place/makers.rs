@@ -93,44 +93,31 @@ pub(crate) fn accuracy_m(xmp: &Xmp) -> Option<Sourced<f64>> {
 /// Where the camera looked. Never the aircraft's own attitude: a gimbal is there to
 /// differ from it.
 pub(crate) fn attitude(xmp: &Xmp) -> Attitude {
-    let forms: [(Convention, [String; 3]); 9] = [
-        gimbal(
-            "drone-dji",
-            ["GimbalYawDegree", "GimbalPitchDegree", "GimbalRollDegree"],
-        ),
-        gimbal(
-            "drone",
-            ["GimbalYawDegree", "GimbalPitchDegree", "GimbalRollDegree"],
-        ),
-        gimbal(
-            "drone-autel",
-            ["GimbalYawDegree", "GimbalPitchDegree", "GimbalRollDegree"],
-        ),
-        gimbal(
-            "drone-parrot",
-            ["CameraYawDegree", "CameraPitchDegree", "CameraRollDegree"],
-        ),
-        gimbal(
-            "drone-parrot",
-            ["GimbalYawDegree", "GimbalPitchDegree", "GimbalRollDegree"],
-        ),
-        gimbal(
+    const GIMBAL: [&str; 3] = ["GimbalYawDegree", "GimbalPitchDegree", "GimbalRollDegree"];
+    const CAMERA: [&str; 3] = ["CameraYawDegree", "CameraPitchDegree", "CameraRollDegree"];
+    let forms = [
+        (Convention::Gimbal, "drone-dji", GIMBAL),
+        (Convention::Gimbal, "drone", GIMBAL),
+        (Convention::Gimbal, "drone-autel", GIMBAL),
+        (Convention::Gimbal, "drone-parrot", CAMERA),
+        (Convention::Gimbal, "drone-parrot", GIMBAL),
+        (
+            Convention::Gimbal,
             "drone-skydio:CameraOrientationNED/drone-skydio",
             ["Yaw", "Pitch", "Roll"],
         ),
-        gimbal(
-            "drone-skydio",
-            ["GimbalYawDegree", "GimbalPitchDegree", "GimbalRollDegree"],
-        ),
-        gimbal("Camera", ["GimbalYaw", "GimbalPitch", "GimbalRoll"]),
+        (Convention::Gimbal, "drone-skydio", GIMBAL),
         (
-            Convention::Nadir,
-            ["Camera:Yaw", "Camera:Pitch", "Camera:Roll"].map(str::to_owned),
+            Convention::Gimbal,
+            "Camera",
+            ["GimbalYaw", "GimbalPitch", "GimbalRoll"],
         ),
+        (Convention::Nadir, "Camera", ["Yaw", "Pitch", "Roll"]),
     ];
-    let degrees = |name: &String| named(xmp, name).filter(|angle| angle.value.abs() <= 360.0);
-    for (convention, names) in forms {
-        let [yaw, pitch, roll] = [degrees(&names[0]), degrees(&names[1]), degrees(&names[2])];
+    for (convention, prefix, names) in forms {
+        let [yaw, pitch, roll] = names.map(|name| {
+            named(xmp, &format!("{prefix}:{name}")).filter(|angle| angle.value.abs() <= 360.0)
+        });
         if yaw.is_none() && pitch.is_none() {
             continue;
         }
@@ -152,13 +139,6 @@ pub(crate) fn attitude(xmp: &Xmp) -> Attitude {
         return attitude.normalised();
     }
     Attitude::default()
-}
-
-fn gimbal(prefix: &str, names: [&str; 3]) -> (Convention, [String; 3]) {
-    (
-        Convention::Gimbal,
-        names.map(|name| format!("{prefix}:{name}")),
-    )
 }
 
 /// Focal length in pixels of the stored picture.
