@@ -4,7 +4,7 @@
 
 use deltavlm_link::Role;
 use deltavlm_messages::Message;
-use deltavlm_node::{Carrier, Node, NodeConfig, NodeEvent};
+use deltavlm_node::{Carrier, LinkSettings, Node, NodeConfig, NodeEvent};
 use std::{
     error::Error,
     io,
@@ -49,6 +49,7 @@ fn config(role: Role, dir: &Path) -> NodeConfig {
         rate: 10_000,
         probe_interval: Duration::from_millis(200),
         commands_per_minute: 0,
+        link: LinkSettings::default(),
     }
 }
 

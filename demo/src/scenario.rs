@@ -108,6 +108,7 @@ pub fn run(
         mtu: MTU,
         rate: None,
         probe: Duration::from_secs(2),
+        link: deltavlm_node::LinkSettings::default(),
     })?;
     let mut scenario = Scenario {
         pair_logs: plan.pairs.into_iter().map(PairLog::new).collect(),

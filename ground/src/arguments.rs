@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::link_options::LinkOptions;
 use clap::{Args, Parser, Subcommand};
 use deltavlm_messages::{Instruction, PreviewImage};
 use deltavlm_node::Address;
@@ -44,6 +45,9 @@ pub(crate) enum Command {
         tile: String,
         #[command(flatten)]
         what: PromptArgs,
+        /// Say what the question would cost on the air, and do not send it.
+        #[arg(long)]
+        quote: bool,
         /// Continue the dialogue that ended with this query.
         #[arg(long, value_name = "QUERY")]
         after: Option<u16>,
@@ -89,15 +93,38 @@ pub(crate) enum Command {
         #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
         timeout: f64,
     },
-    /// Draw a new key for the link. The board and the ground get the same file.
-    Keygen {
-        /// The file to write; an existing one is left alone.
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-        /// The key's number; the next key's is one higher.
-        #[arg(long, default_value_t = 1)]
-        id: u32,
+    /// Give up a question that has not reached the board yet. Ends with 3 when it is too late.
+    Cancel {
+        #[command(flatten)]
+        link: LinkArgs,
+        /// The question's number.
+        query: u16,
     },
+    /// Draw a new key for the link, of which the board and the ground get the same file; or a master
+    /// secret for a fleet, and from it the key of one board.
+    Keygen(KeygenArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct KeygenArgs {
+    /// The file to write; an existing one is left alone.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// The key's number; the next key's is one higher.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) id: u32,
+    /// Draw a master secret instead. It stays on the ground: `--key` takes it in the place of a key.
+    #[arg(long)]
+    pub(crate) master: bool,
+    /// Make the key of one board from this master secret.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["master", "id"])]
+    pub(crate) from: Option<PathBuf>,
+    /// The board's craft number.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, requires = "from")]
+    pub(crate) craft: u16,
+    /// The number of the station that the board talks to.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, requires = "from", value_parser = clap::value_parser!(u8).range(..=127))]
+    pub(crate) station: u8,
 }
 
 #[derive(Args)]
@@ -105,10 +132,13 @@ pub(crate) struct LinkArgs {
     /// serial:PATH:BAUD, tcp:HOST:PORT, tcp-listen:HOST:PORT, udp:HOST:PORT or udp-listen:HOST:PORT
     #[arg(long)]
     pub(crate) link: Address,
-    /// The key file that the board has as well.
+    /// The key file that the board has as well, or the master secret that its key was made from.
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
-    /// Where the record is kept [default: dvlm-ground under XDG_STATE_HOME or ~/.local/state].
+    #[command(flatten)]
+    pub(crate) options: LinkOptions,
+    /// Where the record is kept [default: dvlm-ground under XDG_STATE_HOME or ~/.local/state, and in it
+    /// a folder for each craft and station but 0].
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
     /// Print one JSON document for each event, and nothing else.

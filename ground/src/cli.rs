@@ -1,29 +1,21 @@
 //! What each command does.
 
-use crate::arguments::{Arguments, Command, LinkArgs, PromptArgs, SettingArgs};
+use crate::{
+    arguments::{Arguments, Command, LinkArgs, PromptArgs, SettingArgs},
+    console::Console,
+    keygen::keygen,
+};
 use deltavlm_ground::{
-    Station, StationConfig, StationEvent,
-    geo::{self, Tiles},
-    preview::PreviewAssembler,
-    queries::PendingQuery,
-    render,
+    Station, StationEvent, preview::PreviewAssembler, queries::PendingQuery, render,
 };
 use deltavlm_messages::{
     Confidence, Message, PreviewImage, Prompt, QueryId, Setting, Text, tile_number,
 };
-use deltavlm_node::{CarrierEvent, SharedKey};
 use serde_json::json;
-use std::{
-    error::Error,
-    io::Write,
-    path::PathBuf,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{error::Error, path::PathBuf, process::ExitCode, time::Duration};
 
 const EXIT_REFUSED: u8 = 3;
 const EXIT_NO_ANSWER: u8 = 4;
-const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 type CommandResult = Result<ExitCode, Box<dyn Error>>;
 
@@ -34,9 +26,15 @@ pub(crate) fn run(arguments: Arguments) -> CommandResult {
             link,
             tile,
             what,
+            quote,
             after,
             timeout,
-        } => ask(&link, &tile, what, after, timeout),
+        } => {
+            if quote {
+                return self::quote(&link, &tile, what);
+            }
+            ask(&link, &tile, what, after, timeout)
+        }
         Command::Status { link, timeout } => status(&link, timeout),
         Command::Chip {
             link,
@@ -51,161 +49,8 @@ pub(crate) fn run(arguments: Arguments) -> CommandResult {
             setting,
             timeout,
         } => set(&link, &setting, timeout),
-        Command::Keygen { out, id } => keygen(out, id),
-    }
-}
-
-/// A station and how to show what happens there.
-struct Console {
-    station: Station,
-    json: bool,
-    geojson: Option<PathBuf>,
-    tiles: Tiles,
-}
-
-impl Console {
-    fn open(link: &LinkArgs) -> Result<Self, Box<dyn Error>> {
-        let key = link.key.as_deref().map(SharedKey::read).transpose()?;
-        let tiles = link
-            .tiles
-            .as_deref()
-            .map(Tiles::read)
-            .transpose()?
-            .unwrap_or_default();
-        let station = Station::start(StationConfig {
-            address: link.link.clone(),
-            key,
-            state: link.state.clone().map_or_else(default_state, Ok)?,
-            mtu: link.mtu,
-            rate: link.bytes_per_s,
-            probe: Duration::from_secs(u64::from(link.probe_s)),
-        })?;
-        let console = Self {
-            station,
-            json: link.json,
-            geojson: link.geojson.clone(),
-            tiles,
-        };
-        console.write_geojson()?;
-        Ok(console)
-    }
-
-    /// Shows what happens until `is_over` says so; false when time runs out first.
-    fn run_until(
-        &mut self,
-        timeout: Option<Duration>,
-        mut is_over: impl FnMut(&mut Station, &StationEvent) -> bool,
-    ) -> Result<bool, Box<dyn Error>> {
-        let start = Instant::now();
-        while timeout.is_none_or(|timeout| start.elapsed() < timeout) {
-            let mut over = false;
-            for event in self.station.step(POLL_INTERVAL) {
-                self.show(&event)?;
-                over |= is_over(&mut self.station, &event);
-            }
-            if over {
-                self.flush_acknowledgements();
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Gives the link a moment to acknowledge what came, so that the board stops sending it.
-    fn flush_acknowledgements(&mut self) {
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_millis(300) {
-            for event in self.station.step(Duration::from_millis(50)) {
-                let _ = self.show(&event);
-            }
-        }
-    }
-
-    fn show(&self, event: &StationEvent) -> Result<(), Box<dyn Error>> {
-        let (text, document) = match event {
-            StationEvent::Recorded {
-                message,
-                pending,
-                received,
-            } => {
-                if matches!(message, Message::Alert(_)) {
-                    self.write_geojson()?;
-                }
-                let mut document = render::message_json(message, pending.as_ref());
-                document["received"] = json!(received);
-                (render::message_text(message, pending.as_ref()), document)
-            }
-            StationEvent::Expired(query) => (
-                format!("EXPIRED #{query}: waited too long for contact and is given up; ask again"),
-                json!({ "event": "expired", "query": query }),
-            ),
-            StationEvent::Denied(_) => (
-                "DENIED  the board does not accept this station's frames: is --key the file that \
-                 the board has?"
-                    .to_owned(),
-                json!({ "event": "denied" }),
-            ),
-            StationEvent::Health(health) => {
-                (render::health_text(health), render::health_json(health))
-            }
-            StationEvent::LinkUp => ("CONTACT".to_owned(), json!({ "event": "link", "up": true })),
-            StationEvent::LinkDown => (
-                "NO CONTACT".to_owned(),
-                json!({ "event": "link", "up": false }),
-            ),
-            StationEvent::BoardStarted => (
-                "BOARD   its program started".to_owned(),
-                json!({ "event": "board_started" }),
-            ),
-            StationEvent::Carrier(CarrierEvent::Closed(reason)) => {
-                eprintln!("the line is not open: {reason}; trying again every two seconds");
-                return Ok(());
-            }
-            StationEvent::StateFailed(problem) => {
-                eprintln!("error: the state directory failed: {problem}");
-                return Ok(());
-            }
-            _ => return Ok(()),
-        };
-        let mut out = std::io::stdout().lock();
-        if self.json {
-            writeln!(out, "{document}")?;
-        } else {
-            writeln!(out, "{text}")?;
-        }
-        out.flush()?;
-        Ok(())
-    }
-
-    /// Why there may be no answer, as far as the link's counters tell.
-    fn no_answer_hint(&self) -> &'static str {
-        let counters = self.station.counters();
-        if self.station.is_denied() {
-            return "; the board does not accept this station's frames: is --key the file that it has?";
-        }
-        if counters.unknown_key > 0 || counters.bad_authentication > 0 {
-            "; frames came that this key does not open: is --key the file that the board has?"
-        } else if counters.unprotected > 0 {
-            "; frames came without a signature: the board has no key"
-        } else if counters.bytes_received == 0 {
-            "; nothing at all was heard: check --link and the radio"
-        } else {
-            ""
-        }
-    }
-
-    fn write_geojson(&self) -> Result<(), Box<dyn Error>> {
-        let Some(path) = &self.geojson else {
-            return Ok(());
-        };
-        let collection = geo::collection(self.station.record().entries(), &self.tiles);
-        let temporary = path.with_extension("geojson.new");
-        let write = || {
-            std::fs::write(&temporary, serde_json::to_vec_pretty(&collection)?)?;
-            std::fs::rename(&temporary, path)
-        };
-        write().map_err(|error: std::io::Error| format!("{}: {error}", path.display()))?;
-        Ok(())
+        Command::Cancel { link, query } => cancel(&link, query),
+        Command::Keygen(arguments) => keygen(&arguments).map(|()| ExitCode::SUCCESS),
     }
 }
 
@@ -321,6 +166,7 @@ fn status(link: &LinkArgs, timeout: f64) -> CommandResult {
         );
         return Ok(ExitCode::from(EXIT_NO_ANSWER));
     }
+    eprintln!("link: {}", console.settings);
     // The board sends its state right behind; on a lossy radio it may take a little.
     console.run_until(Some(Duration::from_secs(3)), |_, event| {
         matches!(event, StationEvent::Health(_))
@@ -446,12 +292,45 @@ fn set(link: &LinkArgs, arguments: &SettingArgs, timeout: f64) -> CommandResult 
     })
 }
 
-fn keygen(out: PathBuf, id: u32) -> CommandResult {
-    SharedKey::generate(id)?.write(&out)?;
-    println!(
-        "{}: key {id}; copy it to the board and give it to both ends",
-        out.display()
-    );
+/// What questions would cost, with their answers.
+fn quote(link: &LinkArgs, tile: &str, what: PromptArgs) -> CommandResult {
+    let console = Console::open(link)?;
+    let mut prompts: Vec<Prompt> = what.instruction.map(Prompt::from).into_iter().collect();
+    for question in &what.question {
+        let text = Text::try_from(question.as_str())
+            .map_err(|error| format!("the question: {error}; ask in fewer words"))?;
+        prompts.push(Prompt::Open(text));
+    }
+    for prompt in prompts {
+        let (bytes, time) = console.station.estimate(tile_number(tile), prompt)?;
+        let seconds = time.map(|time| time.as_secs_f64());
+        if console.json {
+            println!(
+                "{}",
+                json!({ "event": "quote", "bytes": bytes, "seconds": seconds })
+            );
+        } else if let Some(seconds) = seconds {
+            println!(
+                "QUOTE   about {bytes} bytes on the air, an answer in {seconds:.0} s of contact"
+            );
+        } else {
+            println!("QUOTE   about {bytes} bytes on the air; the contact schedule ends before");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn cancel(link: &LinkArgs, query: QueryId) -> CommandResult {
+    let mut console = Console::open(link)?;
+    if !console.station.cancel(query) {
+        eprintln!(
+            "#{query} does not wait to be sent: it has reached the board, or was never asked"
+        );
+        return Ok(ExitCode::from(EXIT_REFUSED));
+    }
+    // The board is told, if it hears: it may have got part of it.
+    console.flush_acknowledgements();
+    println!("CANCELLED #{query}");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -462,12 +341,4 @@ fn pending_query(tile: &str, instruction: &str, question: Option<&String>) -> Pe
         question: question.cloned(),
         follow_up: false,
     }
-}
-
-fn default_state() -> Result<PathBuf, String> {
-    let base = std::env::var_os("XDG_STATE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state")));
-    base.map(|base| base.join("dvlm-ground"))
-        .ok_or_else(|| "neither XDG_STATE_HOME nor HOME is set; give --state DIR".to_owned())
 }

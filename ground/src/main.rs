@@ -4,6 +4,9 @@
 
 mod arguments;
 mod cli;
+mod console;
+mod keygen;
+mod link_options;
 
 use arguments::Arguments;
 use clap::Parser;

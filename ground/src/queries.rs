@@ -1,6 +1,6 @@
 //! What was asked and is not answered yet, kept over restarts.
 
-use deltavlm_link::MessageId;
+use deltavlm_link::{Class, MessageId};
 use deltavlm_messages::QueryId;
 use deltavlm_node::atomic_file;
 use serde::{Deserialize, Serialize};
@@ -117,6 +117,14 @@ impl PendingQueries {
         let message = (message.class as u8, message.sequence);
         let mut sent = self.values.sent.iter();
         sent.find_map(|(&id, &carrier)| (carrier == message).then_some(id))
+    }
+
+    /// The message of the link that carries a query, as long as it is not answered.
+    #[must_use]
+    pub fn carrier_of(&self, query: QueryId) -> Option<MessageId> {
+        let &(class, sequence) = self.values.sent.get(&query)?;
+        let class = Class::from_number(class)?;
+        Some(MessageId { class, sequence })
     }
 
     /// What an open query asks.

@@ -9,7 +9,9 @@ use deltavlm_messages::{
     Configure, Health, Message, PreviewImage, PreviewPart, PreviewRequest, Prompt, Query, QueryId,
     Refusal, RefusalReason, Setting,
 };
-use deltavlm_node::{Address, CarrierEvent, Node, NodeConfig, NodeError, NodeEvent, SharedKey};
+use deltavlm_node::{
+    Address, CarrierEvent, LinkSettings, Node, NodeConfig, NodeError, NodeEvent, SharedKey,
+};
 use std::{
     fs, io,
     path::PathBuf,
@@ -31,6 +33,8 @@ pub struct StationConfig {
     pub rate: Option<u32>,
     /// The longest pause between two attempts to reach a board that is not heard.
     pub probe: Duration,
+    /// Who the ends are, and all else that the link can be told.
+    pub link: LinkSettings,
 }
 
 /// Why a station cannot start.
@@ -89,6 +93,8 @@ pub enum StationEvent {
     PreviewPart(PreviewPart),
     /// The board has what was sent.
     Delivered(MessageId),
+    /// Something that an operator must be told, with the remedy.
+    Warning(String),
     /// The board is heard.
     LinkUp,
     /// The board is not heard any more.
@@ -196,6 +202,34 @@ impl Station {
     /// The link or the disk did not take it.
     pub fn set(&mut self, setting: Setting, pending: PendingQuery) -> Result<QueryId, AskError> {
         self.send(pending, |id| Message::Configure(Configure { id, setting }))
+    }
+
+    /// What a question would cost on the air in bytes, with its answer, and how long that takes:
+    /// `None` where the contact schedule ends before.
+    ///
+    /// # Errors
+    /// The question is too long.
+    pub fn estimate(&self, tile: u32, prompt: Prompt) -> Result<(u32, Option<Duration>), AskError> {
+        let query = Message::Query(Query {
+            id: QueryId::MAX,
+            tile,
+            prompt,
+        });
+        let estimate = self.node.estimate(&query).map_err(AskError::Refused)?;
+        let time = estimate
+            .time
+            .map(|time| Duration::from_micros(time.as_micros()));
+        Ok((estimate.bytes_up + estimate.bytes_down, time))
+    }
+
+    /// Gives a question up that has not reached the board. False if it has, or nothing is known of it.
+    pub fn cancel(&mut self, query: QueryId) -> bool {
+        let waits = self.queries.carrier_of(query);
+        let cancelled = waits.is_some_and(|id| self.node.cancel(id));
+        if cancelled {
+            self.close(query);
+        }
+        cancelled
     }
 
     /// Asks whether the board is there; it answers with its state as well.
@@ -307,7 +341,7 @@ impl Station {
                     "the link's storage failed".to_owned(),
                 ));
             }
-            _ => {}
+            other => events.extend(other.warning().map(StationEvent::Warning)),
         }
     }
 
@@ -409,6 +443,7 @@ fn node_config(settings: &StationConfig) -> NodeConfig {
         rate: rate.unwrap_or(100_000),
         probe_interval: settings.probe,
         commands_per_minute: 0,
+        link: settings.link.clone(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The file that holds the key which both ends share.
 
+use crate::MasterSecret;
+use deltavlm_link::LinkId;
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Write},
@@ -39,6 +41,12 @@ pub enum KeyError {
          make one with `dvlm-ground keygen`"
     )]
     Malformed(PathBuf),
+    /// The file holds the operator's master secret.
+    #[error(
+        "key file {0}: holds the operator's master secret, which no board must have; make the key of \
+         one link with `dvlm-ground keygen --from {0} --craft N --station N --out FILE`"
+    )]
+    Master(PathBuf),
     /// Others may read the file.
     #[error("key file {0}: others may read it; run `chmod 600 {0}`")]
     Open(PathBuf),
@@ -50,18 +58,23 @@ impl SharedKey {
     /// # Errors
     /// The file is missing, malformed, or readable by others.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let io = |source| KeyError::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let file = File::open(path).map_err(io)?;
-        if file.metadata().map_err(io)?.permissions().mode() & 0o077 != 0 {
-            return Err(KeyError::Open(path.to_owned()));
+        let text = read_private(path)?;
+        if MasterSecret::is_master(&text) {
+            return Err(KeyError::Master(path.to_owned()));
         }
-        let mut text = String::new();
-        // A key file is one line; whatever is longer is some other file.
-        file.take(256).read_to_string(&mut text).map_err(io)?;
-        Self::parse(text.trim()).ok_or_else(|| KeyError::Malformed(path.to_owned()))
+        Self::parse(&text).ok_or_else(|| KeyError::Malformed(path.to_owned()))
+    }
+
+    /// Reads a key file, or makes the link's key from the file of a master secret.
+    ///
+    /// # Errors
+    /// The file is missing, malformed, or readable by others.
+    pub fn of_link(path: &Path, link: LinkId) -> Result<Self, KeyError> {
+        let text = read_private(path)?;
+        let master = MasterSecret::parse(&text).map(|master| master.key(link));
+        master
+            .or_else(|| Self::parse(&text))
+            .ok_or_else(|| KeyError::Malformed(path.to_owned()))
     }
 
     /// Draws a new key from the system's random source.
@@ -79,43 +92,66 @@ impl SharedKey {
     /// # Errors
     /// The file exists or cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), KeyError> {
-        let digits: String = self
-            .secret
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let write = || {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)?;
-            writeln!(file, "{}:{digits}", self.id)?;
-            file.sync_all()
-        };
-        write().map_err(|source| match source.kind() {
-            io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
-            _ => KeyError::Io {
-                path: path.to_owned(),
-                source,
-            },
-        })
+        write_private(path, &format!("{}:{}", self.id, hex(&self.secret)))
     }
 
     fn parse(text: &str) -> Option<Self> {
         let (id, digits) = text.split_once(':')?;
-        if digits.len() != 32 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return None;
-        }
-        let mut secret = [0; 16];
-        for (i, byte) in secret.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).ok()?;
-        }
         Some(Self {
             id: id.parse().ok()?,
-            secret,
+            secret: parse_hex(digits)?,
         })
     }
+}
+
+/// The one line of a file that nobody but its owner may read.
+pub(crate) fn read_private(path: &Path) -> Result<String, KeyError> {
+    let io = |source| KeyError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(io)?;
+    if file.metadata().map_err(io)?.permissions().mode() & 0o077 != 0 {
+        return Err(KeyError::Open(path.to_owned()));
+    }
+    let mut text = String::new();
+    // A key file is one line; whatever is longer is some other file.
+    file.take(256).read_to_string(&mut text).map_err(io)?;
+    Ok(text.trim().to_owned())
+}
+
+pub(crate) fn write_private(path: &Path, line: &str) -> Result<(), KeyError> {
+    let write = || {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
+        writeln!(file, "{line}")?;
+        file.sync_all()
+    };
+    write().map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
+        _ => KeyError::Io {
+            path: path.to_owned(),
+            source,
+        },
+    })
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn parse_hex<const N: usize>(digits: &str) -> Option<[u8; N]> {
+    if digits.len() != 2 * N || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).ok()?;
+    }
+    Some(bytes)
 }
 
 /// Shows the number, never the secret.

@@ -15,7 +15,8 @@
 //!
 //! - [`carrier`]: serial devices, TCP, UDP, and wrappers for tests. Its trait's page shows how to add
 //!   one; [`ReconnectingCarrier`] opens one again whenever it is lost.
-//! - [`SharedKey`]: the file that holds the key of both ends.
+//! - [`SharedKey`]: the file that holds the key of both ends; [`MasterSecret`] makes those of a fleet.
+//! - [`LinkSettings`]: who the ends are, and all else that a link can be told; [`ContactSchedule`].
 //! - [`atomic_file`] and [`crc_log`]: files that a power cut leaves whole.
 //!
 //! # Invariants
@@ -39,16 +40,23 @@
 
 pub mod atomic_file;
 pub mod carrier;
+mod contacts;
 pub mod crc_log;
 mod event;
 mod key;
+mod link_settings;
+mod master;
 mod message_types;
 mod node;
 mod reconnect;
 
 pub use carrier::{Address, AddressError, Carrier, FaultInjector, Serial, Tracer};
+pub use contacts::{ContactError, ContactSchedule};
+pub use deltavlm_link::LinkId;
 pub use event::NodeEvent;
 pub use key::{KeyError, SharedKey};
+pub use link_settings::{DutyShare, Lifetimes, LinkSettings, SimplexSettings};
+pub use master::MasterSecret;
 pub use message_types::MESSAGE_TYPES;
 pub use node::{Node, NodeConfig, NodeError};
 pub use reconnect::{CarrierEvent, CarrierSource, ReconnectingCarrier};

@@ -1,8 +1,8 @@
 //! One end of a link: carrier, endpoint, clock, and the loop that ties them.
 
 use crate::{
-    CarrierEvent, CarrierSource, MESSAGE_TYPES, NodeEvent, ReconnectingCarrier, SharedKey,
-    event::translate,
+    CarrierEvent, CarrierSource, ContactSchedule, LinkSettings, MESSAGE_TYPES, NodeEvent,
+    ReconnectingCarrier, SharedKey, event::translate,
 };
 use deltavlm_link::{
     Config, Counters, Endpoint, Estimate, MessageId, Role, SendError, StartError,
@@ -16,8 +16,11 @@ use std::{
     hash::{BuildHasher, Hasher, RandomState},
     io,
     path::PathBuf,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
+
+/// How often the contact schedule is put to the link's clock, for wall clocks that are set.
+const CONTACTS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How one end is set up.
 #[derive(Debug, Clone)]
@@ -36,6 +39,8 @@ pub struct NodeConfig {
     pub probe_interval: Duration,
     /// Commands that the board takes in a minute; zero for no limit.
     pub commands_per_minute: u16,
+    /// Who the ends are, and all else that the link can be told.
+    pub link: LinkSettings,
 }
 
 /// Why one end cannot start.
@@ -70,6 +75,9 @@ pub struct Node {
     carrier: ReconnectingCarrier,
     endpoint: Endpoint<FileStorage>,
     started: Instant,
+    contacts: Option<ContactSchedule>,
+    /// When the contact schedule was last put to the link's clock.
+    contacts_at: Option<Instant>,
 }
 
 impl Node {
@@ -93,6 +101,7 @@ impl Node {
             link.uplink = Protection::Authenticated;
             link.downlink = Protection::Authenticated;
         }
+        config.link.apply(&mut link);
         let path = config.storage;
         let storage = match FileStorage::at(&path) {
             Ok(storage) => storage,
@@ -103,6 +112,8 @@ impl Node {
                 carrier: ReconnectingCarrier::from_source(carrier.into()),
                 endpoint,
                 started: Instant::now(),
+                contacts: config.link.contacts,
+                contacts_at: None,
             }),
             Err(source) => Err(NodeError::Start { path, source }),
         }
@@ -120,6 +131,7 @@ impl Node {
 
     /// Sends everything that is due.
     pub fn transmit(&mut self) {
+        self.follow_contacts();
         loop {
             let now = self.now();
             let Some(frame) = self.endpoint.poll_transmit(now) else {
@@ -180,6 +192,11 @@ impl Node {
         self.endpoint.defer(id);
     }
 
+    /// Gives a message up that was not delivered yet. False if it is not waiting.
+    pub fn cancel(&mut self, id: MessageId) -> bool {
+        self.endpoint.cancel(id)
+    }
+
     /// Sends nothing at all for this long.
     pub fn be_quiet(&mut self, span: Duration) {
         let until = self.now() + link_duration(span);
@@ -224,6 +241,20 @@ impl Node {
         self.endpoint.boot_count()
     }
 
+    /// Tells the link of the next contacts: it has no wall clock, and room for a few only.
+    fn follow_contacts(&mut self) {
+        let is_due = self
+            .contacts_at
+            .is_none_or(|at| at.elapsed() >= CONTACTS_INTERVAL);
+        let Some(schedule) = self.contacts.as_ref().filter(|_| is_due) else {
+            return;
+        };
+        let upcoming = schedule.upcoming(SystemTime::now(), self.now());
+        let taken = self.endpoint.set_contacts(&upcoming);
+        debug_assert!(taken.is_ok(), "a schedule is in order");
+        self.contacts_at = Some(Instant::now());
+    }
+
     fn now(&self) -> deltavlm_link::Instant {
         let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         deltavlm_link::Instant::from_micros(micros)
@@ -263,6 +294,7 @@ mod tests {
             rate: 100_000,
             probe_interval: Duration::from_millis(200),
             commands_per_minute: 0,
+            link: LinkSettings::default(),
         }
     }
 

@@ -67,6 +67,7 @@ fn d13_a_station_with_a_wrong_key_is_told_so() {
             mtu: 128,
             rate: None,
             probe: Duration::from_secs(1),
+            link: deltavlm_node::LinkSettings::default(),
         })
         .unwrap();
         ask(&mut ground, 17);

@@ -4,15 +4,16 @@
 //! board is often far away and each attempt costs a flight or a pass.
 
 mod check;
+mod link;
 mod pattern;
 mod reader;
 
 pub use check::{check, check_file};
+pub use link::LinkConfig;
 pub use pattern::{PICTURE_EXTENSIONS, Pattern, PatternError};
 pub use reader::{Problem, Severity};
 
 use deltavlm_imaging::DecodeOptions;
-use deltavlm_node::Address;
 use reader::{Section, unknown};
 use std::{
     path::{Path, PathBuf},
@@ -68,21 +69,6 @@ pub struct WatchConfig {
     pub settle: Duration,
     /// An after-picture whose before-picture has not come for this long is reported.
     pub missing_after: Duration,
-}
-
-/// `[link]`
-#[derive(Debug, Clone)]
-pub struct LinkConfig {
-    /// The carrier.
-    pub address: Address,
-    /// The shared key; without it commands are not authenticated.
-    pub key: Option<PathBuf>,
-    /// The longest frame on the wire, in bytes.
-    pub mtu: u8,
-    /// Bytes per second that the radio really carries.
-    pub rate: u32,
-    /// The longest pause between two attempts to reach a ground that is not heard.
-    pub probe: Duration,
 }
 
 /// `[alert]`
@@ -285,34 +271,6 @@ impl WatchConfig {
             poll,
             settle,
             missing_after,
-        })
-    }
-}
-
-impl LinkConfig {
-    fn take(file: &mut toml::Table, base: &Path, problems: &mut Vec<Problem>) -> Option<Self> {
-        let mut section = Section::take("link", file, problems);
-        let address = section.required::<String>("address").and_then(|text| {
-            text.parse::<Address>()
-                .map_err(|error| section.fault("address", error.to_string()))
-                .ok()
-        });
-        let key = section
-            .optional::<PathBuf>("key")
-            .map(|path| base.join(path));
-        let mtu = section.within("mtu", 128, (32, 255));
-        // Nine tenths of what the wire carries: a full radio buffer only adds delay.
-        let carries = address.as_ref().and_then(Address::bytes_per_second);
-        let default = carries.map_or(100_000, |bytes| (bytes * 9 / 10).max(1));
-        let rate = section.within("bytes_per_s", default, (1, 100_000_000));
-        let probe = seconds(&mut section, "probe_s", 30.0, (0.5, 3600.0));
-        section.finish();
-        Some(Self {
-            address: address?,
-            key,
-            mtu,
-            rate,
-            probe,
         })
     }
 }

@@ -173,7 +173,10 @@ impl Host {
                 log::info!("no contact; {} messages wait", self.node.waiting())
             }
             NodeEvent::StorageFailed => log::error!("the spool's disk failed"),
-            other => log::debug!("link: {other:?}"),
+            other => match other.warning() {
+                Some(warning) => log::warn!("{warning}"),
+                None => log::debug!("link: {other:?}"),
+            },
         }
     }
 }
@@ -186,6 +189,7 @@ fn open_node(config: &Config, settings: &GroundSettings) -> Result<Node, HostErr
         .as_deref()
         .map(SharedKey::read)
         .transpose()?;
+    log::info!("link: {}", config.link.settings);
     let node = NodeConfig {
         role: Role::Board,
         key,
@@ -194,6 +198,7 @@ fn open_node(config: &Config, settings: &GroundSettings) -> Result<Node, HostErr
         rate: settings.overrides.rate.unwrap_or(config.link.rate),
         probe_interval: config.link.probe,
         commands_per_minute: u16::try_from(config.query.per_minute).unwrap_or(u16::MAX),
+        link: config.link.settings.clone(),
     };
     Ok(Node::start(node, config.link.address.clone())?)
 }

@@ -9,7 +9,7 @@ use deltavlm_host::{
 };
 use deltavlm_imaging::DecodeOptions;
 use deltavlm_messages::{Alert, AnswerBody, CellSet, Confidence, Instruction, Message, Prompt};
-use deltavlm_node::{Address, SharedKey};
+use deltavlm_node::{Address, LinkSettings, SharedKey};
 use deltavlm_runtime::Turn;
 use std::{
     fs,
@@ -120,6 +120,7 @@ pub(crate) fn station(state: &Path, address: Address) -> Station {
         mtu: 128,
         rate: None,
         probe: Duration::from_secs(1),
+        link: LinkSettings::default(),
     })
     .unwrap()
 }
