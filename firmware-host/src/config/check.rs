@@ -198,6 +198,7 @@ mod tests {
                 mtu: 128,
                 rate: 100,
                 probe: std::time::Duration::from_secs(1),
+                settings: deltavlm_node::LinkSettings::default(),
             };
             let mut problems = Vec::new();
             link(&config, &mut problems);
