@@ -53,6 +53,7 @@ impl Protection {
 #[derive(Clone)]
 pub struct Key {
     id: u32,
+    secret: [u8; 16],
     cipher: Cipher,
 }
 
@@ -61,6 +62,7 @@ impl Key {
     pub fn new(id: u32, secret: &[u8; 16]) -> Self {
         Self {
             id,
+            secret: *secret,
             cipher: Cipher::new(secret.into()),
         }
     }
@@ -70,7 +72,12 @@ impl Key {
         self.id
     }
 
-    const fn slot(&self) -> u8 {
+    /// What both ends keep to themselves.
+    pub(crate) const fn secret(&self) -> &[u8; 16] {
+        &self.secret
+    }
+
+    pub(crate) const fn slot(&self) -> u8 {
         (self.id & 1) as u8
     }
 

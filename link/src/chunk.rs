@@ -10,6 +10,8 @@ const BASE: u8 = 0x06;
 const AUTH_DENIED: u8 = 0x07;
 const HELLO: u8 = 0x08;
 const HELLO_VERIFIED: u8 = 0x09;
+const KEY_OFFER: u8 = 0x0A;
+const KEY_HELD: u8 = 0x0B;
 const ACK: u8 = 0x10;
 const ACK_LAST: u8 = 0x18;
 const SIZED_CONTROL: u8 = 0x20;
@@ -34,6 +36,10 @@ pub(crate) const REJECT_BYTES: usize = 5;
 pub(crate) const CANCEL_BYTES: usize = 4;
 /// Bytes of an authentication denial.
 pub(crate) const AUTH_DENIED_BYTES: usize = 2;
+/// Bytes of the offer of a key.
+pub(crate) const KEY_OFFER_BYTES: usize = 21;
+/// Bytes of the answer to it.
+pub(crate) const KEY_HELD_BYTES: usize = 5;
 /// Bytes of a base.
 pub(crate) const BASE_BYTES: usize = 6;
 /// Bytes of a repair chunk on top of its data.
@@ -54,6 +60,10 @@ pub(crate) enum Chunk<'a> {
     },
     /// This message will never come.
     Cancel { class: Class, sequence: u16 },
+    /// The receiver is to keep this key; only in encrypted frames.
+    KeyOffer { id: u32, secret: [u8; 16] },
+    /// The sender holds the key of this name.
+    KeyHeld(u32),
     /// Frames of the receiver do not pass the sender's authentication.
     AuthDenied(u8),
     /// Messages of the class before this one are done with.
@@ -180,6 +190,11 @@ impl<'a> Chunks<'a> {
                 sequence: self.word()?,
             },
             AUTH_DENIED => Chunk::AuthDenied(self.byte()?),
+            KEY_OFFER => Chunk::KeyOffer {
+                id: self.long()?,
+                secret: *self.take(16)?.first_chunk()?,
+            },
+            KEY_HELD => Chunk::KeyHeld(self.long()?),
             BASE => {
                 let class = Class::from_number(self.byte()?)?;
                 Chunk::Base {
@@ -303,6 +318,14 @@ impl<'a> Writer<'a> {
 
     pub(crate) fn auth_denied(&mut self, reason: u8) {
         self.put(&[&[AUTH_DENIED, reason]]);
+    }
+
+    pub(crate) fn key_offer(&mut self, id: u32, secret: &[u8; 16]) {
+        self.put(&[&[KEY_OFFER], &id.to_le_bytes(), secret]);
+    }
+
+    pub(crate) fn key_held(&mut self, id: u32) {
+        self.put(&[&[KEY_HELD], &id.to_le_bytes()]);
     }
 
     pub(crate) fn base(&mut self, class: Class, sequence: u32) {

@@ -89,6 +89,8 @@ pub(crate) struct Head {
     pub(crate) sender: Role,
     pub(crate) protection: Protection,
     pub(crate) handshake: bool,
+    /// Of the key, where there is one.
+    pub(crate) slot: u8,
     pub(crate) counter: u64,
     /// Names the sender's storage.
     pub(crate) epoch: u32,
@@ -138,14 +140,9 @@ pub(crate) fn seal<'a>(
     id: LinkId,
     keys: &Keys,
 ) -> &'a [u8] {
-    let slot = if head.protection == Protection::Plain {
-        0
-    } else {
-        keys.active_slot()
-    };
     buffer[1] = VERSION << 6
         | (head.sender as u8) << 5
-        | slot << 4
+        | head.slot << 4
         | (head.protection as u8) << 2
         | u8::from(head.handshake) << 1;
     buffer[2] = id.address();
@@ -158,7 +155,7 @@ pub(crate) fn seal<'a>(
     let start = payload_at(head.handshake);
     let end = start + length;
     let check = head.protection.check_bytes();
-    match (head.protection, keys.active()) {
+    match (head.protection, keys.slot(head.slot)) {
         (Protection::Authenticated, Some(key)) => {
             let tag = key.seal(&head.nonce(id), head.addressee, &buffer[1..end], &mut []);
             buffer[end..end + TAG].copy_from_slice(&tag);
@@ -240,6 +237,7 @@ pub(crate) fn open<'a>(
         sender,
         protection,
         handshake,
+        slot: control >> 4 & 1,
         counter,
         epoch,
         addressee,
@@ -356,7 +354,8 @@ mod tests {
             buffer[at..at + payload.len()].copy_from_slice(&payload);
             let id = LinkId::new(craft, station);
             let addressee = if handshake { 0 } else { addressee };
-            let head = Head { sender: Role::Board, protection, handshake, counter, epoch, addressee };
+            let slot = u8::from(protection != Protection::Plain);
+            let head = Head { sender: Role::Board, protection, handshake, slot, counter, epoch, addressee };
             let sent = seal(&mut buffer, payload.len(), head, id, &keys());
             let extra = if handshake { WIDE } else { 0 };
             prop_assert_eq!(sent.len(), payload.len() + overhead(protection) + extra);

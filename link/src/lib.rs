@@ -143,7 +143,7 @@ mod vectors;
 pub use class::Class;
 pub use config::Config;
 pub use counters::Counters;
-pub use endpoint::{Endpoint, Event, SendError, StartError};
+pub use endpoint::{Endpoint, Event, RotateError, SendError, StartError};
 pub use estimate::Estimate;
 pub use id::MessageId;
 pub use identity::{LinkId, MAX_STATION};

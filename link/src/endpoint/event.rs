@@ -52,6 +52,8 @@ pub enum Event {
     /// The peer speaks this version of the wire format, and this end another
     /// ([`VERSION`](crate::frame::VERSION)): one of them has to be updated.
     OtherFormat(u8),
+    /// Both ends use the key of this id from now on; the one before it is gone.
+    KeyChanged(u32),
     /// Storage failed. What it failed at was refused or left with the peer.
     StorageFailed,
 }
@@ -98,4 +100,5 @@ pub(super) enum Notice {
     PeerReplaced,
     DuplicateIdentity,
     OtherFormat(u8),
+    KeyChanged(u32),
 }

@@ -11,11 +11,13 @@ mod meet;
 mod receive;
 mod receiver;
 mod repair;
+mod rotation;
 mod start;
 mod transmit;
 mod transmitter;
 
 pub use event::{Event, SendError};
+pub use rotation::RotateError;
 pub use start::StartError;
 
 use acks::AckTracker;
@@ -25,6 +27,7 @@ use frame_counter::FrameCounter;
 use handshake::Handshake;
 use receiver::Receiver;
 use repair::Repair;
+use rotation::Rotation;
 use start::register;
 use transmitter::{Link, Transmitter};
 
@@ -71,6 +74,7 @@ pub struct Endpoint<S> {
     receiver: Receiver,
     acks: AckTracker,
     repair: Repair,
+    rotation: Rotation,
     notices: heapless::Deque<Notice, 8>,
     frame: [u8; MAX_MTU + 1],
 }
@@ -155,6 +159,7 @@ impl<S: Storage> Endpoint<S> {
                 Notice::PeerStarted => Event::PeerStarted,
                 Notice::StorageFailed => Event::StorageFailed,
                 Notice::AuthDenied(reason) => Event::AuthDenied(reason),
+                Notice::KeyChanged(id) => Event::KeyChanged(id),
                 Notice::PeerReplaced => Event::PeerReplaced,
                 Notice::DuplicateIdentity => Event::DuplicateIdentity,
                 Notice::OtherFormat(version) => Event::OtherFormat(version),

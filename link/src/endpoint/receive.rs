@@ -78,6 +78,7 @@ impl<S: Storage> Endpoint<S> {
         let is_peer = self.handshake.verified() == Some(head.epoch);
         if (is_peer || self.meet(head, payload, now)) && self.admit(head, now) {
             self.heard(now);
+            self.heard_under(head);
             self.receive_payload(head, payload, now);
         }
     }
@@ -182,6 +183,8 @@ impl<S: Storage> Endpoint<S> {
                 sequence,
                 reason,
             } => self.receive_reject(class, sequence, reason),
+            Chunk::KeyOffer { id, secret } => self.receive_offer(head, id, &secret),
+            Chunk::KeyHeld(id) => self.receive_held(id),
             Chunk::AuthDenied(reason) => {
                 if let Some(reason) = RejectReason::from_number(reason) {
                     self.receive_denial(reason);

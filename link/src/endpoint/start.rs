@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::{
-    AckTracker, Clock, Endpoint, FrameCounter, Handshake, Receiver, Repair, Transmitter,
+    AckTracker, Clock, Endpoint, FrameCounter, Handshake, Receiver, Repair, Rotation, Transmitter,
     handshake::Identity,
 };
 use crate::{
@@ -61,7 +61,7 @@ impl<E> From<StorageError<E>> for StartError<E> {
 
 impl<S: Storage> Endpoint<S> {
     /// Starts an end from what storage holds: nothing that was accepted before is lost.
-    pub fn new(config: Config, mut storage: S) -> Result<Self, StartError<S::Error>> {
+    pub fn new(mut config: Config, mut storage: S) -> Result<Self, StartError<S::Error>> {
         config.check().map_err(StartError::Config)?;
         let stored = storage.get(Register::Identity)?;
         let boot_count = stored.map_or(0, |value| {
@@ -96,6 +96,7 @@ impl<S: Storage> Endpoint<S> {
             .get(Register::ReplacedEpochs)?
             .map_or([0; 3], replaced_epochs);
 
+        let rotation = Rotation::recover(&mut config.keys, &mut storage)?;
         let mut inbox = Inbox::new();
         let mut next_sequence = [0; 5];
         for class in Class::ALL {
@@ -125,6 +126,7 @@ impl<S: Storage> Endpoint<S> {
             receiver: Receiver::new(replay_window, inbox, config.commands_per_minute),
             acks: AckTracker::new(),
             repair: Repair::new(&config),
+            rotation,
             notices: heapless::Deque::new(),
             frame: [0; MAX_MTU + 1],
             config,

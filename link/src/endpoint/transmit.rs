@@ -2,7 +2,11 @@
 
 use super::{Endpoint, Link, Notice, Repair, start::next_random};
 use crate::{
-    chunk::{AUTH_DENIED_BYTES, BASE_BYTES, HELLO_BYTES, REJECT_BYTES, REPLAY_FLOOR_BYTES, Writer},
+    auth::Protection,
+    chunk::{
+        AUTH_DENIED_BYTES, BASE_BYTES, HELLO_BYTES, KEY_HELD_BYTES, KEY_OFFER_BYTES, REJECT_BYTES,
+        REPLAY_FLOOR_BYTES, Writer,
+    },
     class::Class,
     config::Mode,
     counters::Counters,
@@ -59,6 +63,9 @@ impl<S: Storage> Endpoint<S> {
         }
         if self.transmitter.link == Link::Up && self.transmitter.flight.outstanding() > 0 {
             at = at.min(self.transmitter.timeout_at);
+        }
+        if self.rotation.offering.is_some() && self.transmitter.link == Link::Up {
+            at = at.min(self.rotation.offer_at);
         }
         if self.acks.pending > 0 && self.handshake.peer_synced {
             at = at.min(self.acks.due_at);
@@ -198,6 +205,8 @@ impl<S: Storage> Endpoint<S> {
         let acknowledges =
             self.handshake.peer_synced && self.acks.is_due(now, self.config.ack_every);
         acknowledges
+            || self.rotation.held_due.is_some()
+            || self.offer_is_due(now)
             || !self.receiver.rejections.is_empty()
             || self.transmitter.base_due.contains(&true)
             || self.may_send_data(self.numbering.next) && self.has_data()
@@ -233,7 +242,6 @@ impl<S: Storage> Endpoint<S> {
         for lost in self.transmitter.flight.retire(counter) {
             self.requeue(lost);
         }
-        let protection = self.config.sending();
         let repair = self.next_repair();
         let handshake = match self.config.mode {
             // A peer that is not heard may have lost what it knew of this end.
@@ -246,6 +254,13 @@ impl<S: Storage> Endpoint<S> {
                 repair.is_none()
                     && (self.handshake.hello_due || counter % SIMPLEX_HANDSHAKE_INTERVAL == 0)
             }
+        };
+        // A key goes out encrypted, whatever else does.
+        let offers = !handshake && !self.is_simplex() && self.offer_is_due(now);
+        let protection = if offers {
+            Protection::AuthenticatedEncrypted
+        } else {
+            self.config.sending()
         };
         let mut frame = [0; MAX_MTU + 1];
         let start = payload_at(handshake);
@@ -266,6 +281,10 @@ impl<S: Storage> Endpoint<S> {
             wants_answer = self.write_introduction(&mut writer, handshake && self.is_simplex());
             // In duplex a handshake is not addressed to any end, and carries nothing else.
             let addressed = !handshake || self.is_simplex();
+            if offers {
+                self.write_offer(&mut writer, now);
+                wants_answer = true;
+            }
             if addressed {
                 wants_answer |= self.write_control(&mut writer, &mut parts);
             }
@@ -285,6 +304,10 @@ impl<S: Storage> Endpoint<S> {
             sender: self.config.role,
             protection,
             handshake,
+            slot: match protection {
+                Protection::Plain => 0,
+                _ => self.config.keys.active_slot(),
+            },
             counter,
             epoch: self.handshake.own.epoch,
             addressee: match self.config.mode {
@@ -357,12 +380,32 @@ impl<S: Storage> Endpoint<S> {
         wants_answer
     }
 
+    /// Offers the peer the new key.
+    fn write_offer(&mut self, writer: &mut Writer<'_>, now: Instant) {
+        let key = self.rotation.offering.and_then(|id| {
+            let key = self.config.keys.slot(id as u8);
+            key.filter(|key| key.id() == id)
+        });
+        if let Some(key) = key
+            && writer.room() >= KEY_OFFER_BYTES
+        {
+            writer.key_offer(key.id(), key.secret());
+        }
+        self.rotation.offer_at = now + self.timeout().saturating_mul(2);
+    }
+
     /// Writes everything else but messages. True if it wants an acknowledgement.
     fn write_control(
         &mut self,
         writer: &mut Writer<'_>,
         parts: &mut heapless::Vec<Part, MAX_PARTS>,
     ) -> bool {
+        if let Some(id) = self.rotation.held_due
+            && writer.room() >= KEY_HELD_BYTES
+        {
+            writer.key_held(id);
+            self.rotation.held_due = None;
+        }
         if self.acks.pending > 0 && self.handshake.peer_synced {
             let (newest, missing) = self.receiver.replay_window.acknowledgement();
             if writer.room() >= Writer::ack_bytes(missing) {

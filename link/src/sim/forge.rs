@@ -41,6 +41,7 @@ pub fn plain_frame<S: Storage>(end: &Endpoint<S>, counter: u64, payload: &[u8]) 
         sender: end.config().role.peer(),
         protection: Protection::Plain,
         handshake,
+        slot: 0,
         counter,
         epoch: known.unwrap_or(EPOCH),
         addressee: if handshake { 0 } else { end.epoch() },

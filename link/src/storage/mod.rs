@@ -60,11 +60,17 @@ pub enum Register {
     Settled(Class),
     /// Epochs of the peer that others took the place of; none of them is taken again.
     ReplacedEpochs,
+    /// Half of the key in this slot (0 or 1) that came over the link.
+    KeyLow(u8),
+    /// The other half.
+    KeyHigh(u8),
+    /// The name of the key in use, and of the one that the peer is being given.
+    ActiveKey,
 }
 
 impl Register {
     /// How many registers there are.
-    pub const COUNT: usize = 14;
+    pub const COUNT: usize = 19;
 
     /// Its number, below [`Register::COUNT`].
     pub const fn number(self) -> u8 {
@@ -75,6 +81,9 @@ impl Register {
             Self::NextSequence(class) => 3 + class as u8,
             Self::Settled(class) => 8 + class as u8,
             Self::ReplacedEpochs => 13,
+            Self::KeyLow(slot) => 14 + (slot & 1),
+            Self::KeyHigh(slot) => 16 + (slot & 1),
+            Self::ActiveKey => 18,
         }
     }
 
@@ -93,6 +102,9 @@ impl Register {
                 None => return None,
             },
             13 => Self::ReplacedEpochs,
+            14 | 15 => Self::KeyLow(number - 14),
+            16 | 17 => Self::KeyHigh(number - 16),
+            18 => Self::ActiveKey,
             _ => return None,
         })
     }

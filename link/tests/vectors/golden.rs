@@ -149,6 +149,7 @@ fn frames_are_as_committed() {
                 sender,
                 protection,
                 handshake,
+                slot: u8::from(protection != Protection::Plain),
                 counter,
                 epoch: 0xE90C_4001,
                 addressee: if handshake { 0 } else { 0xADD2_E55E },
