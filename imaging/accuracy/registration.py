@@ -62,13 +62,13 @@ def warp(chosen):
     np.random.seed(chosen.seed)
     chosen.out.mkdir(parents=True, exist_ok=True)
     with open(chosen.out / "cases.jsonl", "w") as cases:
-        for kind, before, after in chosen.pairs:
+        for group, (kind, before, after) in enumerate(chosen.pairs):
             befores, afters = sorted(glob.glob(before)), sorted(glob.glob(after))
             if len(befores) != len(afters) or not befores:
                 raise SystemExit(f"{kind}: {len(befores)} before, {len(afters)} after")
             for index, (a, b) in enumerate(zip(befores, afters)):
                 for turn in range(chosen.warps):
-                    write(cases, chosen, f"{kind}_{index:03}_{turn}", kind, read(a), read(b), True)
+                    write(cases, chosen, f"{kind}{group}_{index:03}_{turn}", kind, read(a), read(b), True)
         for number in range(chosen.count if chosen.unrelated else 0):
             a, b = unrelated(chosen.unrelated)
             write(cases, chosen, f"unrelated_{number:04}", "unrelated", a, b, False)

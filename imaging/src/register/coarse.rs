@@ -92,7 +92,11 @@ struct Search {
 }
 
 /// The best distinct transforms, the best first. Empty where nothing overlaps or nothing has texture.
-pub(super) fn search(frame: &Pyramid, reference: &Pyramid, prior: &Prior) -> Vec<Candidate> {
+pub(super) fn search(
+    frame: &Pyramid<'_>,
+    reference: &Pyramid<'_>,
+    prior: &Prior,
+) -> Vec<Candidate> {
     let Some(search) = Search::prepare(frame, reference, prior) else {
         return Vec::new();
     };
@@ -146,7 +150,7 @@ pub(super) fn search(frame: &Pyramid, reference: &Pyramid, prior: &Prior) -> Vec
 }
 
 impl Search {
-    fn prepare(frame: &Pyramid, reference: &Pyramid, prior: &Prior) -> Option<Search> {
+    fn prepare(frame: &Pyramid<'_>, reference: &Pyramid<'_>, prior: &Prior) -> Option<Search> {
         let (frame_box, reference_box) = (
             prior.footprint(frame.size())?,
             prior.searched(frame.size(), reference.size())?,

@@ -109,24 +109,29 @@ fn blank_black_margin(values: &mut [f32], width: usize) {
     }
 }
 
-/// A picture at full, half, quarter... size.
-pub(super) struct Pyramid {
-    levels: Vec<Gray>,
+/// A picture at full, half, quarter... size. The full size is borrowed: of 12 megapixels a copy would
+/// cost 48 MB.
+pub(super) struct Pyramid<'a> {
+    full: &'a Gray,
+    smaller: Vec<Gray>,
 }
 
-impl Pyramid {
-    pub(super) fn new(gray: Gray) -> Self {
-        let mut levels = vec![gray];
-        while let Some(last) = levels.last()
-            && last.width.min(last.height) > 32
-        {
-            levels.push(last.halved());
+impl<'a> Pyramid<'a> {
+    pub(super) fn new(full: &'a Gray) -> Self {
+        let mut smaller: Vec<Gray> = Vec::new();
+        loop {
+            let last = smaller.last().unwrap_or(full);
+            if last.width.min(last.height) <= 32 {
+                break;
+            }
+            let half = last.halved();
+            smaller.push(half);
         }
-        Pyramid { levels }
+        Pyramid { full, smaller }
     }
 
     pub(super) fn size(&self) -> (usize, usize) {
-        self.levels[0].size()
+        self.full.size()
     }
 
     /// `width` x `height` samples at `map(x, y)`, from the level whose pixels are as large as the
@@ -139,8 +144,11 @@ impl Pyramid {
         } else {
             0
         };
-        let level = level.min(self.levels.len() - 1);
-        let picture = &self.levels[level];
+        let level = level.min(self.smaller.len());
+        let picture = match level {
+            0 => self.full,
+            _ => &self.smaller[level - 1],
+        };
         let map = Homography::shrink((1u32 << level) as f64).after(map);
         let m = map.0;
         let mut samples = Vec::with_capacity(width * height);

@@ -46,7 +46,7 @@ pub fn register(
     if !prior.is_usable() {
         return refused(Unaligned::UnusablePrior);
     }
-    let (frame, reference) = (Pyramid::new(frame.clone()), Pyramid::new(reference.clone()));
+    let (frame, reference) = (Pyramid::new(frame), Pyramid::new(reference));
     let candidates = coarse::search(&frame, &reference, prior);
     if candidates.is_empty() {
         return refused(Unaligned::NoStructure);
@@ -80,8 +80,8 @@ struct Step {
 
 impl Step {
     fn take(
-        frame: &Pyramid,
-        reference: &Pyramid,
+        frame: &Pyramid<'_>,
+        reference: &Pyramid<'_>,
         before: &Homography,
         level: &Level,
         hypotheses: usize,
@@ -106,7 +106,7 @@ impl Step {
         corrected.is_finite().then_some(corrected)
     }
 
-    fn agreement(&self, before: &Homography, frame: &Pyramid) -> Evidence {
+    fn agreement(&self, before: &Homography, frame: &Pyramid<'_>) -> Evidence {
         let (width, height) = frame.size();
         let (width, height) = (width as f64, height as f64);
         let scale = self
@@ -126,7 +126,11 @@ struct Best {
 }
 
 impl Best {
-    fn of(frame: &Pyramid, reference: &Pyramid, candidates: &[coarse::Candidate]) -> Option<Best> {
+    fn of(
+        frame: &Pyramid<'_>,
+        reference: &Pyramid<'_>,
+        candidates: &[coarse::Candidate],
+    ) -> Option<Best> {
         let mut outcomes = Vec::new();
         for candidate in &candidates[..candidates.len().min(JUDGED)] {
             let start = &candidate.homography;
@@ -173,8 +177,8 @@ impl Best {
 
 /// Fits at the level of the verdict, twice, and takes the evidence there.
 fn judge(
-    frame: &Pyramid,
-    reference: &Pyramid,
+    frame: &Pyramid<'_>,
+    reference: &Pyramid<'_>,
     start: &Homography,
 ) -> Option<(Homography, Evidence)> {
     let mut homography = *start;
@@ -198,8 +202,8 @@ fn judge(
 
 /// Finer levels for as long as they agree, the last of them twice.
 fn sharpen(
-    frame: &Pyramid,
-    reference: &Pyramid,
+    frame: &Pyramid<'_>,
+    reference: &Pyramid<'_>,
     start: Homography,
     evidence: &mut Evidence,
 ) -> Homography {
@@ -252,7 +256,7 @@ fn sharpen(
 }
 
 /// Greatest distance of the frame's corners under two transforms, in longer sides of the frame.
-fn distance(a: &Homography, b: &Homography, frame: &Pyramid) -> Option<f64> {
+fn distance(a: &Homography, b: &Homography, frame: &Pyramid<'_>) -> Option<f64> {
     let (width, height) = (frame.size().0 as f64, frame.size().1 as f64);
     let side = longer_side(b, frame)?;
     let corners = [[0.0, 0.0], [width, 0.0], [width, height], [0.0, height]];
@@ -264,7 +268,7 @@ fn distance(a: &Homography, b: &Homography, frame: &Pyramid) -> Option<f64> {
 }
 
 /// Rotation, scale and tilt lie where the prior and a camera that looks down allow them.
-fn is_plausible(found: &Homography, prior: &Prior, frame: &Pyramid) -> bool {
+fn is_plausible(found: &Homography, prior: &Prior, frame: &Pyramid<'_>) -> bool {
     let (width, height) = (frame.size().0 as f64, frame.size().1 as f64);
     let corners = [[0.0, 0.0], [width, 0.0], [width, height], [0.0, height]];
     // Between corners, beside what the start itself says of the tilt.
@@ -286,7 +290,7 @@ fn is_plausible(found: &Homography, prior: &Prior, frame: &Pyramid) -> bool {
         && turned.abs() < prior.rotation_deg + 3.0
 }
 
-fn longer_side(map: &Homography, frame: &Pyramid) -> Option<f64> {
+fn longer_side(map: &Homography, frame: &Pyramid<'_>) -> Option<f64> {
     let b = bounds(map, frame.size())?;
     let side = (b[2] - b[0]).max(b[3] - b[1]);
     (side.is_finite() && side >= 16.0).then_some(side)

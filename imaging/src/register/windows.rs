@@ -47,8 +47,8 @@ pub(super) struct Measured {
 
 /// Correlates the windows of a level, `homography` (frame to reference) predicting where they lie.
 pub(super) fn measure(
-    frame: &Pyramid,
-    reference: &Pyramid,
+    frame: &Pyramid<'_>,
+    reference: &Pyramid<'_>,
     homography: &Homography,
     level: &Level,
 ) -> Option<Measured> {
