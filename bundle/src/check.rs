@@ -117,6 +117,12 @@ impl Manifest {
             );
             return fault("embedding", problem);
         }
+        if let Some(trust) = &self.trust {
+            if trust.rank > vision.width || trust.place_rank > vision.width {
+                let problem = format!("is above model.vision.width {}", vision.width);
+                return fault("trust.rank", problem);
+            }
+        }
         for record in &self.instructions {
             let name = record.name.name();
             let outside = |ids: &[u32], size: usize| ids.iter().any(|&id| id as usize >= size);
@@ -141,6 +147,9 @@ impl Manifest {
             ),
             ("tokenizers.llm".to_owned(), self.tokenizers.llm.as_str()),
         ];
+        if let Some(trust) = &self.trust {
+            names.push(("trust.file".to_owned(), &trust.file));
+        }
         for (segment, record) in &self.segments {
             names.push((format!("segments.{}.graph", segment.name()), &record.graph));
             names.push((

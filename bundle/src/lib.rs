@@ -22,6 +22,7 @@ mod manifest;
 mod protobuf;
 mod sentencepiece;
 mod text;
+mod trust;
 mod wordpiece;
 
 pub use answer_kind::AnswerKind;
@@ -35,6 +36,7 @@ pub use manifest::{
 };
 pub use sentencepiece::SentencePiece;
 pub use text::Turn;
+pub use trust::Trust;
 pub use wordpiece::WordPiece;
 
 /// The name of the manifest inside a bundle directory.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use deltavlm_messages::Instruction;
 
 use crate::{
-    AnswerKind, Error, FORMAT_VERSION, FileRecord, Fusion, MANIFEST_FILE, sha256_of_bytes,
+    AnswerKind, Error, FORMAT_VERSION, FileRecord, Fusion, MANIFEST_FILE, Trust, sha256_of_bytes,
 };
 
 /// Stands for the seal in the text that is sealed.
@@ -49,6 +49,10 @@ pub struct Manifest {
     /// where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fusion: Option<Fusion>,
+    /// How a pair is compared with what the model learned; absent where nothing is
+    /// known about that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Trust>,
     /// SHA-256 of this very file, its own 64 digits counted as zeros; empty where
     /// the writer gave none.
     #[serde(default, skip_serializing_if = "String::is_empty")]

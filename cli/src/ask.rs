@@ -7,7 +7,8 @@ use clap::{ArgGroup, Args};
 use deltavlm_cli::CliError;
 use deltavlm_runtime::frame::Merged;
 use deltavlm_runtime::{
-    Answer, AnswerContent, Budget, Image, Instruction, Mask, Model, Pair, Request, Timing, Turn,
+    Answer, AnswerContent, Budget, Image, Instruction, Mask, Model, Pair, Request, Timing, Trust,
+    Turn,
 };
 use deltavlm_runtime::{Rect, Tiling};
 use serde_json::{Value, json};
@@ -169,6 +170,7 @@ fn single(
         if let Some(finding) = &finding {
             document["finding"] = json::finding(finding);
         }
+        json::set_trust(&mut document, pair.trust());
         if let Some((file, mask)) = &mask {
             document["mask"] = json::mask(file, mask);
         }
@@ -176,6 +178,9 @@ fn single(
     }
     for answer in &answers {
         print(&line(answer))?;
+    }
+    if let Some(line) = pair.trust().and_then(|trust| doubt_line(&trust)) {
+        print(&line)?;
     }
     if let Some((file, mask)) = &mask {
         let share = 100.0 * mask.share();
@@ -185,6 +190,15 @@ fn single(
         ))?;
     }
     print_engine(model)
+}
+
+/// What a user has to know before believing the answers.
+fn doubt_line(trust: &Trust) -> Option<String> {
+    let why = match trust.doubt()? {
+        "place" => "the two pictures do not seem to show one place",
+        _ => "the pictures are unlike those that the model learned from",
+    };
+    Some(format!("trust {:.2}: {why}", trust.score))
 }
 
 fn write_mask(model: &mut Model, pair: &Pair, file: &Path) -> Result<Mask, CliError> {

@@ -6,7 +6,8 @@ use std::time::Instant;
 use deltavlm_runtime::Rect;
 use deltavlm_runtime::frame::Merged;
 use deltavlm_runtime::{
-    Answer, AnswerContent, Cell, Count, Finding, LocatedCells, Mask, Model, Timing, peak_rss_bytes,
+    Answer, AnswerContent, Cell, Count, Finding, LocatedCells, Mask, Model, Timing, Trust,
+    peak_rss_bytes,
 };
 use serde_json::{Map, Value, json};
 
@@ -50,6 +51,15 @@ pub(crate) fn finding(finding: &Finding) -> Value {
         "changed": finding.changed,
         "confidence": rounded(finding.confidence),
     })
+}
+
+/// `trust` and what speaks against the pair, into a document; nothing where the
+/// bundle cannot say.
+pub(crate) fn set_trust(document: &mut Value, trust: Option<Trust>) {
+    if let Some(trust) = trust {
+        document["trust"] = rounded(trust.score);
+        document["doubt"] = json!(trust.doubt());
+    }
 }
 
 pub(crate) fn answer(answer: &Answer) -> Value {

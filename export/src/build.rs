@@ -139,6 +139,10 @@ pub fn build(options: &Options) -> Result<Manifest> {
         })
         .collect();
     let tokenizers = copy_tokenizers(&options.paths, folder.path())?;
+    if let (Some(trust), Some(config)) = (&config.trust, &options.paths.config) {
+        let from = config.with_file_name(&trust.file);
+        std::fs::copy(&from, folder.path().join(&trust.file)).map_err(|e| Error::io(&from, e))?;
+    }
     let mut outputs = vec![Output {
         path: folder.path().join(EMBEDDING),
         layout: embedding_layout,
@@ -181,6 +185,7 @@ pub fn build(options: &Options) -> Result<Manifest> {
         sources: source_records(network.layers(), done.sources),
         fidelity,
         fusion: config.fusion,
+        trust: config.trust,
         seal: String::new(),
     }
     .sealed();

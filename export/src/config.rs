@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use deltavlm_bundle::Fusion;
+use deltavlm_bundle::{Fusion, Trust};
 use deltavlm_messages::Instruction;
 use serde::Deserialize;
 
@@ -30,6 +30,8 @@ pub struct Config {
     pub instructions: HashMap<Instruction, InstructionConfig>,
     /// Weights of the one finding per pair; the default ones unless given.
     pub fusion: Option<Fusion>,
+    /// Statistics of what the model learned; the file lies beside this one.
+    pub trust: Option<Trust>,
 }
 
 /// Overrides of the vision encoder.

@@ -9,7 +9,8 @@ use crate::{
 use deltavlm_imaging::DecodeOptions;
 use deltavlm_messages::{Alert, AnswerBody, CellSet, Confidence, FaultReason, Prompt, Text};
 use deltavlm_runtime::{
-    Answer, AnswerContent, Budget, Count, Error, Instruction, Model, Options, Pair, Request, Turn,
+    Answer, AnswerContent, Budget, Count, Error, Instruction, Model, Options, Pair, Request, Trust,
+    Turn,
 };
 use std::time::Duration;
 
@@ -136,6 +137,9 @@ impl Analyzer for ModelAnalyzer {
         let answers = self.answers(files, &pair, &asked, &budget)?;
         let (changed, confidence) = classification(&answers)?;
         if !changed {
+            if let Some(trust) = pair.pair.trust().filter(|trust| trust.is_low) {
+                return Err(doubted(&trust, files));
+            }
             let change = None;
             return Ok(Detection { confidence, change });
         }
@@ -295,6 +299,22 @@ fn unsupported(files: &PairFiles) -> AnalysisError {
         message: format!(
             "{}: no question of this kind is known; update this program",
             files.name
+        ),
+    }
+}
+
+/// "Not changed" that is not to be believed: the ground hears of it instead.
+fn doubted(trust: &Trust, files: &PairFiles) -> AnalysisError {
+    let why = match trust.doubt() {
+        Some("place") => "not one place?",
+        _ => "unlike the training",
+    };
+    AnalysisError {
+        reason: FaultReason::Unsupported,
+        detail: format!("{}: trust {:.2}, {why}", files.name, trust.score),
+        message: format!(
+            "{}: called unchanged with trust {:.2} ({why}): too dark, hazy, grey, clouded, or two places; look at both pictures",
+            files.name, trust.score
         ),
     }
 }

@@ -19,6 +19,7 @@ import random
 
 import cv2
 import numpy as np
+import torch
 from PIL import Image
 
 from build_data import shrink
@@ -27,11 +28,11 @@ from evaluate import parse_cells, parse_count
 from ground.variations import AFTER, BOTH, SAME_SCENE
 from scenes.facts import CELL_THRESHOLD, CELLS as CELL_NAMES
 from scenes.truth import MIN_AREA
-from training.answering import Answerer
-from training.data import normalised
+from training.answering import Answerer, encoded
 from training.finding import load_fusion
 from training.survey import survey
 from training.texts import Texts
+from training.trust import read, score
 
 SIDE = 256
 SUFFIXES = (".png", ".jpg", ".jpeg", ".JPG")
@@ -80,6 +81,15 @@ def objects_of(mask):
 
 # --- intervals ---------------------------------------------------------------------
 
+def called(judge, said):
+    """A row of how many are called changed, and how many are doubted whatever they are
+    called."""
+    row = share(sum(judge.changed(s) for s in said), len(said))
+    if said and said[0].is_doubted is not None:
+        row["doubted"] = sum(s.is_doubted for s in said)
+    return row
+
+
 def share(hits, n):
     """A row of a share with its Wilson interval."""
     if not n:
@@ -110,13 +120,26 @@ class Judge:
         self.answerer = Answerer(layout.load(weights), Texts(weights))
         self.side = self.answerer.model.config.image_size
         self.fusion = fusion
+        config = self.answerer.model.config
+        self.trust = json.loads((weights / "deltavlm.json").read_text()).get("trust")
+        if self.trust:
+            self.statistics = read(weights / self.trust["file"], self.trust, config.vision_width)
 
     def surveys(self, pairs):
         """`Said` of `[(before, after)]`."""
         if not pairs:
             return []
-        images = normalised(np.stack([[shrink(np.ascontiguousarray(x), self.side) for x in p] for p in pairs]))
-        return survey(self.answerer, self.answerer.pairs(images))
+        found = []
+        for start in range(0, len(pairs), 32):
+            images = np.stack([[shrink(np.ascontiguousarray(x), self.side) for x in p] for p in pairs[start:start + 32]])
+            features = encoded(self.answerer.model, images)
+            with torch.no_grad():
+                part = survey(self.answerer, self.answerer.model.difference(features[:, 0], features[:, 1]))
+            if self.trust:
+                for said, trust in zip(part, score(self.trust, self.statistics, features.numpy())[0]):
+                    said.is_doubted = bool(trust < self.trust["threshold"])
+            found += part
+        return found
 
     def changed(self, said, fused=True):
         return said.finding(self.fusion) > 0.5 if fused else said.yes > 0.5
@@ -156,15 +179,15 @@ def pair_rows(judge, pairs, masks):
     rows["cells F1 of naming all cells"] = bootstrap(everywhere, f1)
     rows["building count MAE"] = bootstrap(errors, np.mean)
     rows["direction right in captions (assumed built, both orders)"] = share(sum(right), len(right))
-    rows["identical pictures called changed"] = share(
-        sum(judge.changed(s) for s in judge.surveys([(x, x) for _, a, b in pairs for x in (a, b)])), 2 * len(pairs))
+    rows["identical pictures called changed"] = called(judge, judge.surveys([(x, x) for _, a, b in pairs for x in (a, b)]))
+    rows["real pairs called changed, both orders"] = called(judge, everything)
     for title, variations in (("after-picture", AFTER), ("both pictures", BOTH)):
         changed = [(a, b) for name, a, b in pairs if truth.get(name)]
         for name, vary in variations.items():
             rng = random.Random(name)
             shown = [(vary(a, rng) if title == "both pictures" else a, vary(b, rng)) for a, b in changed]
             found = judge.surveys(shown)
-            rows[f"real changes found, {title} {name}"] = share(sum(judge.changed(s) for s in found), len(found))
+            rows[f"real changes found, {title} {name}"] = called(judge, found)
     return rows, everything
 
 
@@ -197,10 +220,10 @@ def scene_rows(judge, scenes):
             before, after = scene, vary(scene, rng)
             shown.append((before[24:-24, 24:-24], after[24:-24, 24:-24]))
         found = judge.surveys(shown)
-        rows[f"one scene, {name}: called changed"] = share(sum(judge.changed(s) for s in found), len(found))
+        rows[f"one scene, {name}: called changed"] = called(judge, found)
     other = scenes[1:] + scenes[:1]
     found = judge.surveys(list(zip(scenes, other)))
-    rows["unrelated places called changed"] = share(sum(judge.changed(s) for s in found), len(found))
+    rows["unrelated places called changed"] = called(judge, found)
     return rows
 
 
@@ -209,7 +232,7 @@ def season_rows(judge, folder):
     shown = [(a, b) for _, a, b in pairs] + [(b, a) for _, a, b in pairs]
     found = judge.surveys(shown)
     return {
-        f"another season, {folder.name} (both orders): called changed": share(sum(judge.changed(s) for s in found), len(found)),
+        f"another season, {folder.name} (both orders): called changed": called(judge, found),
         f"another season, {folder.name}: contradictions": share(sum(bool(s.contradicts(s.yes > 0.5)) for s in found), len(found)),
     }
 
@@ -249,7 +272,8 @@ def line(row):
         return "-"
     low, high = row["interval"]
     if "hits" in row:
-        return f"{row['hits']} of {row['n']} [{low:.2f}, {high:.2f}]"
+        doubted = f", doubted {row['doubted']}" if "doubted" in row else ""
+        return f"{row['hits']} of {row['n']} [{low:.2f}, {high:.2f}]{doubted}"
     return f"{row['value']:.3f} of {row['n']} [{low:.2f}, {high:.2f}]"
 
 

@@ -35,11 +35,19 @@ def fit(signals, changed, start=DEFAULT_FUSION):
     centre = np.array([start[n] for n in NAMES])
     weights, changed = centre.copy(), np.asarray(changed, float)
     pull = PRIOR * np.array([0.05, 1, 1, 1, 1])
+
+    def loss(w):
+        x = signals @ w
+        return np.logaddexp(0, np.where(changed > 0, -x, x)).sum() + 0.5 * (pull * (w - centre) ** 2).sum()
+
     for _ in range(50):
         p = 1 / (1 + np.exp(-np.clip(signals @ weights, -30, 30)))
         gradient = signals.T @ (p - changed) + pull * (weights - centre)
         hessian = (signals.T * (p * (1 - p))) @ signals + np.diag(pull)
         step = np.linalg.solve(hessian, gradient)
+        # A whole step overshoots where the start is sure and wrong.
+        while loss(weights - step) > loss(weights) and np.abs(step).max() > 1e-9:
+            step = step / 2
         weights = weights - step
         if np.abs(step).max() < 1e-6:
             break

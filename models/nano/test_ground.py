@@ -14,7 +14,9 @@ from ground.pairs import KINDS, Maker, RealPair, _without_cut
 from scenes.pair import make_pair
 from scenes.roads import BEFORE
 from scenes.weather import SPOILS, _hides, spoil
+from fit_fusion import fit
 from training.finding import DEFAULT_FUSION, NO_COUNT, Said, expected_cells, mass
+from training.trust import Statistics, logistic, read, score, statistics
 
 
 def some_folder(folder):
@@ -150,6 +152,50 @@ class Mass(unittest.TestCase):
         self.assertAlmostEqual(mass([[1, 2]], [1, 0], steps), 0.6 * 0.2, places=6)
         self.assertAlmostEqual(mass([[2, 0]], [1, 0], steps), 0.3, places=6)
         self.assertAlmostEqual(mass([[1, 0], [2, 0], [1, 2]], [1, 0], steps), 0.6 * 0.5 + 0.3 + 0.12, places=6)
+
+
+class Fusion(unittest.TestCase):
+    def test_sure_and_wrong_signals_do_not_let_the_weights_run_away(self):
+        # Newton's whole steps once led to weights of several hundred here.
+        rng = np.random.default_rng(0)
+        changed = rng.random(120) < 0.4
+        logits = np.where(changed, 8.0, -8.0) * np.where(rng.random(120) < 0.2, -1, 1)
+        signals = np.stack([np.ones(120), logits, -logits, np.log(np.where(logits > 0, 3, 0.0) + 0.05), -logits], 1)
+        weights = fit(signals, changed)
+        self.assertLess(max(map(abs, weights.values())), 10.0)
+        right = ((signals @ np.array(list(weights.values())) > 0) == changed).mean()
+        self.assertGreater(right, 0.7)
+
+
+class Trust(unittest.TestCase):
+    def test_the_numbers_are_those_of_the_runtime(self):
+        # The same case as in runtime/src/trust.rs.
+        t, c = np.arange(1, 27)[:, None], np.arange(1, 4)[None]
+        features = np.stack([np.sin(0.7 * t * c + 0.4 * date) for date in (0, 1)])[None]
+        stats = Statistics(np.array([0.1, -0.2, 0.3]), np.array([[0.6, 0.8, 0.0]]), np.array([0.5, 0.25]),
+                           np.array([[1.0, 0, 0], [0, 0.5, -0.5]]))
+        self.assertAlmostEqual(stats.distance(features)[0], 0.461856, places=5)
+        self.assertAlmostEqual(stats.correlation(features)[0], 0.901442, places=5)
+        self.assertAlmostEqual(stats.correlation(features[:, [0, 0]])[0], 1.0, places=6)
+
+    def test_the_table_is_read_as_it_was_written(self):
+        features = np.random.default_rng(1).normal(size=(40, 2, 26, 6))
+        features[:, 1] += features[:, 0]     # one place
+        stats = statistics(features, rank=2, place_rank=3)
+        record = {"rank": 2, "place_rank": 3, "pictures": [5.0, -2.0], "place": [-2.0, 6.0]}
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "trust.table"
+            stats.write(path)
+            back = read(path, record, 6)
+        same = score(record, stats, features)[0]
+        np.testing.assert_allclose(score(record, back, features)[0], same, rtol=1e-4)
+        apart = np.stack((features[:, 0], np.roll(features[:, 1], 3, 0)), 1)
+        self.assertGreater(np.median(same), np.median(score(record, stats, apart)[0]) + 0.2)
+
+    def test_the_logistic_falls_where_the_truth_falls(self):
+        bias, slope = logistic(np.linspace(0, 4, 200), np.linspace(0, 4, 200) < 2)
+        self.assertLess(slope, 0)
+        self.assertAlmostEqual(-bias / slope, 2.0, delta=0.3)
 
 
 if __name__ == "__main__":

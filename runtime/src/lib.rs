@@ -42,7 +42,8 @@
 //!
 //! # Modules
 //! Pictures are read by `deltavlm-imaging`. `model` encodes pairs, `ask` answers
-//! requests, `finding` makes the answers about a pair agree; [`engine`] runs graphs; `decode` chooses tokens; [`parse`] reads the
+//! requests, `finding` makes the answers about a pair agree, `trust` says how far the pair is
+//! from what the model learned; [`engine`] runs graphs; `decode` chooses tokens; [`parse`] reads the
 //! model's text; [`frame`] asks about large frames tile by tile.
 
 #![deny(unsafe_code, missing_docs)]
@@ -71,6 +72,7 @@ pub mod parse;
 mod prompt;
 mod request;
 mod timing;
+mod trust;
 
 pub use answer::{Answer, AnswerContent, Count, LocatedCells};
 pub use ask::Answers;
@@ -91,3 +93,4 @@ pub use options::{CacheOptions, Check, EngineChoice, Options, Provider, UnknownN
 pub use pair::Pair;
 pub use request::{Decoding, Request};
 pub use timing::Timing;
+pub use trust::Trust;

@@ -21,6 +21,7 @@ use crate::options::Options;
 use crate::pair::Pair;
 use crate::timing::Timing;
 use crate::timing::{ms_since, timed};
+use crate::trust::TrustScorer;
 
 /// A bundle, opened and ready to answer. One thread uses it at a time; it may move
 /// between threads.
@@ -29,6 +30,7 @@ pub struct Model {
     pub(crate) engine: Box<dyn Engine>,
     pub(crate) grammars: HashMap<Instruction, Automaton>,
     pub(crate) fuser: Fuser,
+    trust: Option<TrustScorer>,
     cache: FeatureCache,
     options: Options,
     load_ms: f64,
@@ -59,6 +61,7 @@ impl Model {
             engine,
             grammars,
             fuser: Fuser::new(&bundle),
+            trust: TrustScorer::open(&bundle)?,
             cache: FeatureCache::new(&options.cache),
             options: options.clone(),
             load_ms: ms_since(started),
@@ -167,6 +170,9 @@ impl Model {
             timing,
             before_was_cached,
         );
+        if let Some(scorer) = &self.trust {
+            pair.trust = Some(scorer.score(&features_before, &features_after));
+        }
         let with_mask = self.bundle.manifest.segments.contains_key(&Segment::Mask);
         pair.dates = with_mask.then_some([features_before, features_after]);
         Ok(pair)

@@ -1,6 +1,7 @@
 //! A before and an after picture, encoded once for every question about them.
 
 use crate::timing::Timing;
+use crate::trust::Trust;
 
 /// An encoded pair. Cheap to keep: it holds features, not the pictures.
 #[derive(Debug, Clone)]
@@ -9,6 +10,7 @@ pub struct Pair {
     pub(crate) shape: [usize; 3],
     /// Features of each date, kept where the bundle has a mask branch.
     pub(crate) dates: Option<[Vec<f32>; 2]>,
+    pub(crate) trust: Option<Trust>,
     pub(crate) bundle: [u8; 32],
     size: (u32, u32),
     timing: Timing,
@@ -28,11 +30,18 @@ impl Pair {
             difference,
             shape,
             dates: None,
+            trust: None,
             bundle,
             size,
             timing,
             before_was_cached,
         }
+    }
+
+    /// How far the answers about this pair can be believed; None where the bundle
+    /// keeps no statistics of what its model learned.
+    pub fn trust(&self) -> Option<Trust> {
+        self.trust
     }
 
     /// Width and height of both pictures.

@@ -4,6 +4,7 @@ mod common;
 
 use common::{host_config, listen, station, tcp_addresses};
 use deltavlm_host::{Analyzer, Config, Host, HostEvent, ModelAnalyzer};
+use deltavlm_imaging::Image;
 use deltavlm_messages::tile_number;
 use deltavlm_messages::{FaultReason, Message};
 use image::{ExtendedColorType, ImageEncoder, RgbImage, codecs::png::PngEncoder};
@@ -65,12 +66,16 @@ fn crc32(bytes: &[u8]) -> u32 {
     })
 }
 
-/// A 16-bit grey PNG.
+/// A sample picture as a 16-bit PNG.
 fn sixteen_bit() -> Vec<u8> {
+    let picture = Image::decode("sample", &sample("A", "tile_05.jpg"), &Default::default());
+    let picture = picture.unwrap();
+    let (width, height) = picture.size();
+    let wide = picture.rgb().iter().map(|&value| u16::from(value) * 257);
+    let pixels: Vec<u8> = wide.flat_map(u16::to_ne_bytes).collect();
     let mut file = Vec::new();
-    let pixels = vec![0x12u8; 16 * 16 * 2];
     PngEncoder::new(&mut file)
-        .write_image(&pixels, 16, 16, ExtendedColorType::L16)
+        .write_image(&pixels, width, height, ExtendedColorType::Rgb16)
         .unwrap();
     file
 }

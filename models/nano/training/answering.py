@@ -4,9 +4,17 @@ from collections import defaultdict
 
 import torch
 
+from .data import normalised
 from .texts import END
 
 MAX_TOKENS = 48
+
+
+@torch.no_grad()
+def encoded(model, images, batch=32):
+    """Vision features `[N, 2, T, D]` of uint8 pairs `[N, 2, S, S, 3]`."""
+    parts = [normalised(images[i:i + batch]) for i in range(0, len(images), batch)]
+    return torch.cat([model.encode(p.flatten(0, 1)).unflatten(0, (-1, 2)) for p in parts])
 
 
 class Answerer:

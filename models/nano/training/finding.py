@@ -30,6 +30,8 @@ class Said:
     count: str
     localize: str
     caption: str
+    #: Below the bundle's threshold of trust; None where it keeps no statistics.
+    is_doubted: bool = None
 
     def signals(self):
         return {"yes": logit(self.yes), "none": logit(self.none), "cells": math.log(self.cells + 0.05),
