@@ -117,11 +117,11 @@ impl Manifest {
             );
             return fault("embedding", problem);
         }
-        if let Some(trust) = &self.trust {
-            if trust.rank > vision.width || trust.place_rank > vision.width {
-                let problem = format!("is above model.vision.width {}", vision.width);
-                return fault("trust.rank", problem);
-            }
+        if let Some(trust) = &self.trust
+            && trust.rank.max(trust.place_rank) > vision.width
+        {
+            let problem = format!("is above model.vision.width {}", vision.width);
+            return fault("trust.rank", problem);
         }
         for record in &self.instructions {
             let name = record.name.name();
