@@ -4,11 +4,10 @@
 
 use deltavlm_link::Role;
 use deltavlm_messages::Message;
-use deltavlm_node::{Carrier, LinkSettings, Node, NodeConfig, NodeEvent};
+use deltavlm_node::{Carrier, LinkSettings, Node, NodeConfig, NodeEvent, store::Store};
 use std::{
     error::Error,
     io,
-    path::Path,
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     time::{Duration, Instant},
 };
@@ -40,11 +39,10 @@ impl Carrier for Channels {
     }
 }
 
-fn config(role: Role, dir: &Path) -> NodeConfig {
+fn config(role: Role) -> NodeConfig {
     NodeConfig {
         role,
         key: None,
-        storage: dir.join(format!("{role:?}")),
         mtu: 128,
         rate: 10_000,
         probe_interval: Duration::from_millis(200),
@@ -65,8 +63,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         out: to_board,
         into: from_board,
     };
-    let mut board = Node::start(config(Role::Board, &dir), Box::new(board_end))?;
-    let mut ground = Node::start(config(Role::Ground, &dir), Box::new(ground_end))?;
+    let (board_store, _) = Store::open(&dir.join("board"), &[])?;
+    let (ground_store, _) = Store::open(&dir.join("ground"), &[])?;
+    let mut board = Node::start(config(Role::Board), &board_store, Box::new(board_end))?;
+    let mut ground = Node::start(config(Role::Ground), &ground_store, Box::new(ground_end))?;
     ground.send(&Message::Ping(7))?;
     let (mut answered, end) = (false, Instant::now() + Duration::from_secs(10));
     while !answered && Instant::now() < end {

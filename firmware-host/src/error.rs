@@ -1,6 +1,6 @@
 //! Why the on-board program cannot start or go on.
 
-use deltavlm_node::{KeyError, NodeError};
+use deltavlm_node::{KeyError, NodeError, store::StoreError};
 use std::{io, path::PathBuf};
 
 /// Why the on-board program cannot start or go on.
@@ -21,8 +21,11 @@ pub enum HostError {
     /// The key file cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The link cannot start from its storage.
-    #[error("{0}; move the spool directory away to start afresh")]
+    /// The store in the spool cannot be used.
+    #[error("spool {0}")]
+    Store(#[from] StoreError),
+    /// The link cannot start from the store, or its settings contradict each other.
+    #[error(transparent)]
     Link(#[from] NodeError),
     /// The thread that analyses pictures is gone.
     #[error("the worker thread ended, see above; start the program again")]
@@ -30,4 +33,17 @@ pub enum HostError {
     /// The thread that analyses pictures does not come back from a job.
     #[error("the worker thread hangs; start the program again")]
     WorkerHangs,
+}
+
+impl HostError {
+    /// Whether the configuration is at fault, so that starting again does not help. Everything
+    /// else may pass: a disk that is not mounted yet, an instance in its last moments.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::Key(error) => !matches!(error, KeyError::Io { .. }),
+            Self::Link(error) => error.is_configuration(),
+            _ => false,
+        }
+    }
 }

@@ -1,212 +1,239 @@
 //! What was decided about each pair, on disk before anything is done about it.
 //!
-//! One line for each event, `CRC JSON`, appended and synchronised:
+//! A decision and its message are one transaction with what the link keeps: after a power cut at
+//! any point each pair is in exactly one state. Not decided: it is looked at again, and nothing was
+//! said about it. Decided: the link has its message, or the message waits here because the link had
+//! no room; it is removed here in the transaction in which the link takes it.
 //!
-//! - *decided*: a pair was looked at; with the message for the ground, if there is one;
-//! - *handed over*: the link has that message in its own storage.
+//! A pair of which nothing is to be told is decided with the next transaction, a second later at
+//! the most: to look at it again does no harm.
 //!
-//! After a power cut at any point each pair is in exactly one state. Not decided: it is
-//! looked at again, and nothing was said about it. Decided and not handed over: its message
-//! is handed over again; if the link had it already, both carry the same tile, time and
-//! pair, and the ground shows one. Handed over: the link keeps it until the ground has it.
-//! A line that the power cut broke fails its CRC and counts as not written.
+//! Decisions wait in memory while the disk fails. None is forgotten, and a restart before the disk
+//! is well again looks at their pairs once more.
+
+mod earlier;
 
 use crate::pair_files::PairVersion;
 use deltavlm_messages::Message;
-use deltavlm_node::crc_log::{self, CrcLog, EncodedMessage};
+use deltavlm_node::{
+    crc_log::EncodedMessage,
+    store::{Batch, Store, StoreError},
+};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::HashMap,
-    io,
-    path::{Path, PathBuf},
+    collections::{HashMap, HashSet, VecDeque},
+    path::Path,
 };
 
-/// The journal is rewritten when it has grown to this many bytes more than it needs.
-const COMPACT_AFTER_BYTES: u64 = 1 << 20;
+const DECIDED: &str = "decided";
+const PENDING: &str = "pending";
+/// To look at a pair once more does no harm; to believe that it was decided, without the alert that
+/// came of it, does.
+pub const FORGETTABLE: &[&str] = &[DECIDED];
+/// Decided pairs that are remembered although their pictures are gone: a card that is taken out and
+/// put back with as many pictures is not looked at again.
+const MAX_ABSENT: usize = 10_000;
+/// Decisions between two times that the folders are asked for what is still there.
+const PRUNE_AFTER: usize = 1000;
 
-/// The journal, open for appending.
+/// The journal, in the store.
 #[derive(Debug)]
 pub struct Journal {
-    path: PathBuf,
-    log: CrcLog,
-    state: JournalState,
-}
-
-/// What the journal says after all of its lines.
-#[derive(Debug, Default)]
-struct JournalState {
-    decided: HashMap<String, PairVersion>,
+    store: Store,
+    /// The decided pairs, with the number of the decision.
+    decided: HashMap<String, u64>,
     /// Messages that the link does not have yet, oldest first.
-    pending: Vec<PendingMessage>,
-    damaged_lines: usize,
+    pending: VecDeque<(u64, Message)>,
+    /// Decisions that are not on disk yet, oldest first.
+    undecided: VecDeque<Decision>,
+    next_number: u64,
+    prune_at: usize,
 }
 
-/// A message that waits to be handed to the link.
+/// What was found about a pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PendingMessage {
+pub struct Decision {
     /// The pair's name.
     pub name: String,
-    /// The message.
-    pub message: Message,
+    /// What tells it from a later one of the same name.
+    pub version: PairVersion,
+    /// What the ground is to be told, if anything.
+    pub message: Option<Message>,
 }
 
+/// What was decided in earlier runs.
+pub type DecidedPairs = HashMap<String, PairVersion>;
+
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum JournalRecord {
-    Decided {
-        name: String,
-        #[serde(rename = "stamp")]
-        version: PairVersion,
-        message: Option<EncodedMessage>,
-    },
-    HandedOver {
-        name: String,
-    },
+struct DecidedRecord {
+    number: u64,
+    #[serde(flatten)]
+    version: PairVersion,
 }
 
 impl Journal {
-    /// Opens the journal at `path`, or starts one.
+    /// Reads the journal from the store. The journal of an earlier version in the directory is
+    /// taken over, once.
     ///
     /// # Errors
-    /// The file cannot be read or written.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let mut state = JournalState::default();
-        for line in crc_log::read_lines(path)? {
-            match line {
-                Some(line) => state.apply(line),
-                None => state.damaged_lines += 1,
+    /// The store cannot be read, or not be written where there is something to take over.
+    pub fn open(store: &Store, dir: &Path) -> Result<(Self, DecidedPairs), StoreError> {
+        earlier::take_over(&dir.join("journal"), store)?;
+        let mut pairs = DecidedPairs::new();
+        let mut decided = HashMap::new();
+        store.for_each(DECIDED, |key, value| {
+            let record = serde_json::from_slice::<DecidedRecord>(value);
+            if let (Ok(name), Ok(record)) = (str::from_utf8(key), record) {
+                decided.insert(name.to_owned(), record.number);
+                pairs.insert(name.to_owned(), record.version);
+            }
+        })?;
+        let mut pending = VecDeque::new();
+        store.for_each(PENDING, |key, value| {
+            let number = key.try_into().map(u64::from_be_bytes);
+            let message = serde_json::from_slice::<EncodedMessage>(value);
+            let message = message.ok().and_then(|encoded| encoded.message());
+            if let (Ok(number), Some(message)) = (number, message) {
+                pending.push_back((number, message));
+            }
+        })?;
+        let last = decided.values().copied().max();
+        let last = last.max(pending.back().map(|(number, _)| *number));
+        let prune_at = decided.len().max(MAX_ABSENT) + PRUNE_AFTER;
+        let journal = Self {
+            store: store.clone(),
+            decided,
+            pending,
+            undecided: VecDeque::new(),
+            next_number: last.map_or(0, |last| last + 1),
+            prune_at,
+        };
+        Ok((journal, pairs))
+    }
+
+    /// Takes a decision; it is to be written with [`write`](Self::write).
+    pub fn decide(&mut self, decision: Decision) {
+        self.undecided.push_back(decision);
+    }
+
+    /// Writes what was decided and hands its messages over, oldest first: `send` gives the link a
+    /// message and makes the changes in the same transaction. Returns when all is done, or when the
+    /// link has no room or the disk fails; what is left is written with the next call.
+    ///
+    /// What the link will never take is given up, with a line in the log.
+    pub fn write(&mut self, mut send: impl FnMut(&Message, Batch) -> Handover) {
+        while let Some((number, message)) = self.pending.front() {
+            let mut batch = Batch::default();
+            batch.remove(PENDING, &number.to_be_bytes());
+            match send(message, batch.clone()) {
+                Handover::Taken => {}
+                Handover::Later => break,
+                Handover::Never if self.store.commit(&batch).is_err() => break,
+                Handover::Never => {}
+            }
+            self.pending.pop_front();
+        }
+        while let Some(decision) = self.undecided.front().cloned() {
+            let batch = self.batch(&decision);
+            match &decision.message {
+                None => self.store.defer(batch),
+                Some(message) if self.hand_over(message, batch, &mut send) => {}
+                Some(_) => break,
+            }
+            self.undecided.pop_front();
+            self.decided.insert(decision.name, self.next_number);
+            self.next_number += 1;
+        }
+    }
+
+    /// Whether the decision is on disk, with its message in the link or behind the others here.
+    fn hand_over(
+        &mut self,
+        message: &Message,
+        mut batch: Batch,
+        send: &mut impl FnMut(&Message, Batch) -> Handover,
+    ) -> bool {
+        if self.pending.is_empty() {
+            match send(message, batch.clone()) {
+                Handover::Taken => return true,
+                Handover::Never => return self.store.commit(&batch).is_ok(),
+                Handover::Later if self.store.is_failing() => return false,
+                Handover::Later => {}
             }
         }
-        Self::rewrite(path, state)
-    }
-
-    /// Notes what was decided about a pair; `message` waits to be handed over from now on.
-    ///
-    /// # Errors
-    /// The disk failed or is full: nothing was noted.
-    pub fn decide(
-        &mut self,
-        name: &str,
-        version: PairVersion,
-        message: Option<&Message>,
-    ) -> io::Result<()> {
-        let encoded = message.map(EncodedMessage::new);
-        self.append(&JournalRecord::Decided {
-            name: name.to_owned(),
-            version,
-            message: encoded,
-        })?;
-        self.state.decided.insert(name.to_owned(), version);
-        if let Some(message) = message {
-            self.state.pending.push(PendingMessage {
-                name: name.to_owned(),
-                message: message.clone(),
-            });
+        let encoded = serde_json::to_vec(&EncodedMessage::new(message)).unwrap_or_default();
+        batch.put(PENDING, &self.next_number.to_be_bytes(), &encoded);
+        let written = self.store.commit(&batch).is_ok();
+        if written {
+            self.pending.push_back((self.next_number, message.clone()));
         }
-        Ok(())
+        written
     }
 
-    /// Notes that the link has the oldest message that waited.
-    ///
-    /// # Errors
-    /// The disk failed or is full: the message is still pending.
-    pub fn handed_over(&mut self) -> io::Result<()> {
-        let Some(first) = self.state.pending.first() else {
-            return Ok(());
+    fn batch(&self, decision: &Decision) -> Batch {
+        let record = DecidedRecord {
+            number: self.next_number,
+            version: decision.version,
         };
-        self.append(&JournalRecord::HandedOver {
-            name: first.name.clone(),
-        })?;
-        self.state.pending.remove(0);
-        Ok(())
+        let mut batch = Batch::default();
+        let value = serde_json::to_vec(&record).unwrap_or_default();
+        batch.put(DECIDED, decision.name.as_bytes(), &value);
+        batch
     }
 
-    /// The pairs that were decided on, by name.
+    /// Messages that the link does not have yet.
     #[must_use]
-    pub fn decided(&self) -> &HashMap<String, PairVersion> {
-        &self.state.decided
+    pub fn waiting(&self) -> usize {
+        let undecided = self.undecided.iter();
+        self.pending.len()
+            + undecided
+                .filter(|decision| decision.message.is_some())
+                .count()
     }
 
-    /// The messages that the link does not have yet, oldest first.
+    /// Whether it is time to [`prune`](Self::prune).
     #[must_use]
-    pub fn pending(&self) -> &[PendingMessage] {
-        &self.state.pending
+    pub fn wants_pruning(&self) -> bool {
+        self.decided.len() >= self.prune_at
     }
 
-    /// Lines that were found damaged when the journal was opened.
-    #[must_use]
-    pub fn damaged_lines(&self) -> usize {
-        self.state.damaged_lines
+    /// Forgets pairs of which no picture is `present` any more, except for the latest 10,000, and
+    /// returns their names.
+    pub fn prune(&mut self, present: &HashSet<String>) -> Vec<String> {
+        let forgotten = self.forget_absent(present, MAX_ABSENT);
+        self.prune_at = self.decided.len() + PRUNE_AFTER;
+        forgotten
     }
 
-    fn append(&mut self, line: &JournalRecord) -> io::Result<()> {
-        self.log.append(line)?;
-        self.compact(COMPACT_AFTER_BYTES)
-    }
-
-    /// Rewrites a journal that is longer than it needs to be by more than `spare` bytes.
-    fn compact(&mut self, spare: u64) -> io::Result<()> {
-        let needed = self.state.records().try_fold(0, |sum, line| {
-            Ok::<_, io::Error>(sum + crc_log::encode_line(&line)?.len() as u64)
-        })?;
-        if self.log.bytes() > spare + needed {
-            let state = std::mem::take(&mut self.state);
-            *self = Self::rewrite(&self.path, state)?;
+    fn forget_absent(&mut self, present: &HashSet<String>, keep: usize) -> Vec<String> {
+        let absent = self
+            .decided
+            .iter()
+            .filter(|(name, _)| !present.contains(*name));
+        let mut absent: Vec<(u64, String)> = absent
+            .map(|(name, number)| (*number, name.clone()))
+            .collect();
+        absent.sort_unstable();
+        absent.truncate(absent.len().saturating_sub(keep));
+        let mut batch = Batch::default();
+        for (_, name) in &absent {
+            batch.remove(DECIDED, name.as_bytes());
+            self.decided.remove(name);
         }
-        Ok(())
-    }
-
-    /// Writes only what still matters, and opens the result.
-    fn rewrite(path: &Path, state: JournalState) -> io::Result<Self> {
-        let log = CrcLog::rewrite(path, state.records())?;
-        Ok(Self {
-            path: path.to_owned(),
-            log,
-            state,
-        })
+        self.store.defer(batch);
+        absent.into_iter().map(|(_, name)| name).collect()
     }
 }
 
-impl JournalState {
-    fn apply(&mut self, line: JournalRecord) {
-        match line {
-            JournalRecord::Decided {
-                name,
-                version,
-                message,
-            } => {
-                self.decided.insert(name.clone(), version);
-                if let Some(message) = message.and_then(|encoded| encoded.message()) {
-                    self.pending.push(PendingMessage { name, message });
-                }
-            }
-            // Messages are handed over in order, so it is the oldest of that name.
-            JournalRecord::HandedOver { name } => {
-                if let Some(place) = self.pending.iter().position(|pending| pending.name == name) {
-                    self.pending.remove(place);
-                }
-            }
-        }
-    }
-
-    fn records(&self) -> impl Iterator<Item = JournalRecord> {
-        let decided = self
-            .decided
-            .iter()
-            .map(|(name, &version)| JournalRecord::Decided {
-                name: name.clone(),
-                version,
-                message: None,
-            });
-        let pending = self.pending.iter().filter_map(|pending| {
-            Some(JournalRecord::Decided {
-                name: pending.name.clone(),
-                version: *self.decided.get(&pending.name)?,
-                message: Some(EncodedMessage::new(&pending.message)),
-            })
-        });
-        decided.chain(pending)
-    }
+/// What became of a message that the link was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handover {
+    /// The link has it, and the changes are made.
+    Taken,
+    /// There is no room for it now, or the disk failed. Nothing was changed.
+    Later,
+    /// The link will never take it. Nothing was changed.
+    Never,
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use deltavlm_host::{Config, Host, ModelAnalyzer, Problem, Severity, check_file};
+use deltavlm_host::{Config, Host, HostError, ModelAnalyzer, Problem, Severity, check_file};
 use deltavlm_runtime::engine::library_hangs;
 use std::{
     io::Write,
@@ -118,19 +118,21 @@ fn run(path: &Path) -> ExitCode {
         ModelAnalyzer::open(&model)
             .map(|analyzer| Box::new(analyzer) as Box<dyn deltavlm_host::Analyzer>)
     });
-    match Host::start(config, open) {
-        Ok(mut host) => match host.run(&AtomicBool::new(false)) {
-            Ok(()) => ExitCode::SUCCESS,
-            // Unlike 2, which says that starting again does not help.
-            Err(error) => {
-                log::error!("{error}");
-                ExitCode::FAILURE
-            }
-        },
+    let run = || Host::start(config, open)?.run(&AtomicBool::new(false));
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(2)
+            log::error!("{error}");
+            exit_code(&error)
         }
+    }
+}
+
+/// 2 says that starting again does not help.
+fn exit_code(error: &HostError) -> ExitCode {
+    match error.is_configuration() {
+        true => ExitCode::from(2),
+        false => ExitCode::FAILURE,
     }
 }
 

@@ -18,7 +18,7 @@ use deltavlm_messages::{
     short_hash,
 };
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{
         Arc, Weak,
         mpsc::{Receiver, RecvTimeoutError, Sender},
@@ -47,6 +47,10 @@ pub(crate) enum Task {
     Preview(MessageId, PreviewRequest),
     /// The kernel says that files have changed.
     FilesChanged(Vec<Notification>),
+    /// Tell which pairs there are.
+    ListNames,
+    /// These pairs were decided once; that is not known any more.
+    Forget(Vec<String>),
 }
 
 /// What the worker has done.
@@ -59,6 +63,8 @@ pub(crate) enum WorkerEvent {
     ModelUnavailable(AnalysisError),
     /// A folder can no longer be read, or can be read again.
     Folder(FolderEvent),
+    /// The pairs of which there is an after-picture. Not told while a folder cannot be read.
+    Names(HashSet<String>),
     /// A new pair was analysed.
     PairAnalyzed {
         pair: PairFiles,
@@ -159,6 +165,12 @@ impl Worker {
                 let scan = self.watcher.on_notifications(batch, Instant::now());
                 self.take(scan)?;
             }
+            Ok(Task::ListNames) => {
+                if let Some(names) = self.watcher.names() {
+                    self.send(WorkerEvent::Names(names))?;
+                }
+            }
+            Ok(Task::Forget(names)) => self.watcher.forget(&names),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Err(HungUp),
         }

@@ -60,6 +60,16 @@ impl WorkerHandle {
         let _ = self.tasks.send(task);
     }
 
+    /// Asks for the names of all pairs.
+    pub(crate) fn list_names(&mut self) {
+        let _ = self.tasks.send(Task::ListNames);
+    }
+
+    /// Has the worker forget pairs whose pictures are gone.
+    pub(crate) fn forget(&mut self, names: Vec<String>) {
+        let _ = self.tasks.send(Task::Forget(names));
+    }
+
     /// What the worker has done since it was last asked.
     ///
     /// # Errors

@@ -1,27 +1,30 @@
 //! The record: every alert, fault and answer that came, on disk before it is shown.
 //!
-//! One line for each message, `CRC JSON`, appended and synchronised; only then is it shown,
-//! and only then is the link told that it is dealt with. The record is also what tells
-//! a message that comes twice: the link delivers once, but a board that lost power between
-//! deciding on an alert and noting that the link has it sends the same alert again.
+//! Each message is written to the store; only then is it shown, and only then is the link told that
+//! it is dealt with. The record is also what tells a message that comes twice: the link delivers
+//! once, but a board that has salvaged a damaged store sends again what it is not sure of.
 
 use crate::queries::PendingQuery;
 use deltavlm_messages::{Message, QueryId};
-use deltavlm_node::crc_log::{self, CrcLog, EncodedMessage};
+use deltavlm_node::{
+    crc_log::{self, EncodedMessage},
+    store::{Batch, Store, StoreError, set_aside},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{HashSet, VecDeque},
-    io,
     path::Path,
 };
 
+const COLLECTION: &str = "record";
 /// Answered queries that are remembered: their ids come round again after 65536.
 const MAX_ANSWERED_IDS: usize = 4096;
 
 /// The record, open for appending.
 #[derive(Debug)]
 pub struct Record {
-    log: CrcLog,
+    store: Store,
+    next_number: u64,
     seen: HashSet<MessageKey>,
     answered: VecDeque<QueryId>,
     entries: Vec<RecordEntry>,
@@ -64,32 +67,34 @@ struct RecordLine {
 }
 
 impl Record {
-    /// Opens the record at `path`, or starts one. Damaged lines are left out; there is one at
-    /// most, the last, unless somebody edited the file.
+    /// Reads the record from the store. The record of an earlier version in the directory is taken
+    /// over, once.
     ///
     /// # Errors
-    /// The file cannot be read or written.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let log = CrcLog::open(path)?;
+    /// The store cannot be read, or not be written where there is something to take over.
+    pub fn open(store: &Store, dir: &Path) -> Result<Self, StoreError> {
+        take_over(&dir.join("record"), store)?;
         let mut record = Self {
-            log,
+            store: store.clone(),
+            next_number: 0,
             seen: HashSet::new(),
             answered: VecDeque::new(),
             entries: Vec::new(),
         };
-        for line in crc_log::read_lines::<RecordLine>(path)?
-            .into_iter()
-            .flatten()
-        {
-            // A message of a later version stays in the file for it.
-            if let Some(message) = line.message.message() {
+        store.for_each(COLLECTION, |key, value| {
+            record.next_number = key.try_into().map_or(0, u64::from_be_bytes) + 1;
+            let line = serde_json::from_slice::<RecordLine>(value).ok();
+            // A message of a later version stays in the store for it.
+            if let Some(line) = line
+                && let Some(message) = line.message.message()
+            {
                 record.index(RecordEntry {
                     received: line.received,
                     message,
                     pending: line.asked,
                 });
             }
-        }
+        })?;
         Ok(record)
     }
 
@@ -103,7 +108,7 @@ impl Record {
         received: u64,
         message: &Message,
         pending: Option<&PendingQuery>,
-    ) -> io::Result<bool> {
+    ) -> Result<bool, StoreError> {
         if self.holds(message) {
             return Ok(false);
         }
@@ -112,11 +117,15 @@ impl Record {
             message: message.clone(),
             pending: pending.cloned(),
         };
-        self.log.append(&RecordLine {
+        let line = RecordLine {
             received,
             message: EncodedMessage::new(message),
             asked: entry.pending.clone(),
-        })?;
+        };
+        let mut batch = Batch::default();
+        line.put(self.next_number, &mut batch);
+        self.store.commit(&batch)?;
+        self.next_number += 1;
         self.index(entry);
         Ok(true)
     }
@@ -168,6 +177,31 @@ impl Record {
     }
 }
 
+impl RecordLine {
+    fn put(&self, number: u64, batch: &mut Batch) {
+        let value = serde_json::to_vec(self).unwrap_or_default();
+        batch.put(COLLECTION, &number.to_be_bytes(), &value);
+    }
+}
+
+/// Writes the lines of the file to the store in one transaction, and renames it to `*.imported`.
+/// A damaged line is left out; there is one at most, the last, unless somebody edited the file.
+fn take_over(path: &Path, store: &Store) -> Result<(), StoreError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let lines = crc_log::read_lines::<RecordLine>(path).map_err(|source| StoreError::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    let mut batch = Batch::default();
+    for (number, line) in lines.into_iter().flatten().enumerate() {
+        line.put(number as u64, &mut batch);
+    }
+    store.commit(&batch)?;
+    set_aside(path)
+}
+
 /// The query that a message ends.
 pub(crate) fn answered_query(message: &Message) -> Option<QueryId> {
     match message {
@@ -212,32 +246,37 @@ mod tests {
         })
     }
 
+    fn open(dir: &Path) -> Record {
+        let (store, _) = Store::open(&dir.join("store"), &[]).unwrap();
+        Record::open(&store, dir).unwrap()
+    }
+
     #[test]
     fn an_alert_is_taken_once_also_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("record");
-        let mut record = Record::open(&path).unwrap();
+        let mut record = open(dir.path());
         assert!(record.add(1, &alert(1, 7), None).unwrap());
         assert!(!record.add(2, &alert(1, 7), None).unwrap());
         assert!(
             record.add(3, &alert(1, 8), None).unwrap(),
             "another pair of the same tile"
         );
-        let mut record = Record::open(&path).unwrap();
+        drop(record);
+        let mut record = open(dir.path());
         assert!(!record.add(4, &alert(1, 8), None).unwrap());
-        let received: Vec<u64> = record
-            .entries()
-            .iter()
-            .map(|entry| entry.received)
-            .collect();
-        assert_eq!(received, [1, 3]);
+        assert!(record.add(5, &alert(2, 1), None).unwrap());
+        drop(record);
+        let record = open(dir.path());
+        let entries = record.entries().iter();
+        let received: Vec<u64> = entries.map(|entry| entry.received).collect();
+        assert_eq!(received, [1, 3, 5]);
         assert_eq!(record.entries()[0].message, alert(1, 7));
     }
 
     #[test]
     fn a_query_is_answered_once_until_its_id_is_used_again() {
         let dir = tempfile::tempdir().unwrap();
-        let mut record = Record::open(&dir.path().join("record")).unwrap();
+        let mut record = open(dir.path());
         let refusal = Message::Refusal(Refusal {
             query: 5,
             reason: RefusalReason::Busy,
@@ -248,32 +287,27 @@ mod tests {
         assert!(record.add(3, &refusal, None).unwrap());
     }
 
-    /// A power cut may leave any prefix of the last line: the lines before it stand, the broken
-    /// one comes again from the link, and what follows it is whole.
+    /// An earlier version wrote lines to a file; the last may be broken by a power cut.
     #[test]
-    fn a_cut_at_every_byte_loses_only_the_line_that_it_hit() {
+    fn the_record_of_an_earlier_version_is_taken_over_once() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("record");
-        let mut record = Record::open(&path).unwrap();
-        record.add(1, &alert(1, 1), None).unwrap();
-        let first = std::fs::read(&path).unwrap().len();
-        record.add(2, &alert(2, 2), None).unwrap();
-        let whole = std::fs::read(&path).unwrap();
-        for length in first..whole.len() {
-            std::fs::write(&path, &whole[..length]).unwrap();
-            let mut record = Record::open(&path).unwrap();
-            assert!(!record.add(3, &alert(1, 1), None).unwrap());
-            let complete = length + 1 == whole.len();
-            assert_eq!(
-                record.add(3, &alert(2, 2), None).unwrap(),
-                !complete,
-                "cut at {length}"
-            );
-            assert_eq!(
-                Record::open(&path).unwrap().entries().len(),
-                2,
-                "cut at {length}"
-            );
+        let mut lines = Vec::new();
+        for number in 1..=3 {
+            let line = RecordLine {
+                received: number,
+                message: EncodedMessage::new(&alert(number as u32, 1)),
+                asked: None,
+            };
+            lines.extend(crc_log::encode_line(&line).unwrap());
+        }
+        std::fs::write(&path, &lines[..lines.len() - 9]).unwrap();
+        for _ in 0..2 {
+            let record = open(dir.path());
+            let entries = record.entries().iter();
+            let received: Vec<u64> = entries.map(|entry| entry.received).collect();
+            assert_eq!(received, [1, 2]);
+            assert!(!path.exists());
         }
     }
 }

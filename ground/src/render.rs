@@ -3,7 +3,7 @@
 use crate::{civil_time::utc, queries::PendingQuery};
 use deltavlm_messages::{
     Alert, Answer, AnswerBody, CellSet, Confidence, FaultReason, Health, Message, PairFault,
-    RefusalReason, Setting,
+    RefusalReason, Setting, StorageState,
 };
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -38,6 +38,7 @@ pub fn fault_meaning(reason: FaultReason) -> &'static str {
         FaultReason::TooLarge => "a picture is too large",
         FaultReason::SizeMismatch => "the two pictures differ in size",
         FaultReason::Inference => "the model failed",
+        FaultReason::Storage => "the board's store was damaged",
         _ => "for a reason that this version does not know",
     }
 }
@@ -209,9 +210,13 @@ pub fn health_text(health: &Health) -> String {
     let temperature = health
         .temperature
         .map_or(String::new(), |degrees| format!(", {degrees} C"));
+    let storage = match health.storage {
+        StorageState::Working => "",
+        _ => ", ITS DISK FAILS: what it decides waits in memory",
+    };
     format!(
         "HEALTH  up {} s (start {}), {} pairs, {} alerts, {} faults, {} messages wait, \
-         {} MiB memory, {} MiB disk free{temperature}, {} frames good, {} refused",
+         {} MiB memory, {} MiB disk free{temperature}, {} frames good, {} refused{storage}",
         health.uptime,
         health.starts,
         health.pairs,

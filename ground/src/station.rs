@@ -11,6 +11,7 @@ use deltavlm_messages::{
 };
 use deltavlm_node::{
     Address, CarrierEvent, LinkSettings, Node, NodeConfig, NodeError, NodeEvent, SharedKey,
+    store::{Store, StoreError, import_log},
 };
 use std::{
     fs, io,
@@ -49,7 +50,10 @@ pub enum StationError {
         /// What the system said.
         source: io::Error,
     },
-    /// The link cannot start from its storage.
+    /// The store in the state directory cannot be used.
+    #[error("state {0}")]
+    Store(#[from] StoreError),
+    /// The link cannot start from the store.
     #[error("state {0}; name another directory with --state")]
     Link(#[from] NodeError),
 }
@@ -63,7 +67,7 @@ pub enum AskError {
     Refused(SendError),
     /// It could not be noted on disk first.
     #[error("not sent: the state directory failed: {0}")]
-    State(#[from] io::Error),
+    State(#[from] StoreError),
 }
 
 /// Something that happened at the station.
@@ -112,6 +116,8 @@ pub struct Station {
     node: Node,
     record: Record,
     queries: PendingQueries,
+    /// What was found when the state directory was opened, until it is told.
+    damage: Option<String>,
     duplicates: u32,
     denied: bool,
     /// Messages that were handed out with the latest [`step`](Self::step). Its caller has dealt
@@ -128,17 +134,21 @@ impl Station {
         let dir = &settings.state;
         let state = |path: PathBuf| move |source| StationError::State { path, source };
         fs::create_dir_all(dir).map_err(state(dir.clone()))?;
-        // The storage locks its file, and with it the whole directory.
-        let node = Node::start(node_config(&settings), settings.address.clone())?;
-        let record_path = dir.join("record");
-        let record = Record::open(&record_path).map_err(state(record_path))?;
-        let queries_path = dir.join("queries.json");
-        let queries = PendingQueries::open(&queries_path, record.last_query())
-            .map_err(state(queries_path))?;
+        // The store locks its file, and with it the whole directory.
+        let (store, report) = Store::open(&dir.join("store"), &[])?;
+        import_log(&dir.join("link"), &store)?;
+        let node = Node::start(node_config(&settings), &store, settings.address.clone())?;
+        let record = Record::open(&store, dir)?;
+        let queries = PendingQueries::open(&store, dir, record.last_query())?;
+        let damage = report.salvage.map(|salvage| {
+            let (kept, file) = (salvage.kept, salvage.quarantine.display());
+            format!("it was damaged; {kept} records were kept, the damaged file is {file}")
+        });
         Ok(Self {
             node,
             record,
             queries,
+            damage,
             duplicates: 0,
             denied: false,
             handed_out: Vec::new(),
@@ -153,6 +163,7 @@ impl Station {
     pub fn step(&mut self, wait: Duration) -> Vec<StationEvent> {
         self.acknowledge();
         let mut events = Vec::new();
+        events.extend(self.damage.take().map(StationEvent::StateFailed));
         self.node.receive(wait);
         events.extend(self.node.poll_carrier_event().map(StationEvent::Carrier));
         while let Some(event) = self.node.poll_event() {
@@ -256,8 +267,7 @@ impl Station {
 
     /// Ends a query that gets no recorded answer, such as one for a picture.
     pub fn close(&mut self, query: QueryId) {
-        // An entry that stays open in the file is closed with its id's next use.
-        let _ = self.queries.close_query(query);
+        self.queries.close_query(query);
     }
 
     /// The link's counters.
@@ -302,8 +312,7 @@ impl Station {
             self.close(id);
             AskError::Refused(refused)
         })?;
-        // What is not noted is only missed when the link refuses the query after a restart.
-        let _ = self.queries.sent(id, sent);
+        self.queries.sent(id, sent);
         Ok(id)
     }
 
@@ -394,7 +403,7 @@ impl Station {
         message: Message,
         again: bool,
         events: &mut Vec<StationEvent>,
-    ) -> io::Result<()> {
+    ) -> Result<(), StoreError> {
         let query = answered_query(&message);
         let pending = query.and_then(|query| self.queries.get(query).cloned());
         let received = unix_seconds();
@@ -438,7 +447,6 @@ fn node_config(settings: &StationConfig) -> NodeConfig {
     NodeConfig {
         role: Role::Ground,
         key: settings.key.clone(),
-        storage: settings.state.join("link"),
         mtu: settings.mtu,
         rate: rate.unwrap_or(100_000),
         probe_interval: settings.probe,

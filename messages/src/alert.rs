@@ -100,6 +100,8 @@ pub enum FaultReason {
     SizeMismatch,
     /// The model failed on it.
     Inference,
+    /// What the board keeps on its disk was damaged.
+    Storage,
 }
 
 #[cfg(test)]

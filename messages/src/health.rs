@@ -30,4 +30,20 @@ pub struct Health {
     pub frames_received: u32,
     /// Damaged or refused frames since the start.
     pub frames_refused: u32,
+    /// Whether the board can write down what it decides. On the air it is left out where it is
+    /// [`Working`](StorageState::Working).
+    pub storage: StorageState,
+}
+
+/// Whether the board's disk takes what is to be kept. Numbers are frozen in the order listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum StorageState {
+    /// It does.
+    #[default]
+    Working,
+    /// It does not at the moment: what was decided waits in memory.
+    Failing,
 }

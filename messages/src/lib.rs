@@ -46,7 +46,7 @@ pub use alert::{Alert, FaultReason, PairFault};
 pub use answer::{Answer, AnswerBody, Provenance};
 pub use cells::{Cell, CellSet};
 pub use confidence::Confidence;
-pub use health::Health;
+pub use health::{Health, StorageState};
 pub use instruction::Instruction;
 pub use kind::Kind;
 pub use message::{DecodeError, MAX_BODY, Message};

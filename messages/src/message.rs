@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Alert, Answer, Configure, Health, Kind, PairFault, PreviewPart, PreviewRequest, Query, QueryId,
-    Refusal,
+    Refusal, StorageState,
 };
 
 /// The longest body of a message in bytes.
@@ -105,7 +105,11 @@ impl Message {
             Self::Answer(body) => write(body, into),
             Self::Refusal(body) => write(body, into),
             Self::Applied(body) => write(body, into),
-            Self::Health(body) => write(body, into),
+            Self::Health(body) => {
+                let length = write(body, into)?;
+                let is_usual = body.storage == StorageState::Working;
+                Some(length - usize::from(is_usual))
+            }
             Self::Preview(body) => write(body, into),
         }
     }
@@ -133,16 +137,27 @@ impl Message {
             Kind::Refusal => Self::Refusal(read(body)?),
             Kind::Pong => Self::Pong(read(body)?),
             Kind::Applied => Self::Applied(read(body)?),
-            Kind::Health => Self::Health(read(body)?),
+            Kind::Health => Self::Health(read_health(body)?),
             Kind::Preview => Self::Preview(read(body)?),
         })
     }
 }
 
+/// Bytes of the longest health message, and a few for what a later version adds.
+const MAX_HEALTH: usize = 96;
+
 fn write<T: Serialize>(body: &T, into: &mut [u8]) -> Option<usize> {
     postcard::to_slice(body, into)
         .ok()
         .map(|written| written.len())
+}
+
+/// The last byte is left out where it is zero, and by boards of earlier versions.
+fn read_health(body: &[u8]) -> Result<Health, DecodeError> {
+    let mut padded = [0; MAX_HEALTH + 1];
+    let body = &body[..body.len().min(MAX_HEALTH)];
+    padded[..body.len()].copy_from_slice(body);
+    read(&padded[..=body.len()])
 }
 
 fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, DecodeError> {

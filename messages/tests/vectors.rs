@@ -4,6 +4,7 @@
 use std::fs;
 
 use deltavlm_messages::{
+    StorageState,
     text::{CODED_MAX, decode, encode},
     *,
 };
@@ -204,6 +205,7 @@ fn messages() -> Vec<(&'static str, Message)> {
                 temperature: Some(-5),
                 frames_received: 1_000,
                 frames_refused: 30,
+                storage: StorageState::Working,
             }),
         ),
         (

@@ -8,7 +8,7 @@
 //!   send(Message) -> encode -> Endpoint -> transmit() -> Carrier ~~~~>
 //!   poll_event()  <- decode <- Endpoint <- receive()  <- Carrier <~~~~
 //!                              | storage
-//!                              FileStorage
+//!                          store::Store
 //! ```
 //!
 //! # Modules
@@ -17,6 +17,7 @@
 //!   one; [`ReconnectingCarrier`] opens one again whenever it is lost.
 //! - [`SharedKey`]: the file that holds the key of both ends; [`MasterSecret`] makes those of a fleet.
 //! - [`LinkSettings`]: who the ends are, and all else that a link can be told; [`ContactSchedule`].
+//! - [`store`]: the link's storage, and that of the program around it, in one transactional store.
 //! - [`atomic_file`] and [`crc_log`]: files that a power cut leaves whole.
 //!
 //! # Invariants
@@ -49,6 +50,7 @@ mod master;
 mod message_types;
 mod node;
 mod reconnect;
+pub mod store;
 
 pub use carrier::{Address, AddressError, Carrier, FaultInjector, Serial, Tracer};
 pub use contacts::{ContactError, ContactSchedule};

@@ -2,19 +2,19 @@
 
 use crate::{
     CarrierEvent, CarrierSource, ContactSchedule, LinkSettings, MESSAGE_TYPES, NodeEvent,
-    ReconnectingCarrier, SharedKey, event::translate,
+    ReconnectingCarrier, SharedKey,
+    event::translate,
+    store::{Batch, LinkStorage, Store, StoreError},
 };
 use deltavlm_link::{
     Config, Counters, Endpoint, Estimate, MessageId, Role, SendError, StartError,
     auth::{Key, Keys, Protection},
     config::ConfigError,
     pacing::Pacing,
-    storage::{FileStorage, Storage, log::LogError},
 };
 use deltavlm_messages::{MAX_BODY, Message, expected_reply_size};
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
-    io,
     path::PathBuf,
     time::{Duration, Instant, SystemTime},
 };
@@ -29,8 +29,6 @@ pub struct NodeConfig {
     pub role: Role,
     /// The key that the other end holds as well; without one nothing is authenticated.
     pub key: Option<SharedKey>,
-    /// The file that keeps the link's state over a power cut; it belongs to one end alone.
-    pub storage: PathBuf,
     /// The longest frame in bytes, 32 to 255.
     pub mtu: u8,
     /// Bytes per second on the air.
@@ -47,22 +45,31 @@ pub struct NodeConfig {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeError {
-    /// The link's storage cannot be opened.
-    #[error("link storage {path}: {source}")]
-    Storage {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: LogError<io::Error>,
-    },
+    /// The link's part of the store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The link cannot start from its storage, or its settings contradict each other.
     #[error("link storage {path}: {source}")]
     Start {
-        /// The file.
+        /// The store.
         path: PathBuf,
         /// What is wrong.
-        source: StartError<<FileStorage as Storage>::Error>,
+        source: StartError<StoreError>,
     },
+}
+
+impl NodeError {
+    /// Whether the settings are at fault, so that starting again does not help.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        matches!(
+            self,
+            Self::Start {
+                source: StartError::Config(_),
+                ..
+            }
+        )
+    }
 }
 
 /// One end of a link. The program around it calls, in a loop,
@@ -73,7 +80,8 @@ pub enum NodeError {
 /// - and [`transmit`](Self::transmit).
 pub struct Node {
     carrier: ReconnectingCarrier,
-    endpoint: Endpoint<FileStorage>,
+    endpoint: Endpoint<LinkStorage>,
+    store: Store,
     started: Instant,
     contacts: Option<ContactSchedule>,
     /// When the contact schedule was last put to the link's clock.
@@ -81,13 +89,17 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts from what storage holds. The carrier is an [`Address`](crate::Address), which is opened
+    /// Starts from what the store holds. The carrier is an [`Address`](crate::Address), which is opened
     /// with the first [`receive`](Self::receive) and again whenever it is lost, or a boxed
     /// [`Carrier`](crate::Carrier) of the program's own.
     ///
     /// # Errors
-    /// The storage cannot be used, or belongs to another program.
-    pub fn start(config: NodeConfig, carrier: impl Into<CarrierSource>) -> Result<Self, NodeError> {
+    /// The store cannot be read or written, or the settings contradict each other.
+    pub fn start(
+        config: NodeConfig,
+        store: &Store,
+        carrier: impl Into<CarrierSource>,
+    ) -> Result<Self, NodeError> {
         let mut link = Config::new(config.role);
         link.message_types = MESSAGE_TYPES;
         link.mtu = config.mtu;
@@ -102,21 +114,21 @@ impl Node {
             link.downlink = Protection::Authenticated;
         }
         config.link.apply(&mut link);
-        let path = config.storage;
-        let storage = match FileStorage::at(&path) {
-            Ok(storage) => storage,
-            Err(source) => return Err(NodeError::Storage { path, source }),
-        };
-        match Endpoint::new(link, storage) {
-            Ok(endpoint) => Ok(Self {
-                carrier: ReconnectingCarrier::from_source(carrier.into()),
-                endpoint,
-                started: Instant::now(),
-                contacts: config.link.contacts,
-                contacts_at: None,
-            }),
-            Err(source) => Err(NodeError::Start { path, source }),
-        }
+        let storage = store.link_storage()?;
+        link.storage_salvaged = storage.is_salvaged();
+        let mut endpoint = Endpoint::new(link, storage).map_err(|source| NodeError::Start {
+            path: store.path().to_owned(),
+            source,
+        })?;
+        endpoint.storage_mut().renewed();
+        Ok(Self {
+            carrier: ReconnectingCarrier::from_source(carrier.into()),
+            endpoint,
+            store: store.clone(),
+            started: Instant::now(),
+            contacts: config.link.contacts,
+            contacts_at: None,
+        })
     }
 
     /// Takes what the carrier brings. Waits for it, but no longer than `max_wait` and not beyond
@@ -129,7 +141,7 @@ impl Node {
         self.endpoint.receive(&buffer[..read], now);
     }
 
-    /// Sends everything that is due.
+    /// Sends everything that is due, and writes down what was deferred for long enough.
     pub fn transmit(&mut self) {
         self.follow_contacts();
         loop {
@@ -139,6 +151,7 @@ impl Node {
             };
             self.carrier.write(frame);
         }
+        self.store.flush_due();
     }
 
     /// The next event, if there is one.
@@ -168,6 +181,21 @@ impl Node {
         let length = message.encode(&mut body).ok_or(SendError::TooLarge)?;
         self.endpoint
             .send(message.kind() as u8, &body[..length], now)
+    }
+
+    /// Accepts a message for sending, and makes the changes in the store, in one transaction.
+    ///
+    /// # Errors
+    /// The link did not take it, and nothing was changed.
+    pub fn send_with(&mut self, message: &Message, batch: Batch) -> Result<MessageId, SendError> {
+        self.endpoint.storage_mut().attach(batch);
+        let sent = self.send(message);
+        // A message that is not kept on disk took nothing along.
+        let rest = self.endpoint.storage_mut().detach();
+        if sent.is_ok() {
+            self.store.commit(&rest).map_err(|_| SendError::Storage)?;
+        }
+        sent
     }
 
     /// What a message and its answer will cost on the air if it is sent now.
@@ -285,11 +313,14 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn config(role: Role, storage: PathBuf) -> NodeConfig {
+    fn store(path: PathBuf) -> Store {
+        Store::open(&path, &[]).unwrap().0
+    }
+
+    fn config(role: Role) -> NodeConfig {
         NodeConfig {
             role,
             key: None,
-            storage,
             mtu: 128,
             rate: 100_000,
             probe_interval: Duration::from_millis(200),
@@ -307,12 +338,14 @@ mod tests {
         let listen = format!("udp-listen:127.0.0.1:{port}");
         let connect = format!("udp:127.0.0.1:{port}");
         let mut board = Node::start(
-            config(Role::Board, dir.path().join("board")),
+            config(Role::Board),
+            &store(dir.path().join("board")),
             address(&listen),
         )
         .unwrap();
         let mut ground = Node::start(
-            config(Role::Ground, dir.path().join("ground")),
+            config(Role::Ground),
+            &store(dir.path().join("ground")),
             address(&connect),
         )
         .unwrap();
@@ -341,29 +374,17 @@ mod tests {
         assert!(came && delivered);
     }
 
-    #[test]
-    fn a_storage_that_cannot_be_opened_is_named_with_its_cause() {
-        let storage = PathBuf::from("/nowhere/link");
-        let error = Node::start(config(Role::Board, storage), address("udp:127.0.0.1:9"))
-            .err()
-            .unwrap();
-        assert!(error.to_string().contains("/nowhere/link"), "{error}");
-        let source = error.source().unwrap();
-        assert!(
-            source.downcast_ref::<LogError<io::Error>>().is_some(),
-            "{source:?}"
-        );
-    }
-
     /// `StartError` once had no source: what is wrong with the settings was text alone.
     #[test]
     fn settings_that_contradict_each_other_are_the_last_source() {
         let dir = tempfile::tempdir().unwrap();
-        let mut config = config(Role::Board, dir.path().join("link"));
+        let mut config = config(Role::Board);
         config.mtu = 8;
-        let error = Node::start(config, address("udp:127.0.0.1:9"))
+        let store = store(dir.path().join("store"));
+        let error = Node::start(config, &store, address("udp:127.0.0.1:9"))
             .err()
             .unwrap();
+        assert!(error.is_configuration());
         let start = error.source().unwrap();
         let cause = start.source().unwrap();
         assert_eq!(cause.downcast_ref::<ConfigError>(), Some(&ConfigError::Mtu));

@@ -2,7 +2,10 @@
 
 use super::{Config, Draft, LinkConfig, ModelConfig, Problem, SpoolConfig, WatchConfig};
 use crate::ModelAnalyzer;
-use deltavlm_node::{Address, SharedKey};
+use deltavlm_node::{
+    Address, SharedKey,
+    store::{Store, StoreError},
+};
 use std::{fs, io, path::Path};
 
 /// Everything that is wrong with a configuration file, on its own and on this machine.
@@ -61,6 +64,24 @@ fn spool(config: &SpoolConfig, problems: &mut Vec<Problem>) {
         let dir = config.dir.display();
         let message = format!("{dir}: {error}; name a directory that this user can write");
         problems.push(Problem::error("spool.dir", message));
+        return;
+    }
+    let path = config.dir.join("store");
+    if !path.exists() {
+        return;
+    }
+    match Store::check(&path) {
+        Ok(()) => {}
+        Err(error) if error.is_damage() => {
+            let message =
+                format!("{error}; what can be read of it is kept when the program starts");
+            problems.push(Problem::warning("spool.dir", message));
+        }
+        Err(StoreError::InUse { .. }) => {
+            let message = format!("{}: a program that runs uses it", path.display());
+            problems.push(Problem::warning("spool.dir", message));
+        }
+        Err(error) => problems.push(Problem::error("spool.dir", error.to_string())),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Host;
 use crate::health;
-use deltavlm_messages::{Health, Message, short_hash};
+use deltavlm_messages::{Health, Message, StorageState, short_hash};
 use std::time::{Duration, Instant};
 
 impl Host {
@@ -26,6 +26,11 @@ impl Host {
     }
 
     pub(super) fn report_health(&mut self) {
+        let is_failing = self.store.is_failing();
+        if is_failing != self.storage_fault_told && !self.health_interval().is_zero() {
+            self.health_at = Some(Instant::now());
+        }
+        self.storage_fault_told = is_failing;
         if self.health_at.is_none_or(|at| Instant::now() < at) {
             return;
         }
@@ -38,13 +43,17 @@ impl Host {
             pairs: self.totals.pairs,
             faults: self.totals.faults,
             alerts: self.totals.alerts,
-            waiting: u16::try_from(self.node.waiting() + self.journal.pending().len())
+            waiting: u16::try_from(self.node.waiting() + self.journal.waiting())
                 .unwrap_or(u16::MAX),
             disk_free: health::disk_free(&self.config.spool.dir),
             memory: health::memory(),
             temperature: health::temperature(),
             frames_received: counters.frames_received,
             frames_refused: health::refused_frames(&counters),
+            storage: match self.store.is_failing() {
+                true => StorageState::Failing,
+                false => StorageState::Working,
+            },
         };
         self.health_sent = true;
         if let Err(refused) = self.node.send(&Message::Health(health)) {

@@ -9,14 +9,17 @@ use crate::{
     config::Config,
     error::HostError,
     event::HostEvent,
-    journal::Journal,
+    journal::{FORGETTABLE, Journal},
     reply_queue::ReplyQueue,
     settings::GroundSettings,
     worker::{OpenModel, WorkerConfig},
     worker_handle::WorkerHandle,
 };
 use deltavlm_link::{Counters, Role};
-use deltavlm_node::{CarrierEvent, Node, NodeConfig, NodeEvent, SharedKey};
+use deltavlm_node::{
+    CarrierEvent, Node, NodeConfig, NodeEvent, SharedKey,
+    store::{Store, import_log},
+};
 use rustix::fs::{FlockOperation, flock};
 use std::{
     fs::{self, File},
@@ -32,6 +35,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(25);
 pub struct Host {
     config: Config,
     node: Node,
+    store: Store,
     journal: Journal,
     settings: GroundSettings,
     reply_queue: ReplyQueue,
@@ -39,6 +43,7 @@ pub struct Host {
     started: Instant,
     health_at: Option<Instant>,
     health_sent: bool,
+    storage_fault_told: bool,
     model: String,
     model_fault_reported: bool,
     totals: Totals,
@@ -69,27 +74,25 @@ impl Host {
         let lock = File::create(&lock_path).map_err(spool(lock_path))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| HostError::InUse(dir.clone()))?;
-        let journal_path = dir.join("journal");
-        let journal = Journal::open(&journal_path).map_err(spool(journal_path))?;
-        if journal.damaged_lines() > 0 {
-            log::warn!(
-                "journal: {} damaged lines were left out",
-                journal.damaged_lines()
-            );
+        let (store, report) = Store::open(&dir.join("store"), FORGETTABLE)?;
+        let taken_over = import_log(&dir.join("link"), &store)?;
+        if taken_over > 0 {
+            log::info!("{taken_over} messages of an earlier version's spool are taken over");
         }
+        let (journal, decided) = Journal::open(&store, &dir)?;
         let settings = GroundSettings::open(&dir.join("settings.json"));
-        let node = open_node(&config, &settings)?;
+        let node = open_node(&config, &settings, &store)?;
 
         let worker = WorkerConfig {
             watch: config.watch.clone(),
             decode: config.model.decode_options(),
             deadline: config.model.deadline,
         };
-        let worker =
-            WorkerHandle::start(open, worker, journal.decided().clone()).map_err(spool(dir))?;
+        let worker = WorkerHandle::start(open, worker, decided).map_err(spool(dir))?;
         let now = Instant::now();
-        Ok(Self {
+        let mut host = Self {
             node,
+            store,
             journal,
             settings,
             reply_queue: ReplyQueue::default(),
@@ -97,13 +100,24 @@ impl Host {
             started: now,
             health_at: None,
             health_sent: false,
+            storage_fault_told: false,
             model: String::new(),
             model_fault_reported: false,
             totals: Totals::default(),
             observer: Box::new(|_| {}),
             config,
             _lock: lock,
-        })
+        };
+        if let Some(salvage) = &report.salvage {
+            host.report_salvage(salvage);
+        }
+        Ok(host)
+    }
+
+    /// The store in the spool.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Tells `observer` of everything that happens from now on.
@@ -172,7 +186,8 @@ impl Host {
             NodeEvent::LinkDown => {
                 log::info!("no contact; {} messages wait", self.node.waiting())
             }
-            NodeEvent::StorageFailed => log::error!("the spool's disk failed"),
+            // The store says so in the log, once.
+            NodeEvent::StorageFailed => {}
             other => match other.warning() {
                 Some(warning) => log::warn!("{warning}"),
                 None => log::debug!("link: {other:?}"),
@@ -181,8 +196,8 @@ impl Host {
     }
 }
 
-/// Opens the link's storage in the spool and starts from it.
-fn open_node(config: &Config, settings: &GroundSettings) -> Result<Node, HostError> {
+/// Starts the link from what the store holds.
+fn open_node(config: &Config, settings: &GroundSettings, store: &Store) -> Result<Node, HostError> {
     let key = config
         .link
         .key
@@ -193,12 +208,11 @@ fn open_node(config: &Config, settings: &GroundSettings) -> Result<Node, HostErr
     let node = NodeConfig {
         role: Role::Board,
         key,
-        storage: config.spool.dir.join("link"),
         mtu: config.link.mtu,
         rate: settings.overrides.rate.unwrap_or(config.link.rate),
         probe_interval: config.link.probe,
         commands_per_minute: u16::try_from(config.query.per_minute).unwrap_or(u16::MAX),
         link: config.link.settings.clone(),
     };
-    Ok(Node::start(node, config.link.address.clone())?)
+    Ok(Node::start(node, store, config.link.address.clone())?)
 }

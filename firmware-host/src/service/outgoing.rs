@@ -1,6 +1,7 @@
 //! What waits for the link, in the order in which the link gets it.
 
 use super::Host;
+use crate::journal::Handover;
 use deltavlm_link::SendError;
 
 /// Room that replies and pictures leave in the link for alerts.
@@ -9,17 +10,16 @@ const MIN_FREE_FOR_ALERTS: usize = 16;
 impl Host {
     /// Gives the link what waits for it, alerts and faults first.
     pub(super) fn flush_to_link(&mut self) {
-        while let Some(pending) = self.journal.pending().first() {
-            match self.node.send(&pending.message) {
-                Ok(_) => {}
-                Err(SendError::QueueFull | SendError::Storage) => return,
-                Err(refused) => log::error!("{}: {refused}", pending.name),
-            }
-            if let Err(error) = self.journal.handed_over() {
-                log::error!("journal: {error}");
-                return;
-            }
-        }
+        let node = &mut self.node;
+        self.journal
+            .write(|message, batch| match node.send_with(message, batch) {
+                Ok(_) => Handover::Taken,
+                Err(SendError::QueueFull | SendError::Storage) => Handover::Later,
+                Err(refused) => {
+                    log::error!("{:?}: {refused}", message.kind());
+                    Handover::Never
+                }
+            });
         while let Some(entry) = self.reply_queue.front() {
             if self.node.waiting() + MIN_FREE_FOR_ALERTS >= deltavlm_link::OUTBOX {
                 return;

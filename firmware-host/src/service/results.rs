@@ -2,10 +2,11 @@
 
 use super::Host;
 use crate::{
-    analyzer::AnalysisError, event::HostEvent, pair_files::PairFiles, policy, watch::FolderEvent,
-    worker::WorkerEvent,
+    analyzer::AnalysisError, event::HostEvent, journal::Decision, pair_files::PairFiles, policy,
+    watch::FolderEvent, worker::WorkerEvent,
 };
 use deltavlm_messages::{FaultReason, Message, PairFault, Text};
+use deltavlm_node::store::Salvage;
 use std::time::Duration;
 
 impl Host {
@@ -20,6 +21,11 @@ impl Host {
             }
             WorkerEvent::ModelUnavailable(error) => self.on_model_unavailable(&error),
             WorkerEvent::Folder(event) => self.on_folder(&event),
+            WorkerEvent::Names(present) => {
+                let forgotten = self.journal.prune(&present);
+                log::info!("{} pairs without pictures are forgotten", forgotten.len());
+                self.worker.forget(forgotten);
+            }
             WorkerEvent::PairAnalyzed {
                 pair,
                 result,
@@ -80,6 +86,17 @@ impl Host {
         }
     }
 
+    /// The ground is told that something may be missing, and where the damaged file is.
+    pub(super) fn report_salvage(&mut self, salvage: &Salvage) {
+        let file = salvage.quarantine.display();
+        log::error!(
+            "the store was damaged: {} records were kept; the damaged file is {file}",
+            salvage.kept
+        );
+        let detail = format!("damaged store, {} records kept", salvage.kept);
+        self.report_board_fault(FaultReason::Storage, &detail);
+    }
+
     /// Tells the ground of something that is wrong with the board and with no pair.
     ///
     /// The ground shows the same fault once, so each has a number: the start of this program and
@@ -132,15 +149,13 @@ impl Host {
         };
         self.totals.alerts += u32::from(alert.is_some());
         self.totals.faults += u32::from(error.is_some());
-        if let Err(error) = self
-            .journal
-            .decide(&pair.name, pair.version, message.as_ref())
-        {
-            // Better sent without a record, and perhaps again after a restart, than not at all.
-            log::error!("journal: {error}");
-            if let Some(message) = message {
-                self.reply_queue.push(message);
-            }
+        self.journal.decide(Decision {
+            name: pair.name.clone(),
+            version: pair.version,
+            message,
+        });
+        if self.journal.wants_pruning() {
+            self.worker.list_names();
         }
         (self.observer)(HostEvent::PairAnalyzed {
             name: pair.name.clone(),

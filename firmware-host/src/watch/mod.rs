@@ -19,7 +19,7 @@ use crate::{
 use folder::{Folder, Observation};
 use notify::Notifier;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     io,
     path::PathBuf,
     time::{Duration, Instant},
@@ -229,6 +229,21 @@ impl Watcher {
         match pair.ambiguous.is_empty() {
             true => Ok(pair),
             false => Err(FindError::SeveralFiles(tile)),
+        }
+    }
+
+    /// The names that have an after-picture; `None` while that cannot be known.
+    pub(crate) fn names(&self) -> Option<HashSet<String>> {
+        let is_known = self.before.is_readable() && self.after.is_readable();
+        is_known.then(|| self.after.names().cloned().collect())
+    }
+
+    /// Forgets that these pairs were handed out, unless their pictures are there.
+    pub(crate) fn forget(&mut self, names: &[String]) {
+        for name in names {
+            if self.after.files(name).is_empty() {
+                self.handled.remove(name);
+            }
         }
     }
 

@@ -113,14 +113,7 @@ impl<D: Disk> LogStorage<D> {
     /// Opens the log on `disk`, or begins one on an empty disk.
     pub fn open(mut disk: D) -> Result<Self, LogError<D::Error>> {
         let content = disk.read().map_err(LogError::Disk)?;
-        let mut log = Self {
-            disk,
-            length: MAGIC.len() as u64,
-            live: MAGIC.len() as u64,
-            poisoned: false,
-            entries: Vec::new(),
-            registers: [None; Register::COUNT],
-        };
+        let mut log = Self::empty(disk);
         if content.len() < MAGIC.len() {
             if !MAGIC.starts_with(&content) {
                 return Err(LogError::NotALog);
@@ -149,6 +142,39 @@ impl<D: Disk> LogStorage<D> {
         }
         log.length = at as u64;
         Ok(log)
+    }
+
+    /// Opens a damaged log with every record of it whose checksum holds, and writes it anew without
+    /// the rest. What the registers then hold may be out of date: the endpoint is to be told, with
+    /// [`Config::storage_salvaged`](crate::Config::storage_salvaged).
+    pub fn open_damaged(mut disk: D) -> Result<Self, LogError<D::Error>> {
+        let content = disk.read().map_err(LogError::Disk)?;
+        let mut log = Self::empty(disk);
+        let mut at = 0;
+        while at < content.len() {
+            at += match record(&content[at..]) {
+                Some((kind, payload)) if log.apply(kind, payload).is_some() => {
+                    FRAME + payload.len()
+                }
+                _ => 1,
+            };
+        }
+        let content = log.content();
+        log.disk.replace(&content).map_err(LogError::Disk)?;
+        log.length = content.len() as u64;
+        log.live = log.length;
+        Ok(log)
+    }
+
+    fn empty(disk: D) -> Self {
+        Self {
+            disk,
+            length: MAGIC.len() as u64,
+            live: MAGIC.len() as u64,
+            poisoned: false,
+            entries: Vec::new(),
+            registers: [None; Register::COUNT],
+        }
     }
 
     /// The disk.
@@ -224,6 +250,18 @@ impl<D: Disk> LogStorage<D> {
         if self.length < COMPACT_FROM || self.length / 4 < self.live {
             return;
         }
+        let content = self.content();
+        match self.disk.replace(&content) {
+            Ok(()) => {
+                self.length = content.len() as u64;
+                self.live = self.length;
+            }
+            Err(_) => self.poisoned = true,
+        }
+    }
+
+    /// The log with nothing out of date in it.
+    fn content(&self) -> Vec<u8> {
         let mut content = MAGIC.to_vec();
         for (number, value) in self.registers.iter().enumerate() {
             if let Some(value) = value {
@@ -237,13 +275,7 @@ impl<D: Disk> LogStorage<D> {
         {
             push_record(&mut content, ENTRY, &[&key_bytes(*key), bytes]);
         }
-        match self.disk.replace(&content) {
-            Ok(()) => {
-                self.length = content.len() as u64;
-                self.live = self.length;
-            }
-            Err(_) => self.poisoned = true,
-        }
+        content
     }
 }
 

@@ -9,7 +9,7 @@ use deltavlm_host::{
 };
 use deltavlm_imaging::DecodeOptions;
 use deltavlm_messages::{Alert, AnswerBody, CellSet, Confidence, Instruction, Message, Prompt};
-use deltavlm_node::{Address, LinkSettings, SharedKey};
+use deltavlm_node::{Address, LinkSettings, SharedKey, store::Store};
 use deltavlm_runtime::Turn;
 use std::{
     fs,
@@ -18,6 +18,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, channel},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -151,6 +152,7 @@ pub(crate) fn listen(
 pub(crate) struct Board {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<(), HostError>>,
+    store: Receiver<Store>,
     /// Where the ground finds it.
     pub(crate) ground: Address,
 }
@@ -172,12 +174,23 @@ impl Board {
         let config = Config::parse(&text, dir).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let raised = Arc::clone(&stop);
-        let thread = thread::spawn(move || Host::start(config, Box::new(open))?.run(&raised));
+        let (sender, store) = channel();
+        let thread = thread::spawn(move || {
+            let mut host = Host::start(config, Box::new(open))?;
+            let _ = sender.send(host.store().clone());
+            host.run(&raised)
+        });
         Self {
             stop,
             thread,
+            store,
             ground: connecting,
         }
+    }
+
+    /// The store in its spool. Panics when the program could not start.
+    pub(crate) fn store(&self) -> Store {
+        self.store.recv().expect("the on-board program has started")
     }
 
     /// Stops it, unless it has ended by itself.
