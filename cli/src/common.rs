@@ -4,11 +4,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::reading::ReadingArguments;
 use clap::Args;
 use deltavlm_cli::CliError;
-use deltavlm_runtime::{
-    CacheOptions, Check, DecodeOptions, Decoding, EngineChoice, Model, Options, Provider,
-};
+use deltavlm_runtime::{CacheOptions, Check, Decoding, EngineChoice, Model, Options, Provider};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// How the model is opened.
@@ -32,16 +31,8 @@ pub(crate) struct EngineArguments {
     /// Keep features of before-pictures in this directory.
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
-    /// Most pixels that a picture may have.
-    #[arg(long, value_name = "N")]
-    max_pixels: Option<u64>,
-    /// Most bytes that the file of a picture may have.
-    #[arg(long, value_name = "N")]
-    max_bytes: Option<u64>,
-    /// Value of 16-bit pictures that is white, e.g. 4095 for a 12-bit camera
-    /// [default: 65535].
-    #[arg(long, value_name = "VALUE", value_parser = clap::value_parser!(u16).range(1..))]
-    white: Option<u16>,
+    #[command(flatten)]
+    reading: ReadingArguments,
     /// Check the hash of every file, whatever the size of the bundle.
     #[arg(long)]
     verify: bool,
@@ -52,21 +43,13 @@ pub(crate) struct EngineArguments {
 
 impl EngineArguments {
     pub(crate) fn options(&self) -> Options {
-        let mut decode = DecodeOptions::default();
-        if let Some(pixels) = self.max_pixels {
-            decode.max_pixels = pixels;
-        }
-        if let Some(bytes) = self.max_bytes {
-            decode.max_bytes = bytes;
-        }
-        decode.white = self.white.map(f64::from);
         Options {
             engine: self.engine,
             ort_library: self.ort_library.clone(),
             ort_providers: self.provider.clone(),
             tensorrt_cache: self.tensorrt_cache.clone(),
             threads: self.threads,
-            decode,
+            decode: self.reading.options(),
             cache: CacheOptions {
                 // A single command has nothing to remember but what is on disk.
                 memory_bytes: 0,

@@ -20,6 +20,9 @@ pub enum CliError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A frame cannot be surveyed.
+    #[error(transparent)]
+    Frame(#[from] deltavlm_frame::FrameError),
     /// An elevation model cannot be used.
     #[error(transparent)]
     Dem(#[from] deltavlm_imaging::place::DemError),

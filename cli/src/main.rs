@@ -4,10 +4,12 @@
 #![forbid(unsafe_code)]
 
 mod align;
+mod alignment;
 mod ask;
 mod bench;
 mod common;
 mod evaluate;
+mod frame;
 mod info;
 mod json;
 mod place;
@@ -16,6 +18,7 @@ mod reading;
 
 use std::process::ExitCode;
 
+use align::Verdict;
 use clap::{Parser, Subcommand};
 use deltavlm_runtime::engine::library_hangs;
 
@@ -35,6 +38,8 @@ enum Command {
     Ask(ask::Arguments),
     /// Measures answers against ChangeChat-105k annotations.
     Eval(evaluate::Arguments),
+    /// Brings a frame onto a reference and says what has changed, and where.
+    Frame(frame::Arguments),
     /// Says what a bundle holds and what would run it here.
     Info(info::Arguments),
     /// Measures the segments of a bundle on this machine.
@@ -49,20 +54,20 @@ fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn"))
         .filter_module("tract_onnx", log::LevelFilter::Error)
         .init();
+    let done = |()| Verdict::Aligned;
     let result = match Arguments::parse().command {
-        Command::Align(arguments) => match align::run(&arguments) {
-            Ok(align::Verdict::Refused) => return ExitCode::from(3),
-            result => result.map(|_| ()),
-        },
-        Command::Ask(arguments) => ask::run(&arguments),
-        Command::Eval(arguments) => evaluate::run(&arguments),
-        Command::Info(arguments) => info::run(&arguments),
-        Command::Bench(arguments) => bench::run(&arguments),
-        Command::Place(arguments) => place::run(&arguments),
-        Command::Prepare(arguments) => prepare::run(&arguments),
+        Command::Align(arguments) => align::run(&arguments),
+        Command::Ask(arguments) => ask::run(&arguments).map(done),
+        Command::Frame(arguments) => frame::run(&arguments),
+        Command::Eval(arguments) => evaluate::run(&arguments).map(done),
+        Command::Info(arguments) => info::run(&arguments).map(done),
+        Command::Bench(arguments) => bench::run(&arguments).map(done),
+        Command::Place(arguments) => place::run(&arguments).map(done),
+        Command::Prepare(arguments) => prepare::run(&arguments).map(done),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Verdict::Aligned) => ExitCode::SUCCESS,
+        Ok(Verdict::Refused) => ExitCode::from(3),
         Err(error) => {
             match error.flags() {
                 Some(flags) => eprintln!("error: {error} ({flags})"),

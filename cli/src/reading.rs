@@ -18,7 +18,7 @@ pub(crate) struct ReadingArguments {
     )]
     black: Option<f64>,
     /// Value of channels deeper than 8 bits that is white, e.g. 4095 for a 12-bit camera.
-    #[arg(long, value_name = "VALUE")]
+    #[arg(long, value_name = "VALUE", value_parser = positive)]
     white: Option<f64>,
     /// Value that means no data where all bands have it [default: what the file says].
     #[arg(long, value_name = "VALUE", allow_negative_numbers = true)]
@@ -47,6 +47,13 @@ impl ReadingArguments {
             stretch: self.stretch,
         }
     }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let value = text.parse::<f64>().ok();
+    value
+        .filter(|value| value.is_finite() && *value > 0.0)
+        .ok_or_else(|| format!("`{text}` is not a number above 0"))
 }
 
 fn bands(text: &str) -> Result<[u16; 3], String> {

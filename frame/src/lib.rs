@@ -15,7 +15,7 @@
 //! let mut model = Model::open("models/nano/bundle", &Options::default())?;
 //! let open = |path: &str| Image::open(Path::new(path), &DecodeOptions::default());
 //! let (before, after) = (open("before.png")?, open("after_registered.png")?);
-//! let view = View { before: &before, after: &after, ground_m_per_px: Some(0.5) };
+//! let view = View { before: &before, after: &after, origin: None, ground_m_per_px: Some(0.5) };
 //! let found = survey(&mut model, &view, &Settings::default(), Budget::UNLIMITED, &mut |_, _| ())?;
 //! for change in &found.changes {
 //!     println!("{:?}: {} buildings, {}", change.bounds, change.buildings, change.text);

@@ -20,6 +20,9 @@ pub struct View<'a> {
     pub before: &'a Image,
     /// The frame, registered; what it did not see is marked as no data.
     pub after: &'a Image,
+    /// Where the pictures begin in the whole reference, in their own pixels; `None` when they are
+    /// all of it.
+    pub origin: Option<(u32, u32)>,
     /// Of the grid, where it is known.
     pub ground_m_per_px: Option<f64>,
 }
@@ -110,16 +113,15 @@ pub fn survey(
         });
     }
     let started = Instant::now();
-    let mut judged: Vec<(Rect, Judged)> =
-        tiles::tiles(before.size(), view.ground_m_per_px, settings)?
-            .into_iter()
-            .map(
-                |tile| match quality::fault(before, after, tile, &settings.limits) {
-                    Some(fault) => (tile, Judged::Masked(fault)),
-                    None => (tile, Judged::Left),
-                },
-            )
-            .collect();
+    let mut judged: Vec<(Rect, Judged)> = tiles::tiles(view, settings)?
+        .into_iter()
+        .map(
+            |tile| match quality::fault(before, after, tile, &settings.limits) {
+                Some(fault) => (tile, Judged::Masked(fault)),
+                None => (tile, Judged::Left),
+            },
+        )
+        .collect();
     let order = in_order(before, after, &judged, settings.max_tiles);
     let gate_ms = started.elapsed().as_secs_f64() * 1e3;
 
