@@ -103,8 +103,7 @@ impl Raster {
     fn inside(&self, part: Rect) -> impl Iterator<Item = usize> + use<> {
         let (step, half, width) = (self.step, self.step / 2, self.width);
         let span = move |from: u32, length: u32, end: usize| {
-            let first = (from + step - 1).saturating_sub(half).div_ceil(step);
-            let first = if from == 0 { 0 } else { first };
+            let first = from.saturating_sub(half).div_ceil(step);
             let last = (from + length).saturating_sub(half).div_ceil(step);
             (first as usize).min(end)..(last as usize).min(end)
         };
@@ -274,6 +273,20 @@ mod tests {
         let mut answers: Vec<TileAnswer> = (0..3).map(|_| answer(0, 0, 0, &[])).collect();
         answers.push(answer(0, 0, 1, &[Cell::CenterCenter]));
         assert!(changes((240, 240), &answers).is_empty());
+    }
+
+    #[test]
+    fn neighbouring_cells_are_one_change_also_where_a_tile_is_no_multiple_of_the_raster() {
+        let mut wide = answer(
+            0,
+            0,
+            3,
+            &[Cell::CenterLeft, Cell::CenterCenter, Cell::CenterRight],
+        );
+        (wide.tile.width, wide.tile.height) = (256, 256);
+        let found = changes((256, 256), &[wide]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].buildings, 3);
     }
 
     #[test]

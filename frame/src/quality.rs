@@ -33,7 +33,7 @@ impl TileFault {
 pub struct Limits {
     /// Greatest share of pixels without data in either picture.
     pub no_data: f64,
-    /// Greatest share of the tile under clouds, glare or haze.
+    /// Greatest share of the tile inside clouds, glare or haze, their borders not counted.
     pub clouded: f64,
     /// Luminance, 0 to 255, that a picture whose ground is lighter at the other date must reach
     /// in its lightest twentieth.
@@ -44,14 +44,16 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             no_data: 0.1,
-            clouded: 0.2,
+            clouded: 0.15,
             dark: 45.0,
         }
     }
 }
 
-/// Pixels of a block, the unit of judgement.
-const BLOCK: u32 = 8;
+/// Blocks along a tile's side; the block is the unit of judgement.
+const BLOCKS: u32 = 24;
+/// Fewest pixels of a block's side.
+const LEAST_BLOCK: u32 = 4;
 /// A block this light, this grey and this smooth may be a cloud.
 const CLOUD_LUMINANCE: f32 = 170.0;
 const CLOUD_CHROMA: f32 = 30.0;
@@ -74,12 +76,30 @@ pub fn fault(before: &Image, after: &Image, tile: Rect, limits: &Limits) -> Opti
     if dark(light_a, light_b) || dark(light_b, light_a) || light_a.max(light_b) < 8.0 {
         return Some(TileFault::Dark);
     }
-    let clouded = a
+    let flagged: Vec<bool> = a
         .iter()
         .zip(&b)
-        .filter(|(a, b)| a.clouded_beside(b) || b.clouded_beside(a))
-        .count();
+        .map(|(a, b)| a.clouded_beside(b) || b.clouded_beside(a))
+        .collect();
+    let clouded = interior(&flagged, tile.width.div_ceil(block_side(tile)) as usize);
     (clouded as f64 > limits.clouded * a.len() as f64).then_some(TileFault::Clouded)
+}
+
+/// Flagged blocks with none beside them that is not: clouds are wide, new roofs and roads narrow.
+fn interior(flagged: &[bool], across: usize) -> usize {
+    let down = flagged.len() / across;
+    let is_interior = |x: usize, y: usize| {
+        let rows = y.saturating_sub(1)..(y + 2).min(down);
+        rows.flat_map(|y| (x.saturating_sub(1)..(x + 2).min(across)).map(move |x| (x, y)))
+            .all(|(x, y)| flagged[y * across + x])
+    };
+    (0..down * across)
+        .filter(|at| is_interior(at % across, at / across))
+        .count()
+}
+
+fn block_side(tile: Rect) -> u32 {
+    (tile.width.min(tile.height) / BLOCKS).max(LEAST_BLOCK)
 }
 
 /// Pixels of the tile that one of the pictures, or both, did not see.
@@ -118,12 +138,13 @@ impl Block {
 
 fn blocks(picture: &Image, tile: Rect) -> Vec<Block> {
     let (width, rgb) = (picture.size().0 as usize, picture.rgb());
+    let side = block_side(tile);
     let mut blocks = Vec::new();
-    for top in (tile.y..tile.y + tile.height).step_by(BLOCK as usize) {
-        for left in (tile.x..tile.x + tile.width).step_by(BLOCK as usize) {
+    for top in (tile.y..tile.y + tile.height).step_by(side as usize) {
+        for left in (tile.x..tile.x + tile.width).step_by(side as usize) {
             let (mut sum, mut squares, mut channels, mut count) = (0.0, 0.0, [0.0f32; 3], 0.0f32);
-            for y in top..(top + BLOCK).min(tile.y + tile.height) {
-                for x in left..(left + BLOCK).min(tile.x + tile.width) {
+            for y in top..(top + side).min(tile.y + tile.height) {
+                for x in left..(left + side).min(tile.x + tile.width) {
                     let at = 3 * (y as usize * width + x as usize);
                     let [r, g, b] = [0, 1, 2].map(|c| f32::from(rgb[at + c]));
                     let luminance = 0.299 * r + 0.587 * g + 0.114 * b;

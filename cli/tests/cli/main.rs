@@ -1,6 +1,7 @@
 //! The program as a user meets it: its JSON, and what bad input gets.
 
 mod align;
+mod frame;
 mod place;
 mod refusals;
 
