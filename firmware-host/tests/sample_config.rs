@@ -49,7 +49,11 @@ fn the_sample_is_a_valid_configuration() {
 fn every_key_of_the_sample_exists() {
     let text = with_every_key();
     assert!(text.contains("\nort_library = ") && text.contains("\nprobe_s = "));
-    Config::parse(&text, Path::new("/etc/deltavlm")).expect("the sample with every key");
+    // A configuration with a contact schedule is read with it.
+    let directory = tempfile::tempdir().unwrap();
+    let window = "2026-11-24T10:00:00Z 2026-11-24T10:07:30Z\n";
+    std::fs::write(directory.path().join("contacts.txt"), window).unwrap();
+    Config::parse(&text, directory.path()).expect("the sample with every key");
 }
 
 #[test]

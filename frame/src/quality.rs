@@ -44,7 +44,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             no_data: 0.1,
-            clouded: 0.15,
+            clouded: 0.05,
             dark: 45.0,
         }
     }
@@ -54,7 +54,8 @@ impl Default for Limits {
 const BLOCKS: u32 = 24;
 /// Fewest pixels of a block's side.
 const LEAST_BLOCK: u32 = 4;
-/// A block this light, this grey and this smooth may be a cloud.
+/// A block this light, this grey and this smooth may be a cloud. A white roof of more than some
+/// 40 m, at half a metre a pixel, cannot be told from one: it is masked, and said to be.
 const CLOUD_LUMINANCE: f32 = 170.0;
 const CLOUD_CHROMA: f32 = 30.0;
 const CLOUD_DEVIATION: f32 = 12.0;

@@ -240,19 +240,23 @@ fn messages_are_as_committed() {
         let kind = vector["kind"].as_u64().unwrap() as u8;
         let mut body = bytes(&vector["body"]);
         assert_eq!(Message::decode(kind, &body).as_ref(), Ok(message), "{name}");
-        // A later version may append fields.
+        for length in 0..body.len() {
+            assert!(
+                Message::decode(kind, &body[..length]).is_err(),
+                "{name}, cut to {length}"
+            );
+        }
+        // A later version may append fields, behind the one that health leaves out where it has its
+        // usual value.
+        if matches!(message, Message::Health(_)) {
+            body.push(0);
+        }
         body.extend_from_slice(&[1, 2, 3]);
         assert_eq!(
             Message::decode(kind, &body).as_ref(),
             Ok(message),
             "{name}, with more behind"
         );
-        for length in 0..body.len() - 3 {
-            assert!(
-                Message::decode(kind, &body[..length]).is_err(),
-                "{name}, cut to {length}"
-            );
-        }
     }
 }
 
