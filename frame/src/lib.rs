@@ -35,8 +35,10 @@ pub mod gate;
 pub mod quality;
 mod survey;
 pub mod tiles;
+mod view;
 
 pub use clusters::Change;
 pub use error::FrameError;
 pub use quality::{Limits, TileFault};
-pub use survey::{Judged, Settings, Survey, TileCounts, View, survey};
+pub use survey::{Judged, Survey, TileCounts, survey};
+pub use view::{Settings, View};

@@ -3,7 +3,7 @@
 use deltavlm_imaging::{Rect, Tiling};
 
 use crate::error::FrameError;
-use crate::survey::{Settings, View};
+use crate::view::{Settings, View};
 
 /// Fewest pixels of a tile's side: below, a house of 10 m has fewer than 5.
 pub const LEAST_SIDE: u32 = 64;

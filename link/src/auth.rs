@@ -16,7 +16,7 @@ use ccm::{
     consts::{U8, U13},
 };
 
-use crate::frame::MAX_MTU;
+use crate::mtu::MAX_MTU;
 
 /// Length of the authentication tag.
 pub const TAG: usize = 8;

@@ -6,7 +6,7 @@
 //! polynomial 0x11D, where `+` is XOR. Any square part of that matrix can be inverted, so any `n`
 //! repairs make up for any `n` lost frames.
 
-use crate::frame::MAX_MTU;
+use crate::mtu::MAX_MTU;
 
 /// Frames that can be protected together.
 pub(crate) const MAX_GROUP: usize = 8;

@@ -22,10 +22,10 @@ use crate::{
     role::Role,
 };
 
+pub use crate::mtu::MAX_MTU;
+
 /// The shortest MTU a link may have.
 pub const MIN_MTU: u8 = 32;
-/// The longest MTU a link may have, and the size of every frame buffer.
-pub const MAX_MTU: usize = 255;
 /// Bytes in front of the payload, after the COBS code.
 const HEADER: usize = 4;
 /// The COBS code in front and the zero behind.

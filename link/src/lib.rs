@@ -126,6 +126,7 @@ mod inbox;
 #[cfg(feature = "embedded-io")]
 pub mod io;
 pub mod message_types;
+mod mtu;
 mod outbox;
 pub mod pacing;
 mod ranges;

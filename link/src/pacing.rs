@@ -2,7 +2,7 @@
 
 use crate::{
     config_error::ConfigError,
-    frame::MAX_MTU,
+    mtu::MAX_MTU,
     time::{Duration, Instant},
 };
 

@@ -1,13 +1,14 @@
 //! The file that holds the key which both ends share.
 
-use crate::MasterSecret;
-use deltavlm_link::LinkId;
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
+
+/// What the line of a master secret begins with, so that neither file is taken for the other.
+pub(crate) const MASTER_PREFIX: &str = "master:";
 
 /// A shared key: its number and its sixteen secret bytes.
 ///
@@ -59,22 +60,10 @@ impl SharedKey {
     /// The file is missing, malformed, or readable by others.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
         let text = read_private(path)?;
-        if MasterSecret::is_master(&text) {
+        if text.starts_with(MASTER_PREFIX) {
             return Err(KeyError::Master(path.to_owned()));
         }
         Self::parse(&text).ok_or_else(|| KeyError::Malformed(path.to_owned()))
-    }
-
-    /// Reads a key file, or makes the link's key from the file of a master secret.
-    ///
-    /// # Errors
-    /// The file is missing, malformed, or readable by others.
-    pub fn of_link(path: &Path, link: LinkId) -> Result<Self, KeyError> {
-        let text = read_private(path)?;
-        let master = MasterSecret::parse(&text).map(|master| master.key(link));
-        master
-            .or_else(|| Self::parse(&text))
-            .ok_or_else(|| KeyError::Malformed(path.to_owned()))
     }
 
     /// Draws a new key from the system's random source.
@@ -95,7 +84,7 @@ impl SharedKey {
         write_private(path, &format!("{}:{}", self.id, hex(&self.secret)))
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (id, digits) = text.split_once(':')?;
         Some(Self {
             id: id.parse().ok()?,

@@ -1,12 +1,11 @@
 //! One secret of an operator, from which the key of every link follows.
 
-use crate::key::{KeyError, SharedKey, hex, parse_hex, read_private, write_private};
+use crate::key::{KeyError, MASTER_PREFIX, SharedKey, hex, parse_hex, read_private, write_private};
 use deltavlm_link::LinkId;
 use hkdf::Hkdf;
 use sha2::Sha256;
 use std::{fs::File, io, io::Read, path::Path};
 
-const PREFIX: &str = "master:";
 /// Keys of other purposes that may follow from the secret one day begin otherwise.
 const LABEL: &[u8] = b"deltavlm link key";
 
@@ -46,7 +45,10 @@ impl MasterSecret {
     /// # Errors
     /// The file exists or cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), KeyError> {
-        write_private(path, &format!("{PREFIX}{}:{}", self.id, hex(&self.secret)))
+        write_private(
+            path,
+            &format!("{MASTER_PREFIX}{}:{}", self.id, hex(&self.secret)),
+        )
     }
 
     /// The key of a link: HKDF-SHA256 (RFC 5869) without salt, with a label, the secret's number (4
@@ -70,15 +72,25 @@ impl MasterSecret {
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (id, digits) = text.strip_prefix(PREFIX)?.split_once(':')?;
+        let (id, digits) = text.strip_prefix(MASTER_PREFIX)?.split_once(':')?;
         Some(Self {
             id: id.parse().ok()?,
             secret: parse_hex(digits)?,
         })
     }
+}
 
-    pub(crate) fn is_master(text: &str) -> bool {
-        text.starts_with(PREFIX)
+impl SharedKey {
+    /// Reads a key file, or makes the link's key from the file of a master secret.
+    ///
+    /// # Errors
+    /// The file is missing, malformed, or readable by others.
+    pub fn of_link(path: &Path, link: LinkId) -> Result<Self, KeyError> {
+        let text = read_private(path)?;
+        let master = MasterSecret::parse(&text).map(|master| master.key(link));
+        master
+            .or_else(|| Self::parse(&text))
+            .ok_or_else(|| KeyError::Malformed(path.to_owned()))
     }
 }
 

@@ -81,7 +81,7 @@ impl Model {
     ) -> Result<Answers, Error> {
         let started = Instant::now();
         let mut timing = Timing::default();
-        self.bundle.expect_pair(pair)?;
+        self.expect_pair(pair)?;
         let texts = requests
             .iter()
             .map(|request| PromptTokens::of(&self.bundle, request))

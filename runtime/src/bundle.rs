@@ -9,10 +9,9 @@ use sha2::{Digest, Sha256};
 
 #[cfg(feature = "tract")]
 use crate::error::Cause;
-use crate::error::{Error, RequestError};
+use crate::error::Error;
 use crate::mmap::MappedFile;
 use crate::options::Check;
-use crate::pair::Pair;
 
 /// Bundles up to this size are hashed whenever they are opened.
 const HASHED_BY_DEFAULT: u64 = 512 << 20;
@@ -79,14 +78,6 @@ impl Bundle {
                 "the id {id} is outside the {rows} rows of the {table}; rebuild it"
             ))),
         }
-    }
-
-    /// Refuses a pair that another bundle encoded.
-    pub(crate) fn expect_pair(&self, pair: &Pair) -> Result<(), Error> {
-        if pair.bundle == self.hash {
-            return Ok(());
-        }
-        Err(RequestError::ForeignPair.into())
     }
 
     pub(crate) fn unfit(&self, problem: String) -> Error {

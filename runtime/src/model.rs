@@ -13,7 +13,7 @@ use crate::bundle::Bundle;
 use crate::cache::{FeatureCache, round_to_f16};
 use crate::decode::Automaton;
 use crate::engine::{self, Engine, EngineReport, Input};
-use crate::error::Error;
+use crate::error::{Error, RequestError};
 use crate::finding::Fuser;
 use crate::mask::Mask;
 use crate::memory::MemoryEstimate;
@@ -183,7 +183,7 @@ impl Model {
     /// # Errors
     /// [`Error::Engine`].
     pub fn mask(&mut self, pair: &Pair) -> Result<Option<Mask>, Error> {
-        self.bundle.expect_pair(pair)?;
+        self.expect_pair(pair)?;
         let Some([before, after]) = &pair.dates else {
             return Ok(None);
         };
@@ -257,6 +257,14 @@ impl Model {
         })?;
         self.expect(Segment::Vision, features.len(), expected)?;
         Ok(features)
+    }
+
+    /// Refuses a pair that another bundle encoded.
+    pub(crate) fn expect_pair(&self, pair: &Pair) -> Result<(), Error> {
+        if pair.bundle == self.bundle.hash {
+            return Ok(());
+        }
+        Err(RequestError::ForeignPair.into())
     }
 
     /// A graph whose output has another size than the manifest says is a faulty bundle.
