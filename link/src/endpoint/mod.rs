@@ -15,6 +15,7 @@ mod rotation;
 mod start;
 mod transmit;
 mod transmitter;
+mod write_frame;
 
 pub use event::{Event, SendError};
 pub use rotation::RotateError;
