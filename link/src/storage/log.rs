@@ -33,7 +33,7 @@
 
 use std::{vec, vec::Vec};
 
-use super::{Direction, Key, Register, Storage, StorageError, Value};
+use super::{Direction, Key, Register, Storage, StorageError, Value, copy_from};
 use crate::{class::Class, crc::crc32c};
 
 const MAGIC: [u8; 8] = *b"DVLMLNK\x01";
@@ -317,10 +317,7 @@ impl<D: Disk> Storage for LogStorage<D> {
         let Some((_, bytes)) = self.entries.iter().find(|(found, _)| *found == key) else {
             return Ok(0);
         };
-        let from = bytes.get(offset..).unwrap_or_default();
-        let count = from.len().min(into.len());
-        into[..count].copy_from_slice(&from[..count]);
-        Ok(count)
+        Ok(copy_from(bytes, offset, into))
     }
 
     fn recover(

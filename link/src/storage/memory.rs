@@ -2,7 +2,7 @@
 
 use core::convert::Infallible;
 
-use super::{Direction, Key, Register, Storage, StorageError, Value};
+use super::{Direction, Key, Register, Storage, StorageError, Value, copy_from};
 use crate::class::Class;
 
 /// Length of an entry's head: direction and class, sequence, length.
@@ -109,10 +109,7 @@ impl<const BYTES: usize> Storage for MemoryStorage<BYTES> {
             return Ok(0);
         };
         let from = &self.entries[at + HEAD..at + HEAD + length];
-        let from = from.get(offset..).unwrap_or_default();
-        let count = from.len().min(into.len());
-        into[..count].copy_from_slice(&from[..count]);
-        Ok(count)
+        Ok(copy_from(from, offset, into))
     }
 
     fn recover(

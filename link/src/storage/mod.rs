@@ -141,6 +141,15 @@ impl<E: core::error::Error + 'static> core::error::Error for StorageError<E> {
     }
 }
 
+/// Copies what fits of `bytes` from `offset` on into `into`, and returns how much that was: what
+/// [`Storage::read`] does with an entry that lies in memory.
+pub fn copy_from(bytes: &[u8], offset: usize, into: &mut [u8]) -> usize {
+    let from = bytes.get(offset..).unwrap_or_default();
+    let count = from.len().min(into.len());
+    into[..count].copy_from_slice(&from[..count]);
+    count
+}
+
 /// Keeps messages and registers over a power cut.
 ///
 /// Entries of a class that [`latest_wins`](Class::latest_wins) may be forgotten at a power cut.

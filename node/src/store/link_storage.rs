@@ -3,7 +3,7 @@
 use super::{Batch, Store, StoreError};
 use deltavlm_link::{
     Class,
-    storage::{Direction, Key, Register, Storage, StorageError, Value},
+    storage::{Direction, Key, Register, Storage, StorageError, Value, copy_from},
 };
 use std::collections::BTreeMap;
 
@@ -127,10 +127,7 @@ impl Storage for LinkStorage {
         into: &mut [u8],
     ) -> Result<usize, StorageError<StoreError>> {
         let bytes = self.entries.get(&key).map_or(&[][..], Vec::as_slice);
-        let rest = bytes.get(offset..).unwrap_or_default();
-        let count = rest.len().min(into.len());
-        into[..count].copy_from_slice(&rest[..count]);
-        Ok(count)
+        Ok(copy_from(bytes, offset, into))
     }
 
     /// Oldest first within a class.
