@@ -1,87 +1,13 @@
-//! Files of lines, each a JSON value behind its checksum, that are only ever appended to.
+//! Files of lines, each a JSON value behind its checksum: what versions before the store kept, read
+//! when it is taken over.
 //!
 //! A line is `CRC JSON`: the CRC-32C of the JSON text in eight hexadecimal digits. A line that a power
 //! cut broke fails its checksum and is left out; it cannot swallow the next one.
 
-use crate::atomic_file;
 use deltavlm_link::crc::crc32c;
 use deltavlm_messages::{MAX_BODY, Message};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::{
-    fs::{File, OpenOptions},
-    io::{self, Write},
-    path::Path,
-};
-
-/// An open log.
-#[derive(Debug)]
-pub struct CrcLog {
-    file: File,
-    bytes: u64,
-}
-
-impl CrcLog {
-    /// Opens the log at `path` for appending, or starts one. [`read_lines`] says what it holds.
-    ///
-    /// # Errors
-    /// The file cannot be read or written.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let content = read(path)?;
-        let file = OpenOptions::new().append(true).create(true).open(path)?;
-        let mut log = Self {
-            file,
-            bytes: content.len() as u64,
-        };
-        if !content.is_empty() && !content.ends_with(b"\n") {
-            log.file.write_all(b"\n")?;
-            log.bytes += 1;
-        }
-        atomic_file::sync_folder(path)?;
-        Ok(log)
-    }
-
-    /// Replaces the log at `path` by these lines, and opens it. A power cut leaves the old one or
-    /// the new one.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn rewrite<T: Serialize>(
-        path: &Path,
-        lines: impl IntoIterator<Item = T>,
-    ) -> io::Result<Self> {
-        let mut content = Vec::new();
-        for line in lines {
-            content.extend(encode_line(&line)?);
-        }
-        atomic_file::replace(path, &content)?;
-        Ok(Self {
-            file: OpenOptions::new().append(true).open(path)?,
-            bytes: content.len() as u64,
-        })
-    }
-
-    /// Puts a line on disk.
-    ///
-    /// # Errors
-    /// The disk failed or is full: the line is not in the log.
-    pub fn append<T: Serialize>(&mut self, line: &T) -> io::Result<()> {
-        let encoded = encode_line(line)?;
-        let written = self.file.write_all(&encoded);
-        if let Err(error) = written.and_then(|()| self.file.sync_data()) {
-            // Whatever part of the line is there must not run into the next one.
-            let _ = self.file.set_len(self.bytes);
-            return Err(error);
-        }
-        self.bytes += encoded.len() as u64;
-        Ok(())
-    }
-
-    /// The length of the file.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-}
+use std::{io, path::Path};
 
 /// The lines of the log at `path`, `None` for a damaged one; none when there is no such file.
 ///
@@ -156,18 +82,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_a_power_cut_leaves_of_the_last_line_the_others_and_the_next_are_whole() {
+    fn a_line_that_a_power_cut_broke_is_left_out_and_the_others_are_whole() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let mut log = CrcLog::open(&path).unwrap();
-        log.append(&"first").unwrap();
-        log.append(&"second").unwrap();
-        let whole = std::fs::read(&path).unwrap();
-        let second = encode_line(&"second").unwrap().len();
-        assert_eq!(log.bytes(), whole.len() as u64);
-        for cut in 1..second {
-            std::fs::write(&path, &whole[..whole.len() - cut]).unwrap();
-            CrcLog::open(&path).unwrap().append(&"third").unwrap();
+        let [first, second, third] =
+            ["first", "second", "third"].map(|line| encode_line(&line).unwrap());
+        for cut in 1..second.len() {
+            let broken = &second[..second.len() - cut];
+            // The earlier versions ended a broken line before they went on.
+            let content = [&first[..], broken, b"\n", &third[..]].concat();
+            std::fs::write(&path, content).unwrap();
             let lines: Vec<Option<String>> = read_lines(&path).unwrap();
             let lines: Vec<String> = lines.into_iter().flatten().collect();
             assert_eq!(lines.first().map(String::as_str), Some("first"), "{cut}");

@@ -18,7 +18,7 @@
 //! - [`SharedKey`]: the file that holds the key of both ends; [`MasterSecret`] makes those of a fleet.
 //! - [`LinkSettings`]: who the ends are, and all else that a link can be told; [`ContactSchedule`].
 //! - [`store`]: the link's storage, and that of the program around it, in one transactional store.
-//! - [`atomic_file`] and [`crc_log`]: files that a power cut leaves whole.
+//! - [`atomic_file`]: a file that a power cut leaves whole; [`crc_log`]: what came before the store.
 //!
 //! # Invariants
 //!

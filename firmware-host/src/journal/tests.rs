@@ -2,7 +2,7 @@ use super::*;
 use crate::pair_files::FileFingerprint;
 use deltavlm_messages::{Alert, CellSet, Confidence};
 use deltavlm_node::{
-    crc_log::CrcLog,
+    crc_log::encode_line,
     store::{Fault, Faults},
 };
 use serde_json::json;
@@ -169,14 +169,18 @@ fn d25_pairs_without_pictures_are_forgotten_but_for_the_latest() {
 fn the_journal_of_an_earlier_version_is_taken_over_once() {
     let dir = tempfile::tempdir().unwrap();
     let earlier = dir.path().join("journal");
-    let mut log = CrcLog::open(&earlier).unwrap();
+    let mut lines = Vec::new();
     for (number, name) in ["a", "b", "c"].into_iter().enumerate() {
         let message = (name != "b").then(|| EncodedMessage::new(&alert(number as u32)));
         let stamp = version(number as u64);
-        log.append(&json!({"decided": {"name": name, "stamp": stamp, "message": message}}))
-            .unwrap();
+        lines.push(json!({"decided": {"name": name, "stamp": stamp, "message": message}}));
     }
-    log.append(&json!({"handed_over": {"name": "a"}})).unwrap();
+    lines.push(json!({"handed_over": {"name": "a"}}));
+    let content: Vec<u8> = lines
+        .iter()
+        .flat_map(|line| encode_line(line).unwrap())
+        .collect();
+    std::fs::write(&earlier, content).unwrap();
     let path = dir.path().join("store");
     for _ in 0..2 {
         let (store, _) = Store::open(&path, FORGETTABLE).unwrap();
